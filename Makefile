@@ -1,0 +1,54 @@
+# Every target sets up what it needs in .venv, once. `make help` lists targets and variables.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+REGION ?= sample
+START ?=
+END ?=
+STORE ?=
+EE_PROJECT ?=
+WORLD ?=
+SCHEDULER ?= threads
+
+.PHONY: help setup export-region test lint bench
+
+help: ## list targets and variables
+	@echo "targets"
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1|\2/' | awk -F'|' '{printf "  %-15s %s\n", $$1, $$2}'
+	@echo "variables, all optional"
+	@echo "  REGION=         a shipped region ($(patsubst pipelines/regions/%.yaml,%,$(wildcard pipelines/regions/*.yaml))), a spec .yaml, a .geojson,"
+	@echo "                  or west,south,east,north in degrees (now: $(REGION))"
+	@echo "  START= END=     label dates [START, END), YYYY-MM-DD; in place of the region's own"
+	@echo "  STORE=          folder of the Zarr store (default: data/<name of the region>.zarr)"
+	@echo "  EE_PROJECT=     Google Cloud project with Earth Engine; empty: the embedded Earth, which needs no key"
+	@echo "  WORLD=          without EE_PROJECT: an asset tree of real rasters, or the URL of 'dwplus earth serve'"
+	@echo "  SCHEDULER=      threads (default), processes, or the address of a Dask scheduler"
+
+# The stamp is younger than the packaging files when the environment fits them.
+$(VENV)/.ready: setup.cfg pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "setting up $(VENV) (once; about 2 GB, a minute or more)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'setuptools>=77' wheel
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+setup: $(VENV)/.ready ## make .venv with everything in it
+
+export-region: $(VENV)/.ready ## plan and export a region into a Zarr store
+	@$(BIN)/python -m pipelines.export_region --region '$(REGION)' $(if $(START),--start '$(START)') $(if $(END),--end '$(END)') \
+		$(if $(STORE),--store '$(STORE)') $(if $(EE_PROJECT),--project '$(EE_PROJECT)') $(if $(WORLD),--world '$(WORLD)') \
+		--scheduler '$(SCHEDULER)'
+
+test: $(VENV)/.ready ## run the tests (no network)
+	@$(BIN)/python -m pytest -q
+
+lint: $(VENV)/.ready ## ruff and mypy
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+bench: $(VENV)/.ready ## time the embedded Earth and the exporter; prints a table
+	@$(BIN)/python benchmarks/bench_export.py

@@ -1,0 +1,79 @@
+"""Progress and errors for people: a live bar on a terminal, plain lines in a log, one sentence for a mistake."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+from dwplus.errors import DwplusError
+
+#: Seconds between two progress lines in a log.
+QUIET_SECONDS = 5.0
+
+
+def say(line: str) -> None:
+    """A line of output, at once."""
+    print(line, flush=True)
+
+
+@contextlib.contextmanager
+def shard_progress() -> Iterator[Callable[[int, int, Counter[str]], None]]:
+    """A progress callback for :func:`dwplus.export.export`."""
+    if not sys.stdout.isatty():
+        started = last = time.monotonic()
+
+        def log(done: int, total: int, tiles: Counter[str]) -> None:
+            nonlocal last
+            now = time.monotonic()
+            if total and (done == total or now - last >= QUIET_SECONDS):
+                last = now
+                counts = ", ".join(f"{n} {status}" for status, n in sorted(tiles.items()))
+                rate = sum(tiles.values()) / max(now - started, 1e-9)
+                say(f"shards {done}/{total}: {counts or 'starting'} ({rate:.1f} tiles/s)")
+
+        yield log
+        return
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    with Progress(TextColumn("export"), BarColumn(), MofNCompleteColumn(), TextColumn("shards"),
+                  TextColumn("{task.fields[tiles]}"), TimeElapsedColumn(), TextColumn("left"),
+                  TimeRemainingColumn()) as bar:
+        task = bar.add_task("export", total=None, tiles="")
+
+        def show(done: int, total: int, tiles: Counter[str]) -> None:
+            bar.update(task, completed=done, total=max(total, 1) if total else 0,
+                       tiles=", ".join(f"{n} {status}" for status, n in sorted(tiles.items())))
+
+        yield show
+
+
+def run(action: Callable[[], int]) -> int:
+    """Run an action; a project error becomes one sentence on stderr and its exit code.
+
+    Returns
+    -------
+    0 done, 1 finished with failures, 2 wrong usage or input, 130 interrupted.
+    """
+    try:
+        return action()
+    except DwplusError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted: what is exported stays; the same command goes on from here", file=sys.stderr)
+        return 130
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        print(f"error: {error.strerror or error}{where}; what is exported stays, the same command goes on from here",
+              file=sys.stderr)
+        return 1

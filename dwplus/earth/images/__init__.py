@@ -1,0 +1,1 @@
+"""Recipes: functions that return an ``ee.Image`` or ``ee.ImageCollection`` and send nothing."""

@@ -1,0 +1,208 @@
+"""Connecting: to the service with a project, else to the embedded Earth. One session per process, as in the client."""
+
+from __future__ import annotations
+
+import os
+import threading
+import urllib.parse
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import ee
+import ee.deprecation
+import google.auth.exceptions
+from google.auth.credentials import AnonymousCredentials
+
+from dwplus.earth import limits
+from dwplus.earth.errors import classify
+from dwplus.earth.limiter import Limiter
+from dwplus.errors import InputError
+
+T = TypeVar("T")
+
+#: Project name sent to an embedded Earth, which asks for none.
+EMBEDDED_PROJECT = "embedded-earth"
+
+
+@dataclass(frozen=True)
+class EarthConfig:
+    """How to reach an Earth; picklable, so that every worker process connects by itself.
+
+    Attributes
+    ----------
+    project : Google Cloud project; None for an embedded Earth.
+    world : an asset tree's folder or the URL of a running embedded Earth; None for the sample planet.
+    seed : seed of the sample planet.
+    concurrency : this process's share of the requests in flight.
+    """
+
+    project: str | None = None
+    world: str | None = None
+    seed: int = 0
+    concurrency: int = limits.CONCURRENT_REQUESTS
+
+    def share(self, processes: int) -> EarthConfig:
+        """The same Earth for one of several processes that divide the quota between them."""
+        return replace(self, concurrency=max(1, limits.CONCURRENT_REQUESTS // max(1, processes)))
+
+
+@dataclass
+class Session:
+    """A connected Earth: its description for people, and the gate every request goes through."""
+
+    config: EarthConfig
+    description: str
+    limiter: Limiter = field(default_factory=Limiter)
+
+    def send(self, request: Callable[[], T]) -> T:
+        """Send one request through the gate."""
+        return self.limiter.send(request)
+
+    def compute(self, value: Any) -> Any:
+        """``getInfo`` of an Earth Engine object through the gate."""
+        return self.send(lambda: ee.data.computeValue(value))
+
+
+_lock = threading.Lock()
+_current: Session | None = None
+
+
+def connect(project: str | None = None, world: str | os.PathLike[str] | None = None, *, seed: int = 0,
+            concurrency: int = limits.CONCURRENT_REQUESTS) -> Session:
+    """Connect this process to an Earth; a second call with the same arguments returns the same session.
+
+    Parameters
+    ----------
+    project : Google Cloud project with Earth Engine: the service's high-volume endpoint, with the user's stored
+        credentials or a service account (GOOGLE_APPLICATION_CREDENTIALS).
+    world : without a project: a folder with an asset tree, or the URL of a running embedded Earth. Neither: the
+        procedural sample planet.
+    seed : seed of the sample planet.
+    concurrency : requests in flight at most.
+
+    Raises
+    ------
+    InputError
+        Both given, no credentials, a folder that is no asset tree, a URL that does not answer.
+    """
+    return connect_config(EarthConfig(project or None, None if not world else str(world), seed, concurrency))
+
+
+def connect_config(config: EarthConfig) -> Session:
+    """:func:`connect` from a config."""
+    global _current
+    with _lock:
+        if _current is not None and _current.config == config:
+            return _current
+        if _current is not None:
+            ee.Reset()
+            _current = None
+        if config.project and config.world:
+            raise InputError("a project and a world were given: --project is the service, --world an embedded Earth; "
+                             "give one")
+        if config.project:
+            description = _connect_service(config.project)
+        elif config.world and "://" in config.world:
+            description = _connect_url(config.world)
+        else:
+            description = _connect_embedded(config)
+        # The project's own gate is the only one that retries: two loops would multiply.
+        ee.data.setMaxRetries(0)
+        ee.data.setDeadline(limits.REQUEST_SECONDS * 1000)
+        _current = Session(config, description, Limiter(config.concurrency))
+        return _current
+
+
+def _connect_service(project: str) -> str:
+    key = os.environ.get("GOOGLE_APPLICATION_CREDENTIALS")
+    try:
+        credentials: Any = "persistent"
+        if key:
+            credentials, _ = google.auth.load_credentials_from_file(key, scopes=ee.oauth.SCOPES)
+        ee.Initialize(credentials, project=project, url=ee.data.HIGH_VOLUME_API_BASE_URL)
+    except (ee.EEException, google.auth.exceptions.GoogleAuthError, OSError) as error:
+        words = " ".join(str(error).split())
+        if "authorize" in words.lower() or isinstance(error, google.auth.exceptions.DefaultCredentialsError):
+            raise InputError(f"no Earth Engine credentials for project {project!r}: run `earthengine authenticate`, or "
+                             "point GOOGLE_APPLICATION_CREDENTIALS at a service account's key, or leave EE_PROJECT "
+                             "empty for the embedded Earth") from error
+        raise InputError(f"Earth Engine did not accept project {project!r}: {words}") from error
+    return f"Earth Engine, project {project} (high-volume endpoint)"
+
+
+def _quiet_start() -> None:
+    # A non-empty table keeps the client from fetching its list of deprecated assets from the internet.
+    if not ee.deprecation.deprecated_assets:
+        ee.deprecation.deprecated_assets = {"-": None}  # type: ignore[dict-item]
+
+
+def _connect_url(url: str) -> str:
+    host = urllib.parse.urlsplit(url).hostname or ""
+    for name in ("no_proxy", "NO_PROXY"):  # a proxy for the internet must not see loopback traffic
+        os.environ[name] = ",".join(filter(None, [os.environ.get(name), host]))
+    _quiet_start()
+    try:
+        ee.Initialize(AnonymousCredentials(), project=EMBEDDED_PROJECT, url=url)
+    except Exception as error:
+        raise InputError(f"no embedded Earth answers at {url} ({classify(error)}); start one with "
+                         "`dwplus earth serve`") from error
+    return f"embedded Earth at {url}"
+
+
+def _connect_embedded(config: EarthConfig) -> str:
+    earth = embedded_earth(config.world, config.seed)
+    from dwplus.embedded_earth import http_transport
+
+    _quiet_start()
+    ee.Initialize(AnonymousCredentials(), project=EMBEDDED_PROJECT, url="http://embedded.earth",
+                  http_transport=http_transport(earth))
+    return f"embedded Earth, {earth.catalog.describe()}"
+
+
+def embedded_earth(world: str | None, seed: int = 0, **options: Any) -> Any:
+    """An embedded Earth over an asset tree, or over the sample planet.
+
+    Parameters
+    ----------
+    world : folder of an asset tree; None for the planet.
+    seed : seed of the planet.
+    options : passed on to :class:`dwplus.embedded_earth.EmbeddedEarth` (limits, latency_s, faults).
+
+    Raises
+    ------
+    InputError
+        Where the folder is no asset tree.
+    """
+    from dwplus.embedded_earth import EmbeddedEarth, open_catalog
+
+    try:
+        catalog = open_catalog(None if world is None else Path(world), seed)
+    except (ValueError, OSError) as error:
+        raise InputError(f"world {world}: {error}") from error
+    return EmbeddedEarth(catalog, **options)
+
+
+def serve_embedded(world: str | None, *, port: int = 0, latency_s: float = 0.0, fault_rate: float = 0.0, seed: int = 0,
+                   announce: Callable[[str], None] = print) -> None:
+    """Serve an embedded Earth on loopback until interrupted; announces the URL first, then what it is.
+
+    Raises
+    ------
+    InputError
+        Where the folder is no asset tree, or the port is taken.
+    """
+    from dwplus.embedded_earth import random_faults, serve
+
+    earth = embedded_earth(world, seed, latency_s=latency_s, faults=random_faults(fault_rate, seed))
+    try:
+        server = serve(earth, port)
+    except OSError as error:
+        raise InputError(f"port {port}: {error.strerror or error}") from error
+    announce(server.url)
+    announce(earth.catalog.describe())
+    try:
+        server.serve_forever()
+    except KeyboardInterrupt:
+        server.close()

@@ -1,0 +1,58 @@
+"""What a store holds, for people."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dwplus.export import by_biome_lines, summarise_table
+from dwplus.store import layout
+from dwplus.store.reader import tile_table
+from dwplus.taxonomy import CLASSES
+
+
+def describe(store: str | Path) -> str:
+    """A page of text: what the store is, what became of its tiles, gaps, splits, classes, size on disk.
+
+    Raises
+    ------
+    InputError
+        Where there is no store.
+    """
+    root = layout.open_root(store)
+    attrs = root.attrs.asdict()
+    table = tile_table(store)
+    summary = summarise_table(table)
+    spec, plan = attrs["spec"], attrs["plan"]
+    assert isinstance(spec, dict)
+    assert isinstance(plan, dict)
+    rejected = "".join(f" + {n} rejected:{reason}" for reason, n in plan["rejected"].items())
+    size = sum(f.stat().st_size for f in Path(store).rglob("*") if f.is_file())
+    windows = ", ".join(f"{w['start']} to {w['end']}" for w in spec["windows"])
+    lines = [
+        f"{spec['name']}  ({store})",
+        f"  made          {attrs['created']} by dwplus {attrs['dwplus_version']}, from {attrs['earth']}",
+        f"  labels        {attrs['label_source']}, {windows}",
+        f"  Sentinel-2    {spec['sentinel2']['product']}: {' '.join(spec['sentinel2']['bands'])}",
+        f"  Sentinel-1    {spec['sentinel1']['policy']}, |gap| <= {spec['sentinel1']['max_gap_hours']:g} h",
+        f"  tiles         {spec['tile']['size']} x {spec['tile']['size']} px of {spec['tile']['scale']:g} m",
+        f"  plan          {plan['candidates']} candidates = {plan['planned']} planned{rejected}",
+        f"  store         {summary.line}",
+        f"  on disk       {size / 1e6:.1f} MB, {size / max(1, summary.exported) / 1e6:.2f} MB an exported tile",
+    ]
+    exported = table[table["status"] == "exported"]
+    if len(exported):
+        gaps = exported["gap_hours"]
+        splits = exported["split"].value_counts().reindex(list(layout.SPLITS), fill_value=0)
+        lines += [
+            f"  splits        {', '.join(f'{name} {splits[name]}' for name in layout.SPLITS)}",
+            f"  gap S1 - S2   median |gap| {gaps.abs().median():.1f} h, from {gaps.min():+.1f} to {gaps.max():+.1f} h",
+            f"  valid pixels  {exported['valid_fraction'].mean():.1%} on average, "
+            f"{exported['valid_fraction'].min():.1%} at the least",
+        ]
+        counts = exported[[f"count_{c}" for c in CLASSES]].sum()
+        total = max(1, int(counts.sum()))
+        lines.append("  classes       " + ", ".join(f"{c} {counts[f'count_{c}'] / total:.1%}" for c in CLASSES))
+    lines += ["", *("  " + line for line in by_biome_lines(summary))]
+    for reason, example in summary.examples.items():
+        lines.append(f"  {reason}: e.g. {example}")
+    return "\n".join(lines)

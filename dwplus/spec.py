@@ -1,0 +1,304 @@
+"""The data set a user asks for: one frozen model, read from YAML, kept in the plan and in the store."""
+
+from __future__ import annotations
+
+import datetime as dt
+import difflib
+import json
+import math
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from dwplus.errors import InputError
+
+#: Sentinel-2 bands of the two products, in the catalogue's order.
+#: Source: https://developers.google.com/earth-engine/datasets/catalog/COPERNICUS_S2_SR_HARMONIZED
+SR_BANDS = ("B1", "B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B9", "B11", "B12")
+TOA_BANDS = ("B1", "B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B9", "B10", "B11", "B12")
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class BBox(_Model):
+    """A longitude-latitude box; west > east crosses the antimeridian."""
+
+    bbox: tuple[float, float, float, float] = Field(description="[west, south, east, north], degrees")
+
+    @field_validator("bbox")
+    @classmethod
+    def _ordered(cls, box: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
+        west, south, east, north = box
+        if not all(map(math.isfinite, box)) or max(abs(west), abs(east)) > 180 or max(abs(south), abs(north)) > 90:
+            raise ValueError(f"[west, south, east, north] must lie in -180..180 and -90..90, found {list(box)}")
+        if south >= north:
+            raise ValueError(f"south ({south}) must be below north ({north})")
+        if west == east:
+            raise ValueError(f"west and east are both {west}")
+        return box
+
+
+class RegionFile(_Model):
+    """Polygons of a GeoJSON file."""
+
+    file: str = Field(description="path of a GeoJSON file in EPSG:4326, relative to the spec file")
+
+
+RegionPart = Literal["sample"] | BBox | RegionFile
+
+
+def _as_list(value: Any) -> Any:
+    return value if isinstance(value, list | tuple) else [value]
+
+
+class Window(_Model):
+    """A half-open span of label dates, [start, end)."""
+
+    start: dt.date = Field(description="first day, UTC")
+    end: dt.date = Field(description="day after the last, UTC")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_pair(cls, value: Any) -> Any:
+        if isinstance(value, list | tuple):
+            if len(value) != 2:
+                raise ValueError(f"a window is [start, end), found {len(value)} dates")
+            return {"start": value[0], "end": value[1]}
+        return value
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Window:
+        if self.end <= self.start:
+            raise ValueError(f"end {self.end} must come after start {self.start}")
+        return self
+
+    def __str__(self) -> str:
+        return f"{self.start}/{self.end}"
+
+
+class Labels(_Model):
+    """Where labels come from."""
+
+    source: Literal["dynamic-world-v1"] = Field(
+        "dynamic-world-v1", description="dynamic-world-v1: the model's own image of a Sentinel-2 scene")
+    per_window: Literal["best", "all"] = Field(
+        "best", description="label scenes per tile and window: best = the least cloudy that pairs, all = each one")
+    min_confidence: float = Field(0, ge=0, lt=1, description="labels whose highest class probability is lower become "
+                                                             "255; Dynamic World's never exceeds about 0.80")
+
+
+class TileShape(_Model):
+    """Size and lattice of a tile."""
+
+    size: int = Field(510, ge=16, le=8192, description="pixels a side")
+    scale: float = Field(10, gt=0, description="metres a pixel")
+    grid: Literal["utm", "label"] = Field(
+        "utm", description="utm: the 10 m lattice of the tile's UTM zone; label: cut from the label image's own grid")
+
+
+class Sentinel1(_Model):
+    """How radar is paired."""
+
+    policy: Literal["nearest", "mean"] = Field(
+        "nearest", description="nearest: the one pass with the smallest |gap|; mean: the mean of all passes in reach")
+    max_gap_hours: float = Field(144, gt=0, description="largest |S1 - S2| gap in hours; a tile without such a pass is "
+                                                        "rejected")
+    average: Literal["linear", "db"] = Field("linear", description="what the mean policy averages: linear power or dB")
+    orbit: Literal["any", "ascending", "descending"] = Field("any", description="orbit pass allowed")
+    keep_angle: bool = Field(False, description="add the incidence angle (degrees) as a third S1 band")
+
+
+class Sentinel2(_Model):
+    """Which optical product and bands."""
+
+    product: Literal["sr", "toa"] = Field("sr", description="sr: L2A surface reflectance; toa: L1C top of atmosphere "
+                                                            "(both harmonised)")
+    bands: tuple[str, ...] = Field(("B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B11", "B12"), min_length=1,
+                                   description="bands in the order of the store's s2_band axis")
+    max_cloud: float = Field(35, ge=0, le=100, description="largest CLOUDY_PIXEL_PERCENTAGE of the scene")
+
+    @model_validator(mode="after")
+    def _known_bands(self) -> Sentinel2:
+        known = SR_BANDS if self.product == "sr" else TOA_BANDS
+        for band in self.bands:
+            if band not in known:
+                raise ValueError(f"band {band!r} is not in product {self.product!r}, which has {', '.join(known)}")
+        if len(set(self.bands)) != len(self.bands):
+            raise ValueError("a band is named twice")
+        return self
+
+
+class Sampling(_Model):
+    """Which tiles of the region are taken."""
+
+    per_biome: int | None = Field(None, ge=1, description="planned tiles per biome and window; none = every tile")
+    strategy: Literal["grid"] = Field("grid", description="grid: lattice tiles in seeded order, needs no pixels")
+    seed: int = Field(0, description="order of the candidates and assignment of the splits")
+
+
+class Quality(_Model):
+    """When a tile is refused."""
+
+    min_coverage: float = Field(0.99, ge=0, le=1, description="least share of the tile inside the label's, the S2 "
+                                                             "scene's and the S1 pass's footprint")
+    min_label_fraction: float = Field(0.2, ge=0, le=1, description="least share of labelled pixels; below it an "
+                                                                  "exported tile is rejected")
+    s1_edge_db: float = Field(-40, description="VV at or below this many dB is border noise and masked in all S1 bands")
+
+
+class StoreSpec(_Model):
+    """How the Zarr store is cut and packed."""
+
+    shard_tiles: int = Field(16, ge=1, le=1024, description="tiles a shard; one task writes one shard")
+    s1_dtype: Literal["int16", "float32"] = Field("int16", description="int16: hundredths of dB (scale_factor 0.01); "
+                                                                       "float32: dB")
+    codec: Literal["zstd", "lz4"] = Field("zstd", description="blosc compressor, with bitshuffle")
+    level: int = Field(1, ge=0, le=9, description="blosc level")
+
+
+class DatasetSpec(_Model):
+    """Everything that decides the content of a data set."""
+
+    name: str = Field(description="name of the data set", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    region: Annotated[tuple[RegionPart, ...], BeforeValidator(_as_list)] = Field(
+        min_length=1, description="sample (the planet's sites), {bbox: [w, s, e, n]}, {file: x.geojson}, or a list")
+    windows: tuple[Window, ...] = Field(min_length=1, description="list of [start, end) label dates")
+    labels: Labels = Labels()
+    tile: TileShape = TileShape()
+    sentinel1: Sentinel1 = Sentinel1()
+    sentinel2: Sentinel2 = Sentinel2()
+    sampling: Sampling = Sampling()
+    quality: Quality = Quality()
+    store: StoreSpec = StoreSpec()
+
+    @property
+    def s1_bands(self) -> tuple[str, ...]:
+        return ("VV", "VH", "angle") if self.sentinel1.keep_angle else ("VV", "VH")
+
+    def to_json(self) -> str:
+        """Canonical text: equal specs give equal texts."""
+        return json.dumps(self.model_dump(mode="json"), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str, where: str = "spec") -> DatasetSpec:
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            raise InputError(f"{where}: {_first_problem(error)}") from None
+
+
+def load_spec(path: str | Path, overrides: dict[str, Any] | None = None) -> DatasetSpec:
+    """Read a spec from YAML.
+
+    Parameters
+    ----------
+    path : the YAML file; region files in it are taken relative to its folder.
+    overrides : top-level keys that replace those of the file.
+
+    Raises
+    ------
+    InputError
+        One sentence with the file, the key and what would be right.
+    """
+    path = Path(path)
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; a spec is a YAML file, see pipelines/regions") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read ({error})") from None
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: is no YAML ({' '.join(str(error).split())})") from None
+    if not isinstance(raw, dict):
+        raise InputError(f"{path}: a spec is a mapping of keys such as name, region and windows, "
+                         f"found {type(raw).__name__}")
+    raw = {**raw, **(overrides or {})}
+    if "region" in raw:
+        raw["region"] = [_resolved(part, path.parent) for part in _as_list(raw["region"])]
+    return make_spec(raw, str(path))
+
+
+def _resolved(part: Any, folder: Path) -> Any:
+    if isinstance(part, dict) and isinstance(part.get("file"), str):
+        return {**part, "file": str(folder / part["file"])}
+    return part
+
+
+def make_spec(raw: dict[str, Any], where: str = "spec") -> DatasetSpec:
+    """Validate a mapping; problems name ``where`` and the key."""
+    try:
+        return DatasetSpec.model_validate(raw)
+    except ValidationError as error:
+        raise InputError(f"{where}: {_first_problem(error)}") from None
+
+
+def _model_at(location: tuple[str | int, ...]) -> type[BaseModel]:
+    """The model that holds the last key of an error's location."""
+    model: type[BaseModel] = DatasetSpec
+    for key in location[:-1]:
+        field = model.model_fields.get(str(key))
+        if field is None:
+            continue
+        for kind in (field.annotation, *get_args(field.annotation)):
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                model = kind
+    return model
+
+
+def _first_problem(error: ValidationError) -> str:
+    """The first error as one sentence: key, what is wrong, what would be right."""
+    problems = error.errors(include_url=False)
+    # pydantic calls a list "too short" when its only item is wrong: the item's own problem says more.
+    inner = {p["loc"][0] for p in problems if len(p["loc"]) > 1}
+    problems = [p for p in problems if p["type"] != "too_short" or p["loc"][0] not in inner]
+    region = [p for p in problems if p["loc"][:1] == ("region",) and len(p["loc"]) > 1]
+    if region and problems[0] is region[0]:
+        return _region_problem(region)
+    problem = problems[0]
+    key = _key(problem["loc"])
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    if problem["type"] == "extra_forbidden":
+        known = list(_model_at(problem["loc"]).model_fields)
+        close = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)
+        hint = f"did you mean {close[0]!r}" if close else f"known keys are {', '.join(known)}"
+        return f"{key}: unknown key; {hint}{more}"
+    if problem["type"] == "missing":
+        return f"{key}: is required{more}"
+    message = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] == "too_short":
+        message = "needs at least one item"
+    found = "" if problem["type"] in ("value_error", "too_short") else f", found {problem['input']!r}"
+    return f"{key}: {message[0].lower()}{message[1:]}{found}{more}"
+
+
+def _key(location: tuple[str | int, ...]) -> str:
+    text = ""
+    for part in location:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+    return text or "spec"
+
+
+def _region_problem(problems: list[Any]) -> str:
+    """A region part fits one of three forms; report what fits the form the user meant."""
+    for problem in problems:
+        if problem["loc"][2:] == ("BBox", "bbox"):
+            return f"region[{problem['loc'][1]}].bbox: {problem['msg'].removeprefix('Value error, ')}"
+    index, value = problems[0]["loc"][1], problems[0]["input"]  # the first problem is of the whole part
+    return (f"region[{index}]: must be sample, {{bbox: [west, south, east, north]}} or {{file: x.geojson}}, "
+            f"found {value!r}")
+
+
+def differences(one: DatasetSpec, other: DatasetSpec) -> list[str]:
+    """The keys in which two specs differ, as ``key: old -> new``."""
+    def flat(value: Any, prefix: str = "") -> dict[str, Any]:
+        if isinstance(value, dict):
+            return {k: v for key, item in value.items()
+                    for k, v in flat(item, f"{prefix}.{key}" if prefix else key).items()}
+        return {prefix: value}
+
+    a, b = flat(one.model_dump(mode="json")), flat(other.model_dump(mode="json"))
+    return [f"{key}: {a.get(key)} -> {b.get(key)}" for key in sorted(a.keys() | b.keys()) if a.get(key) != b.get(key)]

@@ -1,0 +1,1 @@
+"""The Zarr store: its layout, its only writer, its readers."""

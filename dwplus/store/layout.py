@@ -1,0 +1,229 @@
+"""The layout of a store: Zarr v3, one group per biome, a tile a chunk, some tiles a shard, statuses beside them.
+
+A store is made whole, with every planned tile ``pending``, in a folder beside its place and renamed; from then on each
+shard has one owner that writes it once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import zarr
+from zarr.codecs import BloscCodec, Crc32cCodec
+
+import dwplus
+from dwplus.errors import InputError
+from dwplus.spec import DatasetSpec, differences
+from dwplus.taxonomy import BIOMES, CLASSES, IGNORE, PALETTE
+
+STATUSES = ("pending", "exported", "rejected", "failed")
+SPLITS = ("train", "val", "test")
+PENDING, EXPORTED, REJECTED, FAILED = range(4)
+S1_NODATA, S2_NODATA = -32768, 65535
+S1_SCALE = 0.01
+PLAN_FILE = "plan.parquet"
+
+#: Licence and attribution of what the pixels are made from.
+SOURCES = {
+    "labels": {"collection": "GOOGLE/DYNAMICWORLD/V1", "licence": "CC-BY-4.0",
+               "attribution": "Dynamic World, Google and World Resources Institute, Brown et al. 2022"},
+    "sentinel2": {"collection": "COPERNICUS/S2_SR_HARMONIZED", "licence": "Copernicus Sentinel data terms",
+                  "attribution": "contains modified Copernicus Sentinel data"},
+    "sentinel1": {"collection": "COPERNICUS/S1_GRD", "licence": "Copernicus Sentinel data terms",
+                  "attribution": "contains modified Copernicus Sentinel data"},
+    "ecoregions": {"collection": "RESOLVE/ECOREGIONS/2017", "licence": "CC-BY-4.0",
+                   "attribution": "Ecoregions 2017, RESOLVE, Dinerstein et al. 2017"},
+}
+
+
+def group_name(biome: int) -> str:
+    return f"biome_{biome:02d}"
+
+
+def biome_groups(root: zarr.Group) -> list[str]:
+    """Names of the groups that hold tiles, in order."""
+    return sorted(name for name in root.group_keys() if name.startswith("biome_"))
+
+
+def open_root(path: str | Path, mode: str = "r") -> zarr.Group:
+    """The root of a store.
+
+    Raises
+    ------
+    InputError
+        Where there is none, or it is no store of this project.
+    """
+    if not Path(path).exists():
+        raise InputError(f"store {path}: no such store")
+    try:
+        root = zarr.open_group(str(path), mode=mode, zarr_format=3)  # type: ignore[arg-type]
+        if "dwplus_version" not in root.attrs:
+            raise KeyError("dwplus_version")
+    except (FileNotFoundError, KeyError, ValueError, TypeError, OSError) as error:
+        raise InputError(f"store {path}: is no dwplus store ({type(error).__name__}: {error})") from None
+    return root
+
+
+def create(path: str | Path, plan: gpd.GeoDataFrame, spec: DatasetSpec, *, created: str, earth: str) -> None:
+    """Make a store with every planned tile pending.
+
+    Parameters
+    ----------
+    plan : rows in the order of the store; rejected rows are counted, not stored.
+    created : ISO time, UTC.
+    earth : ``earth-engine`` or ``embedded-earth``.
+
+    Raises
+    ------
+    InputError
+        Where the place cannot be written.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Hidden and named after the store: a run that is killed here leaves a folder the next run sweeps away.
+        for stale in path.parent.glob(f".{path.name}.new-*"):
+            shutil.rmtree(stale)
+        partial = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.new-"))
+        try:
+            os.chmod(partial, 0o755)
+            _fill(partial, plan, spec, created, earth)
+            os.rename(partial, path)
+        finally:
+            if partial.exists():
+                shutil.rmtree(partial)
+    except OSError as error:
+        raise InputError(f"store {path}: cannot be written ({error.strerror or error})") from None
+
+
+def _fill(folder: Path, plan: gpd.GeoDataFrame, spec: DatasetSpec, created: str, earth: str) -> None:
+    root = zarr.open_group(str(folder), mode="w", zarr_format=3)
+    rejected = plan.loc[plan["state"] == "rejected", "reason"].value_counts()
+    product = "COPERNICUS/S2_SR_HARMONIZED" if spec.sentinel2.product == "sr" else "COPERNICUS/S2_HARMONIZED"
+    root.attrs.update({
+        "dwplus_version": dwplus.__version__, "spec": json.loads(spec.to_json()), "classes": list(CLASSES),
+        "biomes": {str(number): name for number, name in BIOMES.items()}, "label_source": spec.labels.source,
+        "created": created, "sources": {**SOURCES, "sentinel2": {**SOURCES["sentinel2"], "collection": product}},
+        "earth": earth, "palette": list(PALETTE),
+        "plan": {"candidates": len(plan), "planned": int((plan["state"] == "planned").sum()),
+                 "rejected": {str(k): int(v) for k, v in sorted(rejected.items())}},
+        "Conventions": "CF-1.11",
+    })
+    planned = plan[plan["state"] == "planned"]
+    for biome, rows in planned.groupby("biome", sort=True):
+        _make_group(root, int(biome), rows, spec)
+    plan.to_parquet(folder / PLAN_FILE, compression="zstd")
+
+
+def _make_group(root: zarr.Group, biome: int, rows: gpd.GeoDataFrame, spec: DatasetSpec) -> None:
+    group = root.create_group(group_name(biome))
+    tiles, size, shard = len(rows), spec.tile.size, spec.store.shard_tiles
+    float_s1 = spec.store.s1_dtype == "float32"
+
+    def pixels(name: str, dtype: str, bands: int | None, fill: Any, attrs: dict[str, Any]) -> None:
+        middle = () if bands is None else (bands,)
+        group.create_array(
+            name, shape=(tiles, *middle, size, size), chunks=(1, *middle, size, size),
+            shards=(shard, *middle, size, size), dtype=dtype, fill_value=fill, attributes=attrs,
+            compressors=[BloscCodec(cname=spec.store.codec, clevel=spec.store.level, shuffle="bitshuffle"),
+                         Crc32cCodec()],
+            dimension_names=("tile", *(() if bands is None else (f"{name}_band",)), "y", "x"))
+
+    pixels("s2", "uint16", len(spec.sentinel2.bands), S2_NODATA, {
+        "long_name": "Sentinel-2 reflectance, digital numbers as delivered (reflectance x 10000), harmonised",
+        "units": "1e-4", "_FillValue": S2_NODATA})
+    pixels("s1", spec.store.s1_dtype, len(spec.s1_bands), np.nan if float_s1 else S1_NODATA, {
+        "long_name": "Sentinel-1 GRD backscatter (angle: incidence angle, degrees)", "units": "dB",
+        **({} if float_s1 else {"scale_factor": S1_SCALE, "_FillValue": S1_NODATA})})
+    pixels("label", "uint8", None, IGNORE, {
+        "long_name": "Dynamic World class, 255 = ignore", "flag_values": list(range(len(CLASSES))),
+        "flag_meanings": " ".join(CLASSES), "ignore": IGNORE})
+
+    def column(name: str, values: Any, dim: str = "tile", attrs: dict[str, Any] | None = None) -> None:
+        values = np.asarray(values)
+        text = values.dtype.kind in "OUT"
+        array = group.create_array(name, shape=values.shape, chunks=(max(1, len(values)),),
+                                   dtype=str if text else values.dtype, dimension_names=(dim,), attributes=attrs or {},
+                                   fill_value="" if text else 0)
+        array[...] = values.astype(object) if text else values
+
+    column("s2_band", np.array(spec.sentinel2.bands, object), "s2_band")
+    column("s1_band", np.array(spec.s1_bands, object), "s1_band")
+    column("class", np.array(CLASSES, object), "class")
+    centers = np.array([_center(row) for row in rows.itertuples()])
+    column("lon", centers[:, 0], attrs={"units": "degrees_east", "standard_name": "longitude"})
+    column("lat", centers[:, 1], attrs={"units": "degrees_north", "standard_name": "latitude"})
+    for name in ("tile_id", "window", "label_id", "s2_id", "s1_id", "orbit_pass", "ecoregion"):
+        column(name, rows[name].to_numpy(object))
+    column("epsg", rows["epsg"].to_numpy("int32"))
+    for name in ("x0", "y0"):
+        column(name, rows[name].to_numpy("float64"), attrs={"units": "m", "long_name": "upper-left corner of the tile"})
+    column("gap_hours", rows["gap_hours"].to_numpy("float64"),
+           attrs={"units": "h", "long_name": "S1 time minus S2 time, signed"})
+    for name in ("s2_time", "s1_time"):
+        milliseconds = rows[name].to_numpy("datetime64[ms]").astype("int64")
+        column(name, milliseconds, attrs={"units": "milliseconds since 1970-01-01T00:00:00",
+                                          "calendar": "proleptic_gregorian"})
+    column("s1_count", rows["s1_count"].to_numpy("int32"), attrs={"long_name": "passes averaged"})
+    column("s2_cloud", rows["s2_cloud"].to_numpy("float32"), attrs={"units": "percent"})
+    column("relative_orbit", rows["relative_orbit"].to_numpy("int32"), attrs={"long_name": "-1 = unknown or mixed"})
+    column("biome", rows["biome"].to_numpy("uint8"))
+    column("split", np.array([SPLITS.index(s) for s in rows["split"]], "uint8"), attrs=_flags(SPLITS))
+
+    def dynamic(name: str, dtype: Any, fill: Any, attrs: dict[str, Any], tail: tuple[int, ...] = (),
+                dims: tuple[str, ...] = ()) -> None:
+        # One chunk a shard: whoever owns the shard is the only writer of its rows.
+        group.create_array(name, shape=(tiles, *tail), chunks=(shard, *tail), dtype=dtype, fill_value=fill,
+                           attributes=attrs, dimension_names=("tile", *dims))
+
+    dynamic("status", "uint8", PENDING, _flags(STATUSES))
+    dynamic("reason", str, "", {"long_name": "why a tile was rejected or failed"})
+    dynamic("valid_fraction", "float32", 0.0, {"units": "1", "long_name": "share of pixels with label, S2 and S1"})
+    dynamic("class_counts", "int32", 0, {"long_name": "labelled pixels per class"}, (len(CLASSES),), ("class",))
+    group.attrs.update({
+        "biome": biome, "biome_name": BIOMES[biome], "scale": spec.tile.scale,
+        "coordinates": "tile_id window lon lat epsg x0 y0 label_id s2_id s1_id s2_time s1_time gap_hours s1_count "
+                       "s2_cloud orbit_pass relative_orbit biome ecoregion split status reason valid_fraction"})
+
+
+def _flags(names: Iterable[str]) -> dict[str, Any]:
+    names = tuple(names)
+    return {"flag_values": list(range(len(names))), "flag_meanings": " ".join(names)}
+
+
+def _center(row: Any) -> tuple[float, float]:
+    from dwplus.grid import PixelGrid
+
+    return PixelGrid(row.epsg, row.x0, row.y0, row.scale, row.size, row.size).center
+
+
+def check_same(path: str | Path, plan: gpd.GeoDataFrame, spec: DatasetSpec, earth: str) -> None:
+    """Refuse to go on with a store that was made under another spec, from another plan, or on another Earth.
+
+    Raises
+    ------
+    InputError
+        With the first differences.
+    """
+    root = open_root(path)
+    stored = DatasetSpec.from_json(json.dumps(root.attrs["spec"]), f"store {path}")
+    if changed := differences(stored, spec):
+        shown = "; ".join(changed[:3]) + (f" and {len(changed) - 3} more" if len(changed) > 3 else "")
+        raise InputError(f"store {path}: was made under another spec ({shown}); choose another STORE, or remove it")
+    if root.attrs.get("earth") != earth:
+        raise InputError(f"store {path}: holds pixels of {root.attrs.get('earth')}, this run's come from {earth}; "
+                         "choose another STORE")
+    kept = gpd.read_parquet(Path(path) / PLAN_FILE)
+    keys = ["tile_id", "window", "label_id", "s2_id", "s1_id", "biome", "split"]
+    one, two = (p.loc[p["state"] == "planned", keys].reset_index(drop=True) for p in (kept, plan))
+    if not one.equals(two):
+        raise InputError(f"store {path}: was made from another plan ({len(one)} tiles there, {len(two)} here, or other "
+                         "scenes); choose another STORE, or export the plan it holds")

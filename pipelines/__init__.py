@@ -1,0 +1,1 @@
+"""Whole flows, short and readable."""

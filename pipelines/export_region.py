@@ -1,0 +1,97 @@
+"""The main job: a region and dates in, a Zarr store out. ``make export-region`` runs this file."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from dwplus import console
+from dwplus.cli import export_and_show
+from dwplus.console import say
+from dwplus.earth import connect
+from dwplus.errors import InputError
+from dwplus.planning.plan import describe, make_plan, read_plan, spec_of, write_plan
+from dwplus.spec import DatasetSpec, differences, load_spec, make_spec
+
+REGIONS = Path(__file__).parent / "regions"
+#: Label dates of a region that is given without any.
+DEFAULT_WINDOW = ("2021-06-01", "2021-09-01")
+
+
+def spec_for(region: str, start: str | None, end: str | None) -> DatasetSpec:
+    """The spec behind REGION, START and END.
+
+    Parameters
+    ----------
+    region : a spec (YAML file, or the name of one in ``pipelines/regions``), a GeoJSON file, or
+        ``west,south,east,north``.
+    start, end : label dates [start, end); both or neither, they replace the windows of a spec.
+
+    Raises
+    ------
+    InputError
+        With the sentence that says which of these it is not.
+    """
+    if bool(start) != bool(end):
+        raise InputError("START and END: give both, or neither")
+    window = [start, end] if start and end else None
+    shipped = REGIONS / f"{region}.yaml"
+    if shipped.exists() or region.endswith((".yaml", ".yml")):
+        return load_spec(shipped if shipped.exists() else region, {"windows": [window]} if window else None)
+    if Path(region).suffix in (".geojson", ".json"):
+        part: object = {"file": region}
+        name = Path(region).stem
+    elif region.count(",") == 3:
+        try:
+            part = {"bbox": [float(v) for v in region.split(",")]}
+        except ValueError:
+            raise InputError(f"REGION {region!r}: west,south,east,north must be numbers") from None
+        name = "bbox"
+    else:
+        names = ", ".join(sorted(p.stem for p in REGIONS.glob("*.yaml")))
+        raise InputError(f"REGION {region!r}: must be a spec (.yaml), one of {names}, a .geojson file, or "
+                         "west,south,east,north")
+    return make_spec({"name": name, "region": part, "windows": [window or DEFAULT_WINDOW]}, f"REGION {region}")
+
+
+def run(region: str, start: str | None, end: str | None, store: str | None, project: str | None, world: str | None,
+        scheduler: str) -> int:
+    """Plan, export, describe, draw. A plan made before for the same spec is used again, so that a stopped run goes on
+    with the very scenes it began with."""
+    spec = spec_for(region, start, end)
+    target = Path(store or f"data/{spec.name}.zarr")
+    plan_path = Path(f"{str(target).rstrip('/')}.plan.parquet")
+    if plan_path.exists():
+        kept = spec_of(read_plan(plan_path))
+        if changed := differences(kept, spec):
+            raise InputError(f"store {target}: {plan_path} was planned under another spec ({'; '.join(changed[:3])}); "
+                             "choose another STORE, or remove both")
+        say(f"plan {plan_path} is there and of the same spec: going on with it")
+    else:
+        session = connect(project, world)
+        say(session.description)
+        plan = make_plan(session, spec, say)
+        write_plan(plan, plan_path)
+        say(describe(plan))
+    code = export_and_show(plan_path, target, world, project, scheduler, quicklooks=True)
+    say(f"open it:  import dwplus; dwplus.open_store({str(target)!r})")
+    return code
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Plan and export a region into a Zarr store.")
+    parser.add_argument("--region", default="sample",
+                        help="spec, shipped region, GeoJSON file or west,south,east,north")
+    parser.add_argument("--start", help="first label date")
+    parser.add_argument("--end", help="day after the last label date")
+    parser.add_argument("--store", help="folder of the store (default data/<name>.zarr)")
+    parser.add_argument("--project", help="Google Cloud project with Earth Engine")
+    parser.add_argument("--world", help="asset tree, or URL of a running embedded Earth")
+    parser.add_argument("--scheduler", default="threads", help="threads, processes or a Dask scheduler's address")
+    a = parser.parse_args()
+    sys.exit(console.run(lambda: run(a.region, a.start, a.end, a.store, a.project, a.world, a.scheduler)))
+
+
+if __name__ == "__main__":
+    main()
