@@ -14,7 +14,12 @@ EE_PROJECT ?=
 WORLD ?=
 SCHEDULER ?= threads
 
-.PHONY: help setup export-region test lint bench
+FROM ?=
+# What the flows have in common.
+ARGS = $(if $(START),--start '$(START)') $(if $(END),--end '$(END)') $(if $(STORE),--store '$(STORE)') \
+	$(if $(EE_PROJECT),--project '$(EE_PROJECT)') $(if $(WORLD),--world '$(WORLD)') --scheduler '$(SCHEDULER)'
+
+.PHONY: help setup export-region regenerate test lint bench
 
 help: ## list targets and variables
 	@echo "targets"
@@ -22,6 +27,7 @@ help: ## list targets and variables
 	@echo "variables, all optional"
 	@echo "  REGION=         a shipped region ($(patsubst pipelines/regions/%.yaml,%,$(wildcard pipelines/regions/*.yaml))), a spec .yaml, a .geojson,"
 	@echo "                  or west,south,east,north in degrees (now: $(REGION))"
+	@echo "  FROM=           regenerate: the store or plan whose tiles get new dates"
 	@echo "  START= END=     label dates [START, END), YYYY-MM-DD; in place of the region's own"
 	@echo "  STORE=          folder of the Zarr store (default: data/<name of the region>.zarr)"
 	@echo "  EE_PROJECT=     Google Cloud project with Earth Engine; empty: the embedded Earth, which needs no key"
@@ -39,9 +45,10 @@ $(VENV)/.ready: setup.cfg pyproject.toml
 setup: $(VENV)/.ready ## make .venv with everything in it
 
 export-region: $(VENV)/.ready ## plan and export a region into a Zarr store
-	@$(BIN)/python -m pipelines.export_region --region '$(REGION)' $(if $(START),--start '$(START)') $(if $(END),--end '$(END)') \
-		$(if $(STORE),--store '$(STORE)') $(if $(EE_PROJECT),--project '$(EE_PROJECT)') $(if $(WORLD),--world '$(WORLD)') \
-		--scheduler '$(SCHEDULER)'
+	@$(BIN)/python -m pipelines.export_region --region '$(REGION)' $(ARGS)
+
+regenerate: $(VENV)/.ready ## new dates for the tiles of a store or plan: FROM= START= END=
+	@$(BIN)/python -m pipelines.regenerate --from '$(FROM)' $(ARGS)
 
 test: $(VENV)/.ready ## run the tests (no network)
 	@$(BIN)/python -m pytest -q

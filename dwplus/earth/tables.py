@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,38 +66,60 @@ def sample_sites(session: Session) -> list[Site]:
     return [Site(f["properties"]["name"], shapely.geometry.shape(f["geometry"])) for f in answer["features"]]
 
 
-def catalogue(session: Session, spec: DatasetSpec, area: shapely.Geometry, start: dt.date, end: dt.date) -> Catalogue:
-    """Labels, optical and radar scenes over an area, in one request (halved in time where an answer is too long).
+def catalogues(session: Session, spec: DatasetSpec, areas: Sequence[shapely.Geometry], start: dt.date,
+               end: dt.date) -> list[Catalogue]:
+    """Labels, optical and radar scenes over each of several areas, in one request.
+
+    A request that is too much for the service is halved: first in areas, then in time.
 
     Parameters
     ----------
-    area : polygon in EPSG:4326, about a degree across.
+    areas : polygons in EPSG:4326, each about a degree across.
     start, end : the window of label dates, [start, end), UTC.
+
+    Returns
+    -------
+    list of Catalogue, one per area, in order.
     """
+    if not areas:
+        return []
+    try:
+        answers = session.compute(ee.List([_scenes(spec, area, start, end) for area in areas]))
+        return [_catalogue(answer) for answer in answers]
+    except TooLargeError:
+        if len(areas) > 1:
+            half = len(areas) // 2
+            return [found for part in (areas[:half], areas[half:])
+                    for found in catalogues(session, spec, part, start, end)]
+        days = (end - start).days
+        if days < 2:
+            raise
+        middle = start + dt.timedelta(days=days // 2)
+        (one,), (two,) = (catalogues(session, spec, areas, a, b) for a, b in ((start, middle), (middle, end)))
+        return [Catalogue(one.labels + two.labels, _distinct(one.optical + two.optical),
+                          _distinct(one.radar + two.radar))]
+
+
+def _scenes(spec: DatasetSpec, area: shapely.Geometry, start: dt.date, end: dt.date) -> ee.Dictionary:
+    """The three collections over an area; dates are filtered first, for the radar archive is large."""
     reach = dt.timedelta(hours=spec.sentinel1.max_gap_hours)
     first, last = _midnight(start), _midnight(end)
-    bounds = ee.Geometry(_geojson(area), None, False)
-    request = ee.Dictionary({
+    bounds = ee.Geometry(shapely.geometry.mapping(area), None, False)
+    # A twin's own time may differ from the label's by the length of a datatake.
+    slack = dt.timedelta(hours=1)
+    return ee.Dictionary({
         "labels": dynamic_world.scenes().filterDate(first, last).filterBounds(bounds),
         "optical": _features(
-            sentinel2.scenes(spec.sentinel2.product).filterDate(first - dt.timedelta(hours=1),
-                                                                last + dt.timedelta(hours=1)).filterBounds(bounds),
+            sentinel2.scenes(spec.sentinel2.product).filterDate(first - slack, last + slack).filterBounds(bounds),
             ["system:index", "system:time_start", "MGRS_TILE", "CLOUDY_PIXEL_PERCENTAGE"]),
         "radar": _features(
             sentinel1.scenes(spec.sentinel1.orbit).filterDate(first - reach, last + reach).filterBounds(bounds),
             ["system:index", "system:time_start", "orbitProperties_pass", "relativeOrbitNumber_start",
              "platform_number"]),
     })
-    try:
-        answer = session.compute(request)
-    except TooLargeError:
-        days = (end - start).days
-        if days < 2:
-            raise
-        middle = start + dt.timedelta(days=days // 2)
-        one, two = (catalogue(session, spec, area, a, b) for a, b in ((start, middle), (middle, end)))
-        return Catalogue(one.labels + two.labels, _distinct(one.optical + two.optical),
-                         _distinct(one.radar + two.radar))
+
+
+def _catalogue(answer: dict[str, Any]) -> Catalogue:
     return Catalogue(
         [scene for image in answer["labels"]["features"] if (scene := _label_scene(image))],
         [OpticalScene(p["index"], p["time"], p.get("mgrs"), _number(p.get("cloud")), shape)
@@ -176,10 +199,6 @@ def _polygon(geometry: dict[str, Any]) -> shapely.Geometry:
     if geometry["type"] in ("LinearRing", "LineString"):
         return shapely.geometry.Polygon(geometry["coordinates"])
     return shapely.geometry.shape(geometry)
-
-
-def _geojson(area: shapely.Geometry) -> dict[str, Any]:
-    return shapely.geometry.mapping(area)
 
 
 def _midnight(day: dt.date) -> dt.datetime:

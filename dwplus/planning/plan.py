@@ -20,9 +20,9 @@ import pyarrow
 import shapely
 
 from dwplus.earth import Session
-from dwplus.earth.tables import Catalogue, Place, catalogue, places
+from dwplus.earth.tables import Catalogue, Place, catalogues, places
 from dwplus.errors import InputError
-from dwplus.grid import PixelGrid, Tile, lattice_tiles, near_longitude, tile_on_grid
+from dwplus.grid import PixelGrid, Tile, lattice_tiles, near_longitude, tile_from_id, tile_on_grid
 from dwplus.planning import pairing, regions, sampling
 from dwplus.scenes import LabelScene
 from dwplus.spec import DatasetSpec, Window
@@ -45,18 +45,19 @@ COLUMNS = ("tile_id", "window", "epsg", "x0", "y0", "size", "scale", "biome", "e
            "relative_orbit", "split", "state", "reason", "spec")
 #: Side of the areas that share one metadata request, degrees: about 400 tiles of 5.1 km.
 CELL_DEGREES = 1.0
-#: Metadata requests in flight.
-LOOKUPS = 8
+#: Cells bundled into one metadata request, and such requests in flight.
+CELLS_PER_REQUEST, LOOKUPS = 16, 4
 
 Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A tile that may be taken, with its place on earth."""
+    """A tile that may be taken, with its place on earth, its split and its turn in the seeded order."""
 
     tile: Tile
     place: Place | None
+    split: str
     draw: float
 
     @property
@@ -65,11 +66,17 @@ class Candidate:
         return math.floor(lon / CELL_DEGREES), math.floor(lat / CELL_DEGREES)
 
 
-def make_plan(session: Session, spec: DatasetSpec, progress: Progress = lambda _: None) -> gpd.GeoDataFrame:
+def make_plan(session: Session, spec: DatasetSpec, progress: Progress = lambda _: None,
+              kept: list[Candidate] | None = None) -> gpd.GeoDataFrame:
     """Plan a data set.
 
     Per window, candidates are drawn in seeded order, biome by biome, until each biome has ``sampling.per_biome``
     planned tiles; every tile drawn is a row, ``planned`` or ``rejected`` with its reason.
+
+    Parameters
+    ----------
+    kept : tiles to take instead of drawing any, all of them, with the places and splits they have; see
+        :func:`candidates_of`. The spec's region and quotas then decide nothing.
 
     Returns
     -------
@@ -80,15 +87,33 @@ def make_plan(session: Session, spec: DatasetSpec, progress: Progress = lambda _
     InputError
         Where no tile can be planned; the sentence counts the reasons.
     """
-    shapes = regions.polygons(session, spec)
+    shapes = [] if kept is not None else regions.polygons(session, spec)
+    if kept is None and spec.tile.grid == "utm":
+        fixed: list[Candidate] | None = _place(session, spec, _lattice(shapes, spec))
+    else:
+        fixed = kept
     rows: list[dict[str, object]] = []
-    fixed = _place(session, spec, _lattice(shapes, spec)) if spec.tile.grid == "utm" else None
     for window in spec.windows:
         archive = _Archive(session, spec, window)
         candidates = fixed if fixed is not None else _place(session, spec, _label_tiles(archive, shapes, spec))
         progress(f"window {window}: {len(candidates)} candidate tiles")
-        rows += _draw(archive, candidates, spec, window, progress)
+        rows += _draw(archive, candidates, spec, window, progress, None if kept is not None
+                      else spec.sampling.per_biome)
     return _frame(rows, spec)
+
+
+def candidates_of(tiles: pd.DataFrame) -> list[Candidate]:
+    """The planned tiles of a plan, or the tiles of a store, as candidates with the places and splits they have.
+
+    Parameters
+    ----------
+    tiles : a plan, or a :func:`dwplus.store.reader.tile_table`.
+    """
+    if "state" in tiles:
+        tiles = tiles[tiles["state"] == "planned"]
+    unique = tiles.drop_duplicates("tile_id")
+    return [Candidate(tile_from_id(row.tile_id), Place(int(row.biome), row.ecoregion, not row.coastal),
+                      str(row.split), 0.0) for row in unique.itertuples()]
 
 
 def _lattice(shapes: Iterable[shapely.Geometry], spec: DatasetSpec) -> list[Tile]:
@@ -108,7 +133,8 @@ def _lattice(shapes: Iterable[shapely.Geometry], spec: DatasetSpec) -> list[Tile
 def _place(session: Session, spec: DatasetSpec, tiles: list[Tile]) -> list[Candidate]:
     """Candidates with biome and ecoregion, in seeded order."""
     found = places(session, [tile.grid.center for tile in tiles])
-    candidates = [Candidate(tile, place, sampling.draw_order(spec.sampling.seed, tile.id))
+    seed = spec.sampling.seed
+    candidates = [Candidate(tile, place, sampling.split_of(seed, tile.grid), sampling.draw_order(seed, tile.id))
                   for tile, place in zip(tiles, found, strict=True)]
     return sorted(candidates, key=lambda c: (c.draw, c.tile.id))
 
@@ -130,20 +156,26 @@ class _Archive:
         self._cells: dict[tuple[int, int], _Lookup] = {}
 
     def fetch(self, areas: dict[tuple[int, int], shapely.Geometry]) -> None:
-        """Fetch the cells not yet known, a few requests at a time."""
-        missing = {cell: area for cell, area in areas.items() if cell not in self._cells}
+        """Fetch the cells not yet known: many cells a request, a few requests at a time."""
+        missing = [cell for cell in sorted(areas) if cell not in self._cells]
+        bundles = [missing[i:i + CELLS_PER_REQUEST] for i in range(0, len(missing), CELLS_PER_REQUEST)]
+
+        def look_up(bundle: list[tuple[int, int]]) -> list[_Lookup]:
+            found = catalogues(self._session, self._spec, [areas[cell] for cell in bundle], self._window.start,
+                               self._window.end)
+            return [_Lookup(scenes) for scenes in found]
+
         with ThreadPoolExecutor(LOOKUPS) as pool:
-            found = pool.map(lambda area: _Lookup(catalogue(self._session, self._spec, area, self._window.start,
-                                                            self._window.end)), missing.values())
-            self._cells |= dict(zip(missing, found, strict=True))
+            for bundle, found in zip(bundles, pool.map(look_up, bundles), strict=True):
+                self._cells |= dict(zip(bundle, found, strict=True))
 
     def __getitem__(self, cell: tuple[int, int]) -> _Lookup:
         return self._cells[cell]
 
 
-def _draw(archive: _Archive, candidates: list[Candidate], spec: DatasetSpec, window: Window,
-          progress: Progress) -> list[dict[str, object]]:
-    """Rows of one window: candidates tried in order until every biome has its quota."""
+def _draw(archive: _Archive, candidates: list[Candidate], spec: DatasetSpec, window: Window, progress: Progress,
+          quota: int | None) -> list[dict[str, object]]:
+    """Rows of one window: candidates tried in order until every biome has its quota, or all of them."""
     areas = _areas(candidates)
     waiting: dict[int, list[Candidate]] = defaultdict(list)
     rows = []
@@ -153,7 +185,6 @@ def _draw(archive: _Archive, candidates: list[Candidate], spec: DatasetSpec, win
         else:
             waiting[candidate.place.biome].append(candidate)
     planned: Counter[int] = Counter()
-    quota = spec.sampling.per_biome
     while waiting:
         batch: list[Candidate] = []
         for biome in sorted(waiting):
@@ -195,7 +226,7 @@ def _row(candidate: Candidate, window: Window, spec: DatasetSpec, reason: str,
         "tile_id": candidate.tile.id, "window": str(window), "epsg": grid.epsg, "x0": grid.x0, "y0": grid.y0,
         "size": grid.width, "scale": grid.scale, "biome": place.biome if place else 0,
         "ecoregion": place.ecoregion if place else "", "coastal": bool(place and not place.inside),
-        "split": sampling.split_of(spec.sampling.seed, grid), "state": "rejected" if reason else "planned",
+        "split": candidate.split, "state": "rejected" if reason else "planned",
         "reason": reason, "geometry": grid.footprint(),
     }
     if pair is not None:

@@ -181,6 +181,8 @@ def _make_group(root: zarr.Group, biome: int, rows: gpd.GeoDataFrame, spec: Data
     column("s2_cloud", rows["s2_cloud"].to_numpy("float32"), attrs={"units": "percent"})
     column("relative_orbit", rows["relative_orbit"].to_numpy("int32"), attrs={"long_name": "-1 = unknown or mixed"})
     column("biome", rows["biome"].to_numpy("uint8"))
+    column("coastal", rows["coastal"].to_numpy("uint8"),
+           attrs={"long_name": "1: outside its ecoregion's polygon, the nearest was taken"})
     column("split", np.array([SPLITS.index(s) for s in rows["split"]], "uint8"), attrs=_flags(SPLITS))
 
     def dynamic(name: str, dtype: Any, fill: Any, attrs: dict[str, Any], tail: tuple[int, ...] = (),
@@ -196,7 +198,7 @@ def _make_group(root: zarr.Group, biome: int, rows: gpd.GeoDataFrame, spec: Data
     group.attrs.update({
         "biome": biome, "biome_name": BIOMES[biome], "scale": spec.tile.scale,
         "coordinates": "tile_id window lon lat epsg x0 y0 label_id s2_id s1_id s2_time s1_time gap_hours s1_count "
-                       "s2_cloud orbit_pass relative_orbit biome ecoregion split status reason valid_fraction"})
+                       "s2_cloud orbit_pass relative_orbit biome ecoregion coastal split status reason valid_fraction"})
 
 
 def _flags(names: Iterable[str]) -> dict[str, Any]:

@@ -1,0 +1,5 @@
+"""``python -m dwplus``."""
+
+from dwplus.cli import main
+
+main()

@@ -1,0 +1,99 @@
+"""New date windows for the tiles of a store or a plan. ``make regenerate`` runs this file.
+
+The new store has the same tile ids, biomes and splits; only labels and scenes are new. Readers take both stores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+from dwplus import console
+from dwplus.cli import export_and_show
+from dwplus.console import say
+from dwplus.earth import connect
+from dwplus.errors import InputError
+from dwplus.planning import plan as plans
+from dwplus.spec import DatasetSpec, make_spec
+from dwplus.store import layout
+from dwplus.store.reader import tile_table
+
+
+def read_source(source: str) -> tuple[pd.DataFrame, DatasetSpec]:
+    """Tiles and spec of a store or a plan.
+
+    Raises
+    ------
+    InputError
+        Where it is neither.
+    """
+    if not source:
+        raise InputError("FROM: name a store or a plan to take the tiles from")
+    if Path(source).is_dir():
+        spec = make_spec(layout.open_root(source).attrs.asdict()["spec"], f"store {source}")  # type: ignore[arg-type]
+        return tile_table(source), spec
+    plan = plans.read_plan(source)
+    return plan[plan["state"] == "planned"], plans.spec_of(plan)
+
+
+def changes(old: pd.DataFrame, new: pd.DataFrame) -> list[str]:
+    """What became of the pairs: tiles paired before and now, only now, only before, and the mean |gap| of both.
+
+    Parameters
+    ----------
+    old, new : tables with ``tile_id``, ``gap_hours`` and (plans) ``state``.
+    """
+    paired_new = new[new["state"] == "planned"]
+    before, now = set(old["tile_id"]), set(paired_new["tile_id"])
+    return [f"{'pairs':<10}{'tiles':>8}   mean |gap|",
+            f"{'before':<10}{len(before):>8}   {old['gap_hours'].abs().mean():.1f} h",
+            f"{'now':<10}{len(now):>8}   {paired_new['gap_hours'].abs().mean():.1f} h",
+            f"{'kept':<10}{len(before & now):>8}", f"{'gained':<10}{len(now - before):>8}",
+            f"{'lost':<10}{len(before - now):>8}"]
+
+
+def run(source: str, start: str | None, end: str | None, store: str | None, project: str | None, world: str | None,
+        scheduler: str) -> int:
+    """Plan the new window for the old tiles, print what changed, export."""
+    if not (start and end):
+        raise InputError("START and END: give the new window's first date and the day after its last")
+    tiles, old_spec = read_source(source)
+    raw = old_spec.model_dump(mode="json")
+    spec = make_spec({**raw, "windows": [[start, end]]}, "regenerate")
+    target = Path(store or f"{source.rstrip('/').removesuffix('.zarr').removesuffix('.plan.parquet')}-{start}.zarr")
+    if target.resolve() == Path(source).resolve():
+        raise InputError(f"STORE {target}: is the store the tiles come from; choose another")
+    plan_path = Path(f"{target}.plan.parquet")
+    if plan_path.exists():
+        if plans.spec_of(plans.read_plan(plan_path)) != spec:
+            raise InputError(f"STORE {target}: {plan_path} was planned under another spec; choose another STORE")
+        say(f"plan {plan_path} is there and of the same spec: going on with it")
+    else:
+        session = connect(project, world)
+        say(session.description)
+        new = plans.make_plan(session, spec, say, kept=plans.candidates_of(tiles))
+        plans.write_plan(new, plan_path)
+        say(plans.describe(new))
+        for line in changes(tiles, new):
+            say(line)
+    return export_and_show(plan_path, target, world, project, scheduler, quicklooks=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Export new date windows for the tiles of a store or a plan.")
+    parser.add_argument("--from", dest="source", default="", help="store or plan whose tiles are taken")
+    parser.add_argument("--start", help="first label date")
+    parser.add_argument("--end", help="day after the last label date")
+    parser.add_argument("--store", help="folder of the new store")
+    parser.add_argument("--project", help="Google Cloud project with Earth Engine")
+    parser.add_argument("--world", help="asset tree, or URL of a running embedded Earth")
+    parser.add_argument("--scheduler", default="threads", help="threads, processes or a Dask scheduler's address")
+    a = parser.parse_args()
+    sys.exit(console.run(lambda: run(a.source, a.start, a.end, a.store, a.project, a.world, a.scheduler)))
+
+
+if __name__ == "__main__":
+    main()
