@@ -108,7 +108,8 @@ def _scenes(spec: DatasetSpec, area: shapely.Geometry, start: dt.date, end: dt.d
     # A twin's own time may differ from the label's by the length of a datatake.
     slack = dt.timedelta(hours=1)
     return ee.Dictionary({
-        "labels": dynamic_world.scenes().filterDate(first, last).filterBounds(bounds),
+        # Filters come before select, which maps over all that is left.
+        "labels": dynamic_world.scenes().filterDate(first, last).filterBounds(bounds).select(["label"]),
         "optical": _features(
             sentinel2.scenes(spec.sentinel2.product).filterDate(first - slack, last + slack).filterBounds(bounds),
             ["system:index", "system:time_start", "MGRS_TILE", "CLOUDY_PIXEL_PERCENTAGE"]),

@@ -20,6 +20,8 @@ Bounds = tuple[float, float, float, float]
 class BandSpec:
     """One native band of a stored scene.
 
+    A width of 0 says that there are no pixels: the scene is metadata only.
+
     ``transform`` is in Earth Engine's order (scaleX, shearX, translateX, shearY, scaleY, translateY) and maps
     pixel corners to CRS units. ``precision`` is ``int``, ``float`` or ``double``; integers carry their range.
     ``pyramid`` says how coarser levels are made: ``mean``, ``mode`` (labels) or ``sample``.
@@ -50,7 +52,9 @@ class Scene(Protocol):
     """One image asset. Properties are plain JSON values; ``system:footprint`` is a GeoJSON dict (LinearRing)."""
 
     id: str  # full asset id, e.g. COPERNICUS/S1_GRD/S1A_IW_...
-    bands: tuple[BandSpec, ...]
+
+    @property
+    def bands(self) -> tuple[BandSpec, ...]: ...
 
     @property
     def properties(self) -> dict[str, Any]: ...  # with system:index, system:time_start (ms), system:footprint

@@ -29,7 +29,8 @@ def files(path):
 
 
 def command(*args, **kwargs):
-    return subprocess.run([sys.executable, "-m", *args], cwd=ROOT, text=True, capture_output=True, timeout=280, **kwargs)
+    return subprocess.run([sys.executable, "-m", *args], cwd=ROOT, text=True, capture_output=True, timeout=280,
+                          **kwargs)
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,8 @@ COLLECTION = "GOOGLE/DYNAMICWORLD/V1"
 
 
 def scenes() -> ee.ImageCollection:
-    """The collection with its ``label`` band only."""
-    return ee.ImageCollection(COLLECTION).select(["label"])
+    """The collection."""
+    return ee.ImageCollection(COLLECTION)
 
 
 def label(index: str, min_confidence: float = 0.0) -> ee.Image:

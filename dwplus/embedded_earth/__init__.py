@@ -1,0 +1,40 @@
+"""An Earth Engine that fits in a process: answers the real client by REST v1 and computes with NumPy.
+
+It is the sample planet for newcomers, the test bed and the bench. ``dwplus.earth`` cannot tell it from the service.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import dwplus.embedded_earth.functions  # noqa: F401  (registers the functions)
+from dwplus.embedded_earth.asset_tree import AssetTree
+from dwplus.embedded_earth.catalog import Catalog
+from dwplus.embedded_earth.faults import Fault, Faults, random_faults
+from dwplus.embedded_earth.limits import Limits
+from dwplus.embedded_earth.protocol import EmbeddedEarth
+from dwplus.embedded_earth.server import Server, serve
+from dwplus.embedded_earth.transport import http_transport
+
+__all__ = ["EmbeddedEarth", "Fault", "Faults", "Limits", "Server", "http_transport", "open_catalog", "random_faults",
+           "serve"]
+
+
+def open_catalog(world: Path | None = None, seed: int = 0) -> Catalog:
+    """The archive behind an Earth.
+
+    Parameters
+    ----------
+    world : folder of an asset tree; None for the sample planet.
+    seed : seed of the planet.
+
+    Raises
+    ------
+    ValueError
+        Where the folder is no asset tree.
+    """
+    if world is not None:
+        return AssetTree(world)
+    from dwplus.embedded_earth.planet import Planet
+
+    return Planet(seed)

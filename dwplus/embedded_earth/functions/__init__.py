@@ -1,0 +1,13 @@
+"""Built-in functions, in families; importing this package registers them all."""
+
+from dwplus.embedded_earth.functions import (  # noqa: F401  (each registers its family)
+    collections,
+    filters,
+    geometries,
+    images,
+    reducers,
+    scalars,
+)
+from dwplus.embedded_earth.functions.registry import Context, call, missing, supported
+
+__all__ = ["Context", "call", "missing", "supported"]

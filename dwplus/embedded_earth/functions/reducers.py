@@ -1,0 +1,462 @@
+"""Reducers: over rows of values, over stacks of pixels, over the pixels of a region."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from dwplus.embedded_earth.errors import ComputeError
+from dwplus.embedded_earth.functions.images import region_grid, target_projection
+from dwplus.embedded_earth.functions.registry import Context, function
+from dwplus.embedded_earth.functions.scalars import comparable
+from dwplus.embedded_earth.grid import Grid, Pixels, Projection
+from dwplus.embedded_earth.values import (
+    BOOLEAN,
+    DOUBLE,
+    Band,
+    Collection,
+    Feature,
+    Geometry,
+    Image,
+    PixelType,
+    Reducer,
+    cast,
+)
+
+Rows = list[tuple[Any, ...]]
+Stack = Callable[[np.ndarray, np.ndarray], tuple[Any, Any]]
+
+
+def _single(name: str, rows: Callable[[np.ndarray, np.ndarray], Any], stack: Stack | None,
+            to: Callable[[PixelType], PixelType], weighted: bool = True) -> Reducer:
+    """A reducer of numbers to one number; no numbers give null."""
+    def of(values: Rows, weights: np.ndarray) -> list[Any]:
+        numbers = np.array([_number(row[0], name) for row in values], "f8")
+        used = weights > 0 if weighted else np.ones(len(numbers), bool)
+        if not used.any():
+            return [0 if name in ("count", "sum") else None]
+        result = rows(numbers[used], weights[used] if weighted else np.ones(int(used.sum())))
+        return [result.item() if isinstance(result, np.generic) else result]
+
+    def images(data: np.ndarray, valid: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+        assert stack is not None
+        return [stack(data, valid)]
+
+    return Reducer(name, 1, (name,), of, images if stack is not None else None, lambda t: [to(t)], weighted)
+
+
+def _number(value: Any, name: str) -> float:
+    number = comparable(value)
+    if not isinstance(number, int | float):
+        raise ComputeError(f"Reducer.{name}: the inputs must be numbers; got {type(value).__name__}.")
+    return float(number)
+
+
+def _filled(data: np.ndarray, valid: np.ndarray, value: float) -> np.ndarray:
+    return np.where(valid, data, value)
+
+
+def _mean_stack(data: np.ndarray, valid: np.ndarray) -> tuple[Any, Any]:
+    n = valid.sum(axis=0)
+    total = _filled(data.astype("f8"), valid, 0).sum(axis=0)
+    return np.divide(total, n, out=np.zeros(total.shape), where=n > 0), n > 0
+
+
+def _variance_stack(data: np.ndarray, valid: np.ndarray) -> tuple[Any, Any]:
+    mean, seen = _mean_stack(data, valid)
+    squares = _filled((data - mean) ** 2, valid, 0).sum(axis=0)
+    return np.divide(squares, valid.sum(axis=0), out=np.zeros(squares.shape), where=seen), seen
+
+
+def _sd_stack(data: np.ndarray, valid: np.ndarray) -> tuple[Any, Any]:
+    variance, seen = _variance_stack(data, valid)
+    return np.sqrt(variance), seen
+
+
+def _percentile_stack(percent: float) -> Stack:
+    def stack(data: np.ndarray, valid: np.ndarray) -> tuple[Any, Any]:
+        seen = valid.any(axis=0)
+        values = np.where(valid | ~seen, data.astype("f8"), np.nan)
+        return np.nan_to_num(np.nanpercentile(values, percent, axis=0)), seen
+
+    return stack
+
+
+def _mode_stack(data: np.ndarray, valid: np.ndarray) -> tuple[Any, Any]:
+    # Of equally frequent values the smallest.
+    order = np.argsort(np.where(valid, data, np.inf), axis=0, kind="stable")
+    values, seen = np.take_along_axis(data, order, 0), np.take_along_axis(valid, order, 0)
+    best, best_count = values[0].copy(), seen[0].astype(int)
+    run = seen[0].astype(int)
+    for i in range(1, len(values)):
+        run = np.where(seen[i], np.where(values[i] == values[i - 1], run + 1, 1), 0)
+        better = run > best_count
+        best, best_count = np.where(better, values[i], best), np.where(better, run, best_count)
+    return best, best_count > 0
+
+
+def _pick_stack(first: bool) -> Stack:
+    def stack(data: np.ndarray, valid: np.ndarray) -> tuple[Any, Any]:
+        view, seen = (data, valid) if first else (data[::-1], valid[::-1])
+        index = seen.argmax(axis=0)[None]
+        return np.take_along_axis(view, index, 0)[0], seen.any(axis=0)
+
+    return stack
+
+
+def _extreme(largest: bool) -> Stack:
+    def stack(data: np.ndarray, valid: np.ndarray) -> tuple[Any, Any]:
+        if data.dtype.kind == "f":
+            edge: Any = -np.inf if largest else np.inf
+        else:
+            info = np.iinfo(data.dtype)
+            edge = info.min if largest else info.max
+        filled = np.where(valid, data, np.asarray(edge, data.dtype))
+        seen = valid.any(axis=0)
+        return np.where(seen, filled.max(axis=0) if largest else filled.min(axis=0), 0), seen
+
+    return stack
+
+
+def _same(t: PixelType) -> PixelType:
+    return t
+
+
+def _double(t: PixelType) -> PixelType:
+    return DOUBLE
+
+
+def _counting(t: PixelType) -> PixelType:
+    return PixelType("int", 0, 2**31 - 1)
+
+
+def _total(t: PixelType) -> PixelType:
+    return PixelType("int", -2**63, 2**63 - 1) if t.precision == "int" else DOUBLE
+
+
+def _weighted_percentile(values: np.ndarray, percent: float) -> float:
+    return float(np.percentile(values, percent))
+
+
+def _mode(values: np.ndarray, weights: np.ndarray) -> float:
+    keys, inverse = np.unique(values, return_inverse=True)
+    return float(keys[np.bincount(inverse, weights).argmax()])
+
+
+def _variance(values: np.ndarray, weights: np.ndarray) -> float:
+    mean = np.average(values, weights=weights)
+    return float(np.average((values - mean) ** 2, weights=weights))
+
+
+def _plain_median(values: np.ndarray, weights: np.ndarray) -> float:
+    return float(np.median(values))
+
+
+_SIMPLE: dict[str, Reducer] = {r.name: r for r in (
+    _single("mean", lambda v, w: float(np.average(v, weights=w)), _mean_stack, _double),
+    _single("sum", lambda v, w: float((v * w).sum()),
+            lambda d, m: (_filled(d, m, 0).sum(axis=0), m.any(axis=0)), _total),
+    _single("min", lambda v, w: v.min(), _extreme(False), _same, False),
+    _single("max", lambda v, w: v.max(), _extreme(True), _same, False),
+    _single("count", lambda v, w: len(v), lambda d, m: (m.sum(axis=0), np.ones(d.shape[1:], bool)), _counting, False),
+    _single("median", _plain_median, _percentile_stack(50), _double),
+    _single("mode", _mode, _mode_stack, _same),
+    _single("variance", _variance, _variance_stack, _double),
+    _single("stdDev", lambda v, w: math.sqrt(_variance(v, w)), _sd_stack, _double),
+    _single("sampleVariance", lambda v, w: float(np.var(v, ddof=1)) if len(v) > 1 else None, None, _double, False),
+    _single("sampleStdDev", lambda v, w: float(np.std(v, ddof=1)) if len(v) > 1 else None, None, _double, False),
+    _single("product", lambda v, w: float(v.prod()),
+            lambda d, m: (_filled(d.astype("f8"), m, 1).prod(axis=0), m.any(axis=0)), _double, False),
+    _single("allNonZero", lambda v, w: int((v != 0).all()),
+            lambda d, m: ((_filled(d, m, 1) != 0).all(axis=0), m.any(axis=0)), lambda t: BOOLEAN, False),
+    _single("anyNonZero", lambda v, w: int((v != 0).any()),
+            lambda d, m: ((_filled(d, m, 0) != 0).any(axis=0), m.any(axis=0)), lambda t: BOOLEAN, False),
+)}
+
+
+def _register_simple(name: str) -> None:
+    @function(f"Reducer.{name}")
+    def make(context: Context, *options: Any) -> Reducer:
+        if name in ("min", "max") and options and options[0] != 1:
+            raise ComputeError(f"Reducer.{name}: 'numInputs' above 1 is not supported by the embedded Earth.")
+        return _SIMPLE[name]
+
+
+for _name in _SIMPLE:
+    _register_simple(_name)
+
+
+@function("Reducer.first", "Reducer.firstNonNull")
+def first(context: Context) -> Reducer:
+    return Reducer("first", 1, ("first",), lambda rows, w: [rows[0][0] if rows else None],
+                   lambda d, m: [_pick_stack(True)(d, m)], lambda t: [t], False)
+
+
+@function("Reducer.last", "Reducer.lastNonNull")
+def last(context: Context) -> Reducer:
+    return Reducer("last", 1, ("last",), lambda rows, w: [rows[-1][0] if rows else None],
+                   lambda d, m: [_pick_stack(False)(d, m)], lambda t: [t], False)
+
+
+@function("Reducer.minMax")
+def min_max(context: Context) -> Reducer:
+    return combine(context, _SIMPLE["min"], _SIMPLE["max"], "", True)
+
+
+@function("Reducer.toList")
+def to_list(context: Context, size: int | None, optional: int) -> Reducer:
+    inputs = size or 1
+
+    def rows(values: Rows, weights: np.ndarray) -> list[Any]:
+        return [[row[0] for row in values] if size is None else [list(row) for row in values]]
+
+    return Reducer("list", inputs, ("list",), rows, None, None, False, optional)
+
+
+@function("Reducer.percentile")
+def percentile(context: Context, percents: list[float], names: list[str] | None, *limits: Any) -> Reducer:
+    outputs = tuple(names or [f"p{p:g}" for p in percents])
+    if len(outputs) != len(percents):
+        raise ComputeError("Reducer.percentile: 'outputNames' must be as many as 'percentiles'.")
+
+    def rows(values: Rows, weights: np.ndarray) -> list[Any]:
+        numbers = np.array([_number(row[0], "percentile") for row in values])
+        return [_weighted_percentile(numbers, p) if len(numbers) else None for p in percents]
+
+    return Reducer("percentile", 1, outputs, rows, lambda d, m: [_percentile_stack(p)(d, m) for p in percents],
+                   lambda t: [DOUBLE] * len(percents), False)
+
+
+@function("Reducer.frequencyHistogram")
+def frequency_histogram(context: Context) -> Reducer:
+    def rows(values: Rows, weights: np.ndarray) -> list[Any]:
+        counts: dict[str, float] = defaultdict(float)
+        for (value,), weight in zip(values, weights, strict=True):
+            key = f"{value:g}" if isinstance(value, float) and value.is_integer() else str(value)
+            counts[key] += weight
+        return [dict(counts)]
+
+    return Reducer("histogram", 1, ("histogram",), rows)
+
+
+@function("Reducer.countDistinct", "Reducer.countDistinctNonNull")
+def count_distinct(context: Context) -> Reducer:
+    return Reducer("count", 1, ("count",), lambda rows, w: [len({str(row[0]) for row in rows})], None, None, False)
+
+
+@function("Reducer.countEvery")
+def count_every(context: Context) -> Reducer:
+    return Reducer("count", 0, ("count",), lambda rows, w: [len(rows)], None, None, False)
+
+
+@function("Reducer.unweighted")
+def unweighted(context: Context, reducer: Reducer) -> Reducer:
+    return replace(reducer, weighted=False)
+
+
+@function("Reducer.setOutputs")
+def set_outputs(context: Context, reducer: Reducer, names: list[str]) -> Reducer:
+    if len(names) != len(reducer.outputs):
+        raise ComputeError(f"Reducer.setOutputs: {len(reducer.outputs)} names are needed; got {len(names)}.")
+    return replace(reducer, outputs=tuple(names))
+
+
+@function("Reducer.getOutputs")
+def get_outputs(context: Context, reducer: Reducer) -> list[str]:
+    return list(reducer.outputs)
+
+
+@function("Reducer.repeat", "Reducer.forEachElement")
+def repeat(context: Context, reducer: Reducer, count: int = 1) -> Reducer:
+    """The reducer on each of several inputs; its outputs become lists. Nulls are skipped input by input."""
+    width = reducer.inputs
+
+    def rows(values: Rows, weights: np.ndarray) -> list[Any]:
+        columns = []
+        for i in range(count):
+            part = [(row[i * width:(i + 1) * width], weight) for row, weight in zip(values, weights, strict=True)]
+            part = [item for item in part if all(v is not None for v in item[0])]
+            columns.append(reducer.rows([row for row, _ in part], np.array([w for _, w in part])))
+        return [[column[k] for column in columns] for k in range(len(reducer.outputs))]
+
+    return Reducer("repeat", width * count, reducer.outputs, rows, None, None, reducer.weighted, width * count)
+
+
+@function("Reducer.combine")
+def combine(context: Context, one: Reducer, other: Reducer, prefix: str, shared: bool) -> Reducer:
+    """Two reducers on the same inputs (``shared``), or on the inputs of both in turn."""
+    names = (*one.outputs, *(prefix + name for name in other.outputs))
+    if len(set(names)) != len(names):
+        names = tuple(name if names.index(name) == i else f"{name}_{names[:i].count(name)}"
+                      for i, name in enumerate(names))
+    if shared and one.inputs != other.inputs:
+        raise ComputeError("Reducer.combine: reducers that share inputs must have as many.")
+    inputs = one.inputs if shared else one.inputs + other.inputs
+
+    def rows(values: Rows, weights: np.ndarray) -> list[Any]:
+        if shared:
+            return [*one.rows(values, weights), *other.rows(values, weights)]
+        return [*one.rows([r[:one.inputs] for r in values], weights),
+                *other.rows([r[one.inputs:] for r in values], weights)]
+
+    pixels = types = None
+    if shared and one.pixels is not None and other.pixels is not None:
+        def pixels(data: np.ndarray, valid: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+            assert one.pixels is not None and other.pixels is not None
+            return [*one.pixels(data, valid), *other.pixels(data, valid)]
+
+        def types(t: PixelType) -> list[PixelType]:
+            assert one.types is not None and other.types is not None
+            return [*one.types(t), *other.types(t)]
+
+    separate = () if shared else (*(one.separate or (one,)), *(other.separate or (other,)))
+    both = (*(one.shared or (one,)), *(other.shared or (other,))) if shared else ()
+    return Reducer("combine", inputs, names, rows, pixels, types, one.weighted, 0, both, separate)
+
+
+# ------------------------------------------------------------------------------------------------------------- rows
+
+
+def reduce_rows(reducer: Reducer, rows: Sequence[Sequence[Any]], weights: Sequence[float] | None) -> dict[str, Any]:
+    """Apply a reducer to rows; rows with a null among the required inputs are left out."""
+    required = reducer.inputs - reducer.optional
+    kept = [(tuple(row), 1.0 if weights is None else weights[i]) for i, row in enumerate(rows)
+            if all(value is not None for value in row[:required])]
+    weight = np.array([w for _, w in kept]) if kept else np.zeros(0)
+    if reducer.shared:
+        return dict(zip(reducer.outputs, [v for part in reducer.shared for v in part.rows(
+            [row for row, _ in kept], weight if part.weighted else np.ones(len(kept)))], strict=True))
+    if not reducer.weighted:
+        weight = np.ones(len(kept))
+    return dict(zip(reducer.outputs, reducer.rows([row for row, _ in kept], weight), strict=True))
+
+
+@function("Collection.reduceColumns")
+def reduce_columns(context: Context, collection: Collection, reducer: Reducer, selectors: list[str],
+                   weights: list[str] | None) -> dict[str, Any]:
+    from dwplus.embedded_earth.functions.filters import value_of
+
+    width = max(1, reducer.inputs) if reducer.inputs else 0
+    if width and len(selectors) % width:
+        raise ComputeError(f"Collection.reduceColumns: Need {reducer.inputs} inputs for the reducer, got "
+                           f"{len(selectors)} selectors.")
+    if width and len(selectors) != width:
+        raise ComputeError(f"Collection.reduceColumns: Need {reducer.inputs} inputs for the reducer, got "
+                           f"{len(selectors)} selectors.")
+    rows, row_weights = [], []
+    for element in collection:
+        rows.append([value_of(context, element, name) for name in selectors])
+        row_weights.append(float(element.properties.get(weights[0]) or 0) if weights else 1.0)
+    return reduce_rows(reducer, rows, row_weights)
+
+
+# ----------------------------------------------------------------------------------------------------------- stacks
+
+
+def reduce_images(reducer: Reducer, groups: Sequence[Sequence[Band]], names: Sequence[str], like: Band) -> list[Band]:
+    """Reduce groups of bands pixel by pixel: one band per group and output, on the projection of ``like``."""
+    if reducer.pixels is None or reducer.types is None:
+        raise ComputeError(f"Reducer.{reducer.name}: this reducer is not supported on images by the embedded Earth.")
+    out = []
+    for group, name in zip(groups, names, strict=True):
+        common = group[0].type
+        for band in group[1:]:
+            common = common.union(band.type)
+        types = reducer.types(common)
+        last: list[tuple[Grid, list[tuple[np.ndarray, np.ndarray]]]] = []
+
+        def run(grid: Grid, group: Sequence[Band] = group, common: PixelType = common,
+                last: list[Any] = last) -> list[tuple[np.ndarray, np.ndarray]]:
+            if not last or last[0][0] != grid:
+                data = np.empty((len(group), *grid.shape), common.dtype)
+                valid = np.ones(data.shape, bool)
+                for i, band in enumerate(group):
+                    values, seen = band.read(grid)
+                    data[i] = cast(values, common)
+                    if seen is not None:
+                        valid[i] = seen
+                assert reducer.pixels is not None
+                with np.errstate(all="ignore"):
+                    last[:] = [(grid, reducer.pixels(data, valid))]
+            return last[0][1]
+
+        for k, (output, to) in enumerate(zip(reducer.outputs, types, strict=True)):
+            def read(grid: Grid, k: int = k, to: PixelType = to, run: Callable[..., Any] = run) -> Pixels:
+                values, seen = run(grid)[k]
+                return cast(values, to), seen
+
+            label = f"{name}_{output}" if name else output
+            out.append(Band(label, to, like.projection, like.extent, read))
+    return out
+
+
+# ---------------------------------------------------------------------------------------------------------- regions
+
+
+@function("Image.reduceRegion")
+def reduce_region(context: Context, image: Image, reducer: Reducer, region: Geometry | None, scale: float | None,
+                  crs: Projection | None, transform: list[float] | None, best_effort: bool, max_pixels: int,
+                  tile_scale: float) -> dict[str, Any]:
+    """Pixels whose centre lies in the region, each with the same weight."""
+    from dwplus.embedded_earth.functions.geometries import footprint
+
+    if not image.bands:
+        raise ComputeError("Image.reduceRegion: the image has no bands.")
+    shape = region or footprint(image)
+    target = target_projection(crs, transform, scale, image.bands[0].projection, "Image.reduceRegion") \
+        if crs is not None or transform is not None or scale is not None else image.bands[0].projection
+    grid, inside = region_grid(shape, target)
+    if grid is None or not inside.any():
+        grid_shape = (0, 0)
+    else:
+        grid_shape = grid.shape
+        if inside.sum() > max_pixels and not best_effort:
+            raise ComputeError("Image.reduceRegion: Too many pixels in the region. Found "
+                               f"{int(inside.sum())}, but maxPixels allows only {max_pixels}.\nEnsure that you are not "
+                               "aggregating at a higher resolution than you intended; that is the most frequent cause "
+                               "of this error. If not, then you may set the 'maxPixels' argument to a limit suitable "
+                               "for your computation; set 'bestEffort' to true to aggregate at whatever scale results "
+                               "in 'maxPixels' total pixels; or both.")
+    layers: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    for band in image.bands:
+        if grid is None or not grid_shape[0]:
+            layers[band.id] = np.zeros(0), np.zeros(0, bool)
+            continue
+        context.check_time()
+        values, valid = band.read(grid)
+        layers[band.id] = values[inside], np.ones(int(inside.sum()), bool) if valid is None else valid[inside]
+    if reducer.inputs == 1:
+        out: dict[str, Any] = {}
+        for name, (values, valid) in layers.items():
+            found = reduce_rows(reducer, [(v,) for v in values[valid].tolist()], None)
+            out |= {name if len(reducer.outputs) == 1 else f"{name}_{key}": value for key, value in found.items()}
+        return out
+    if reducer.inputs != len(layers):
+        raise ComputeError(f"Image.reduceRegion: Need {reducer.inputs} bands for the reducer, image has {len(layers)}.")
+    both = np.logical_and.reduce([valid for _, valid in layers.values()])
+    columns = [values[both].tolist() for values, _ in layers.values()]
+    return reduce_rows(reducer, list(zip(*columns, strict=True)), None)
+
+
+@function("Image.reduceRegions")
+def reduce_regions(context: Context, image: Image, collection: Collection, reducer: Reducer, scale: float | None,
+                   crs: Projection | None, transform: list[float] | None, tile_scale: float,
+                   max_pixels: int | None = None) -> Collection:
+    def load(_: Any) -> list[Feature]:
+        out = []
+        for feature in collection:
+            found = reduce_region(context, image, reducer, feature.geometry, scale, crs, transform, False,
+                                  10**13, tile_scale)
+            if len(image.bands) == 1 and reducer.inputs == 1:
+                prefix = f"{image.bands[0].id}"
+                found = {(reducer.outputs[0] if len(reducer.outputs) == 1 else key.removeprefix(prefix + "_")): value
+                         for key, value in found.items()}
+            out.append(feature.with_properties({**feature.properties, **found}))
+        return out
+
+    return collection.using(load)

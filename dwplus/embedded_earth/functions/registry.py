@@ -1,0 +1,369 @@
+"""Which functions there are, their signatures, and turning arguments into what a signature asks for.
+
+Signatures (names, defaults, types) are the service's own, from the list that ships with its client.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from dwplus.embedded_earth.catalog import Catalog
+from dwplus.embedded_earth.errors import ComputeError, not_found
+from dwplus.embedded_earth.grid import UNIT, Projection, canonical_crs
+from dwplus.embedded_earth.values import (
+    Collection,
+    Date,
+    DateRange,
+    ErrorMargin,
+    Feature,
+    Filter,
+    Function,
+    Geometry,
+    Hints,
+    Image,
+    Join,
+    Kernel,
+    PixelType,
+    Reducer,
+    TableElements,
+    collection_of,
+    constant_band,
+    geometry_of,
+    image_of,
+)
+
+_FUNCTIONS: dict[str, Callable[..., Any]] = {}
+_ROOT = "projects/earthengine-public/assets/"
+
+
+def function(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register a function under one or more names; it takes the context, then the signature's arguments in order."""
+    def register(implementation: Callable[..., Any]) -> Callable[..., Any]:
+        for name in names:
+            _FUNCTIONS[name] = implementation
+        return implementation
+
+    return register
+
+
+def client_file(name: str) -> Path:
+    """A file that ships with the client's tests, found without importing the client.
+
+    Raises
+    ------
+    FileNotFoundError
+        Where the client is not installed.
+    """
+    found = importlib.util.find_spec("ee")
+    if found is None or not found.submodule_search_locations:
+        raise FileNotFoundError("earthengine-api is not installed")
+    return Path(found.submodule_search_locations[0]) / "tests" / name
+
+
+@functools.cache
+def signatures() -> dict[str, dict[str, Any]]:
+    """Signature of every function of the service, by name."""
+    listed = json.loads(client_file("algorithms.json").read_text(encoding="utf-8"))["algorithms"]
+    return {entry["name"].split("/", 1)[1]: entry for entry in listed}
+
+
+def supported() -> list[str]:
+    """Names of the functions that work here."""
+    return sorted(name for name in _FUNCTIONS if name in signatures())
+
+
+def missing() -> list[str]:
+    """Names of the service's functions that do not."""
+    return sorted(name for name in signatures() if name not in _FUNCTIONS)
+
+
+@dataclass
+class Context:
+    """What functions may ask of the Earth while a request is evaluated.
+
+    Attributes
+    ----------
+    catalog : the archive.
+    deadline : ``time.monotonic()`` when the request has to give up.
+    elements : most elements of a collection in one answer.
+    tables : stored tables already read, kept from request to request.
+    """
+
+    catalog: Catalog
+    deadline: float = float("inf")
+    elements: int = 5000
+    tables: dict[str, TableElements] = field(default_factory=dict)
+
+    def check_time(self) -> None:
+        """Give up where the deadline has passed."""
+        if time.monotonic() > self.deadline:
+            raise ComputeError("Computation timed out.", 400)
+
+    def image(self, asset_id: str) -> Image:
+        """A stored image."""
+        scene = self.catalog.image(_short(asset_id))
+        if scene is None:
+            raise not_found(_short(asset_id), "Image.load", "Image")
+        return image_of(scene)
+
+    def image_collection(self, asset_id: str) -> Collection:
+        """A stored collection, opened lazily: its limits reach the archive."""
+        name = _short(asset_id)
+        if self.catalog.asset_type(name) != "IMAGE_COLLECTION":
+            raise not_found(name, "ImageCollection.load", "ImageCollection")
+
+        def load(hints: Hints) -> Any:
+            scenes = self.catalog.scenes(name, hints.start_ms, hints.end_ms, hints.bounds)
+            return map(image_of, scenes or ())
+
+        return Collection("ImageCollection", load, {}, name)
+
+    def table(self, asset_id: str) -> Collection:
+        """A stored table; a stored image collection counts as one."""
+        name = _short(asset_id)
+        kind = self.catalog.asset_type(name)
+        if kind == "IMAGE_COLLECTION":
+            return self.image_collection(name)
+        if name not in self.tables:
+            rows = self.catalog.table(name)
+            if rows is None:
+                raise not_found(name, "Collection.loadTable", "Collection")
+            self.tables[name] = TableElements(rows)
+        return Collection("FeatureCollection", self.tables[name], {}, name)
+
+
+def _short(asset_id: str) -> str:
+    if not isinstance(asset_id, str):
+        raise ComputeError(f"Asset ids are strings; got {type(asset_id).__name__}.")
+    return asset_id.removeprefix(_ROOT)
+
+
+def call(context: Context, name: str, arguments: dict[str, Any]) -> Any:
+    """Call a built-in function with named arguments.
+
+    Raises
+    ------
+    ComputeError
+        For a function that does not exist or is not supported here (by name), and for wrong arguments.
+    """
+    signature = signatures().get(name)
+    if signature is None:
+        raise ComputeError(f"Function not found: '{name}' is no function of Earth Engine.")
+    implementation = _FUNCTIONS.get(name)
+    if implementation is None:
+        raise ComputeError(f"{name}: this function is not supported by the embedded Earth.")
+    context.check_time()
+    declared = signature.get("arguments", [])
+    unknown = set(arguments) - {entry["argumentName"] for entry in declared}
+    if unknown:
+        raise ComputeError(f"{name}: unrecognized argument '{sorted(unknown)[0]}'.")
+    values = []
+    for entry in declared:
+        argument = entry["argumentName"]
+        value = arguments.get(argument)
+        if value is None:
+            if not entry.get("optional"):
+                raise ComputeError(f"{name}: Parameter '{argument}' is required and may not be null.")
+            value = entry.get("defaultValue")
+        values.append(None if value is None else convert(context, value, entry["type"], f"{name}, argument "
+                                                         f"'{argument}'"))
+    try:
+        return implementation(context, *values)
+    except ComputeError as error:
+        if name.split(".")[0] + "." not in error.message and ": " not in error.message:
+            raise ComputeError(f"{name}: {error.message}", error.code) from error
+        raise
+
+
+def convert(context: Context, value: Any, kind: str, where: str) -> Any:
+    """A value as the type a signature names.
+
+    Raises
+    ------
+    ComputeError
+        Where it cannot be that.
+    """
+    converter = _CONVERTERS.get(kind.split("<")[0])
+    if converter is None or value is None:
+        return value
+    converted = converter(context, value)
+    if converted is None:
+        raise ComputeError(f"{where}: Invalid type. Expected type: {kind}. Actual type: {type_name(value)}.")
+    return converted
+
+
+def type_name(value: Any) -> str:
+    """The service's name of a value's type."""
+    if isinstance(value, bool):
+        return "Boolean"
+    names: list[tuple[type | tuple[type, ...], str]] = [
+        (int, "Integer"), (float, "Float"), (str, "String"), (list, "List"), (dict, "Dictionary"),
+        (Image, "Image"), (Feature, "Feature"), (Date, "Date"), (Geometry, "Geometry"), (Projection, "Projection")]
+    for kind, name in names:
+        if isinstance(value, kind):
+            return name
+    return value.kind if isinstance(value, Collection) else type(value).__name__
+
+
+def as_image(context: Context, value: Any) -> Image | None:
+    """Numbers become constants, ids stored images, lists and collections stacks."""
+    if isinstance(value, Image):
+        return value
+    if isinstance(value, bool | int | float):
+        return Image((constant_band(value),))
+    if isinstance(value, str):
+        return context.image(value)
+    if isinstance(value, list):
+        from dwplus.embedded_earth.functions.images import stack
+        return stack([image for item in value if (image := as_image(context, item)) is not None])
+    if isinstance(value, Collection):
+        from dwplus.embedded_earth.functions.collections import mosaic
+        return mosaic(context, value)
+    return None
+
+
+def as_collection(context: Context, value: Any) -> Collection | None:
+    """Elements and lists of them become collections."""
+    if isinstance(value, Collection):
+        return value
+    if isinstance(value, Feature | Image):
+        return collection_of([value], "ImageCollection" if isinstance(value, Image) else "FeatureCollection")
+    if isinstance(value, Geometry):
+        return collection_of([Feature(value)])
+    if isinstance(value, str):
+        return context.table(value)
+    if isinstance(value, list):
+        elements = [as_element(context, item) for item in value]
+        if any(element is None for element in elements):
+            return None
+        images = bool(elements) and all(isinstance(element, Image) for element in elements)
+        return collection_of(elements, "ImageCollection" if images else "FeatureCollection")
+    return None
+
+
+def as_image_collection(context: Context, value: Any) -> Collection | None:
+    if isinstance(value, str):
+        return context.image_collection(value)
+    if isinstance(value, list):
+        images = [as_image(context, item) for item in value]
+        return None if any(image is None for image in images) else collection_of(images, "ImageCollection")
+    return as_collection(context, value)
+
+
+def as_element(context: Context, value: Any) -> Feature | Image | Collection | None:
+    if isinstance(value, Feature | Image | Collection):
+        return value
+    return Feature(value) if isinstance(value, Geometry) else None
+
+
+def as_feature(context: Context, value: Any) -> Feature | None:
+    if isinstance(value, Image):
+        return Feature(value.footprint, value.properties)
+    element = as_element(context, value)
+    return element if isinstance(element, Feature) else None
+
+
+def as_geometry(context: Context, value: Any) -> Geometry | None:
+    """Elements become their geometry, collections the union of theirs."""
+    if isinstance(value, Geometry):
+        return value
+    if isinstance(value, Feature):
+        return value.geometry
+    if isinstance(value, Image):
+        from dwplus.embedded_earth.functions.geometries import footprint
+        return footprint(value)
+    if isinstance(value, Collection):
+        from dwplus.embedded_earth.functions.geometries import together
+        return together(value)
+    if isinstance(value, dict) and "type" in value and ("coordinates" in value or "geometries" in value):
+        crs = value.get("crs")
+        name = crs.get("properties", {}).get("name", "EPSG:4326") if isinstance(crs, dict) else crs or "EPSG:4326"
+        return geometry_of(value, canonical_crs(name), bool(value.get("geodesic", True)))
+    return None
+
+
+def as_projection(context: Context, value: Any) -> Projection | None:
+    if isinstance(value, Projection):
+        return value
+    if isinstance(value, str):
+        return Projection(canonical_crs(value))
+    if isinstance(value, dict) and "crs" in value:
+        transform = value.get("transform") or UNIT
+        return Projection(canonical_crs(value["crs"]), tuple(map(float, transform)))  # type: ignore[arg-type]
+    return None
+
+
+def as_date(context: Context, value: Any) -> Date | None:
+    from dwplus.embedded_earth.functions.scalars import date_of
+    return date_of(value)
+
+
+def as_date_range(context: Context, value: Any) -> DateRange | None:
+    if isinstance(value, DateRange):
+        return value
+    if isinstance(value, Date):
+        return DateRange(value.ms, value.ms + 1)
+    return None
+
+
+def as_number(context: Context, value: Any) -> float | None:
+    return value if isinstance(value, int | float) else None
+
+
+def as_integer(context: Context, value: Any) -> int | None:
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if isinstance(value, int) else None
+
+
+def as_float(context: Context, value: Any) -> float | None:
+    if value in ("Infinity", "-Infinity", "NaN"):
+        return float(value)
+    return float(value) if isinstance(value, int | float) else None
+
+
+def as_list(context: Context, value: Any) -> list[Any] | None:
+    if isinstance(value, list):
+        return value
+    return None if isinstance(value, dict) else [value]
+
+
+def as_margin(context: Context, value: Any) -> ErrorMargin | None:
+    if isinstance(value, ErrorMargin):
+        return value
+    if isinstance(value, dict) and value.get("type") == "ErrorMargin":
+        return ErrorMargin(value.get("value"), value.get("unit", "meters"))
+    return ErrorMargin(float(value)) if isinstance(value, int | float) else None
+
+
+def as_reducer(context: Context, value: Any) -> Reducer | None:
+    if isinstance(value, str):
+        return call(context, f"Reducer.{value}", {})
+    return value if isinstance(value, Reducer) else None
+
+
+def as_pixel_type(context: Context, value: Any) -> PixelType | None:
+    from dwplus.embedded_earth.functions.images import pixel_type
+    return pixel_type(value)
+
+
+def _only(kind: type) -> Callable[[Context, Any], Any]:
+    return lambda context, value: value if isinstance(value, kind) else None
+
+
+_CONVERTERS: dict[str, Callable[[Context, Any], Any]] = {
+    "Image": as_image, "ImageCollection": as_image_collection, "FeatureCollection": as_collection,
+    "Element": as_element, "Feature": as_feature, "Geometry": as_geometry, "Projection": as_projection,
+    "Date": as_date, "DateRange": as_date_range, "Number": as_number, "Integer": as_integer, "Long": as_integer,
+    "Float": as_float, "List": as_list, "ErrorMargin": as_margin, "Reducer": as_reducer, "PixelType": as_pixel_type,
+    "String": _only(str), "Boolean": lambda _, v: bool(v) if isinstance(v, bool | int | float) else None,
+    "Dictionary": _only(dict), "Filter": _only(Filter), "Join": _only(Join), "Kernel": _only(Kernel),
+    "Algorithm": _only(Function),
+}

@@ -1,0 +1,283 @@
+"""REST v1 on one pure function: a request in, an answer out. Both doors, the transport and the server, call it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import itertools
+import json
+import logging
+import re
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from dwplus.embedded_earth import discovery, encode, pixels
+from dwplus.embedded_earth.catalog import Catalog, Scene
+from dwplus.embedded_earth.errors import STATUS_NAMES, ComputeError
+from dwplus.embedded_earth.faults import Fault, Faults
+from dwplus.embedded_earth.functions.registry import Context, as_collection, as_image, call, client_file
+from dwplus.embedded_earth.graph import Graph
+from dwplus.embedded_earth.limits import Gate, Limits
+from dwplus.embedded_earth.values import Feature, Image, TableElements, image_of
+
+_log = logging.getLogger(__name__)
+_PUBLIC = "projects/earthengine-public/assets/"
+#: Features in one page of an answer, unless asked for fewer.
+_PAGE = 1_000
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Status, headers and body; ``fault`` says how a door must spoil it on its way."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+    fault: Fault | None = None
+
+
+@dataclass
+class EmbeddedEarth:
+    """An Earth Engine in a process.
+
+    Parameters
+    ----------
+    catalog : its archive.
+    latency_s : seconds every computing request takes longer.
+    faults : trouble to inject.
+    limits : the service's by default.
+    """
+
+    catalog: Catalog
+    latency_s: float = 0.0
+    faults: Faults = field(default_factory=Faults)
+    limits: Limits = field(default_factory=Limits)
+
+    def __post_init__(self) -> None:
+        self.gate = Gate(self.limits)
+        self.requests = 0
+        self._tables: dict[str, TableElements] = {}
+        self._downloads: dict[str, dict[str, Any]] = {}
+        self._lock = threading.Lock()
+
+    def handle(self, method: str, path: str, query: Mapping[str, str], headers: Mapping[str, str],
+               body: bytes) -> Answer:
+        """Answer a request. Never raises: what goes wrong is an error answer."""
+        computing = ":compute" in path or ":getPixels" in path
+        with self._lock:
+            self.requests += 1
+        fault = self.faults.meet(path)
+        entered = False
+        try:
+            if fault is not None and fault.kind == "status":
+                raise ComputeError(fault.message, fault.code)
+            if path.startswith("/v1/"):
+                self.gate.enter()
+                entered = True
+            if computing and self.latency_s:
+                time.sleep(self.latency_s)
+            if fault is not None and fault.kind == "slow":
+                time.sleep(fault.seconds)
+            kind, content = self._route(method, path, query, body)
+            return Answer(200, {"content-type": kind}, content, fault)
+        except ComputeError as error:
+            return _error(error)
+        except RecursionError:
+            return _error(ComputeError("The computation is nested too deep."))
+        except MemoryError:
+            return _error(ComputeError("User memory limit exceeded."))
+        except Exception as error:  # the server must outlive any request
+            _log.exception("internal error at %s", path)
+            return _error(ComputeError(f"An internal error has occurred ({type(error).__name__}: {error})", 500))
+        finally:
+            if entered:
+                self.gate.leave()
+
+    # -------------------------------------------------------------------------------------------------------- routes
+
+    def _route(self, method: str, path: str, query: Mapping[str, str], body: bytes) -> tuple[str, bytes]:
+        if path == "/$discovery/rest":
+            return _json(discovery.document())
+        match = re.fullmatch(r"/v1/(projects/[^/:]+)(.*)", path)
+        if match is None:
+            raise ComputeError(f"Not found: {path[:200]}", 404)
+        project, rest = match.groups()
+        if len(body) > self.limits.payload_bytes:
+            raise ComputeError("Request payload size exceeds the limit: "
+                               f"{self.limits.payload_bytes} bytes.", 400)
+        if rest == "/algorithms" and method == "GET":
+            return "application/json; charset=UTF-8", client_file("algorithms.json").read_bytes()
+        if rest == "/config":
+            return _json({"name": f"{project}/config", "maxConcurrentExports": 2})
+        if method == "POST":
+            handlers: dict[str, Callable[[dict[str, Any]], tuple[str, bytes]]] = {
+                "/value:compute": self._value, "/image:computePixels": self._compute_pixels,
+                "/table:computeFeatures": self._features,
+                "/thumbnails": lambda request: self._keep(f"{project}/thumbnails", request)}
+            if rest in handlers:
+                return handlers[rest](_request(body))
+        thumbnail = re.fullmatch(r"/thumbnails/([0-9a-f]+):getPixels", rest)
+        if thumbnail:
+            kept = self._downloads.get(f"{project}/thumbnails/{thumbnail[1]}")
+            if kept is None:
+                raise ComputeError(f"Not found: {project}/thumbnails/{thumbnail[1]}", 404)
+            return self._compute_pixels(kept)
+        if rest.startswith("/assets/") or rest.startswith(":listAssets"):
+            return self._asset(project, rest, query, body)
+        raise ComputeError(f"Method not found: {method} {path[:200]}", 404)
+
+    def _context(self) -> Context:
+        return Context(self.catalog, time.monotonic() + self.limits.seconds, self.limits.elements, self._tables)
+
+    def _evaluate(self, expression: Any, context: Context) -> Any:
+        return Graph(expression, lambda name, arguments: call(context, name, arguments)).evaluate()
+
+    def _value(self, request: dict[str, Any]) -> tuple[str, bytes]:
+        context = self._context()
+        return _json({"result": encode.encode(self._evaluate(request.get("expression"), context), context)})
+
+    def _compute_pixels(self, request: dict[str, Any]) -> tuple[str, bytes]:
+        context = self._context()
+        value = self._evaluate(request.get("expression"), context)
+        image = value if isinstance(value, Image) else as_image(context, value)
+        if image is None:
+            raise ComputeError("The expression is no image.")
+        return pixels.answer(image, request, context, self.limits)
+
+    def _features(self, request: dict[str, Any]) -> tuple[str, bytes]:
+        context = self._context()
+        value = as_collection(context, self._evaluate(request.get("expression"), context))
+        if value is None:
+            raise ComputeError("The expression is no collection.")
+        return self._page(iter(value), request, context)
+
+    def _page(self, elements: Any, request: Mapping[str, Any], context: Context) -> tuple[str, bytes]:
+        size, start = _page_of(request)
+        found = list(itertools.islice(elements, start, start + size + 1))
+        features = []
+        for position, element in enumerate(found[:size], start):
+            feature = element if isinstance(element, Feature) else Feature(element.footprint, element.properties,
+                                                                           element.id)
+            encoded = encode.encode_feature(feature, context, position)
+            encoded["properties"]["system:index"] = encoded.pop("id")
+            features.append(encoded)
+        out: dict[str, Any] = {"type": "FeatureCollection", "features": features}
+        if len(found) > size:
+            out["nextPageToken"] = str(start + size)
+        return _json(out)
+
+    def _keep(self, parent: str, request: dict[str, Any]) -> tuple[str, bytes]:
+        """Remember a download; the client fetches it by its name."""
+        name = f"{parent}/{uuid.uuid4().hex}"
+        with self._lock:
+            self._downloads[name] = request
+            while len(self._downloads) > 1000:
+                self._downloads.pop(next(iter(self._downloads)))
+        return _json({"name": name})
+
+    # -------------------------------------------------------------------------------------------------------- assets
+
+    def _asset(self, project: str, rest: str, query: Mapping[str, str], body: bytes) -> tuple[str, bytes]:
+        name, verb = "", "listAssets"
+        if rest.startswith("/assets/"):
+            name, _, verb = rest.removeprefix("/assets/").partition(":")
+        asset = name if project == "projects/earthengine-public" else f"{project}/assets/{name}"
+        if verb == "":
+            return _json(self._describe(asset))
+        if verb in ("listAssets", "listImages"):
+            return self._list(asset, query, "images" if verb == "listImages" else "assets")
+        context = self._context()
+        if verb == "getPixels":
+            return pixels.answer(context.image(asset), _request(body), context, self.limits)
+        if verb == "listFeatures":
+            return self._page(iter(context.table(asset)), query, context)
+        raise ComputeError(f"Method not found: {verb[:40]}", 404)
+
+    def _describe(self, asset: str) -> dict[str, Any]:
+        kind = self.catalog.asset_type(asset)
+        scene = self.catalog.image(asset) if kind in ("IMAGE", None) else None
+        if scene is not None:
+            return _image_asset(scene)
+        if kind is None:
+            raise ComputeError(f"Asset '{_PUBLIC}{asset}' not found (does not exist or caller does not have access).",
+                               404)
+        return {"type": kind, "name": _PUBLIC + asset, "id": asset, "updateTime": "2026-01-01T00:00:00Z",
+                "properties": {}}
+
+    def _list(self, asset: str, query: Mapping[str, str], key: str) -> tuple[str, bytes]:
+        kind = self.catalog.asset_type(asset) if asset else "FOLDER"
+        if kind is None:
+            raise ComputeError(f"Asset '{_PUBLIC}{asset}' not found (does not exist or caller does not have access).",
+                               404)
+        size, start = _page_of(query)
+        if kind == "IMAGE_COLLECTION":
+            scenes = self.catalog.scenes(asset) or []
+            entries = [_image_asset(scene) for scene in scenes[start:start + size]]
+            total = len(scenes)
+        else:
+            children = list(self.catalog.children(asset))
+            entries = [self._describe(child) for child in children[start:start + size]]
+            total = len(children)
+        out: dict[str, Any] = {key: entries}
+        if start + size < total:
+            out["nextPageToken"] = str(start + size)
+        return _json(out)
+
+
+def _page_of(request: Mapping[str, Any]) -> tuple[int, int]:
+    try:
+        size = min(int(request.get("pageSize") or _PAGE), _PAGE)
+        start = int(request.get("pageToken") or 0)
+    except (TypeError, ValueError):
+        raise ComputeError("Invalid page token or size.") from None
+    if size < 1 or start < 0:
+        raise ComputeError("Invalid page token or size.")
+    return size, start
+
+
+def _request(body: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(body or b"{}")
+    except (ValueError, RecursionError) as error:
+        raise ComputeError(f"Invalid JSON payload received. {type(error).__name__}.") from error
+    if not isinstance(found, dict):
+        raise ComputeError("Invalid JSON payload received: an object was expected.")
+    return found
+
+
+def _json(value: Any) -> tuple[str, bytes]:
+    return "application/json; charset=UTF-8", json.dumps(value, allow_nan=False).encode()
+
+
+def _error(error: ComputeError) -> Answer:
+    body = {"error": {"code": error.code, "message": error.message, "status": STATUS_NAMES.get(error.code, "UNKNOWN")}}
+    return Answer(error.code, {"content-type": "application/json; charset=UTF-8"}, json.dumps(body).encode())
+
+
+def _image_asset(scene: Scene) -> dict[str, Any]:
+    """An image asset as ``getAsset`` shows it."""
+    image = image_of(scene)
+    precision = {"int": "INT", "float": "FLOAT", "double": "DOUBLE"}
+    bands = []
+    for spec in scene.bands:
+        kind: dict[str, Any] = {"precision": precision[spec.precision]}
+        if spec.minimum is not None and spec.maximum is not None:
+            kind["range"] = {"min": spec.minimum, "max": spec.maximum}
+        names = ("scaleX", "shearX", "translateX", "shearY", "scaleY", "translateY")
+        bands.append({"id": spec.id, "dataType": kind, "pyramidingPolicy": spec.pyramid.upper(), "grid": {
+            "crsCode": spec.crs, "dimensions": {"width": spec.width, "height": spec.height},
+            "affineTransform": dict(zip(names, spec.transform, strict=True))}})
+    properties = scene.properties
+    out: dict[str, Any] = {"type": "IMAGE", "name": _PUBLIC + scene.id, "id": scene.id, "bands": bands,
+                           "updateTime": "2026-01-01T00:00:00Z",
+                           "properties": {k: v for k, v in properties.items() if not k.startswith("system:")}}
+    for key, name in (("system:time_start", "startTime"), ("system:time_end", "endTime")):
+        if key in properties:
+            moment = dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + dt.timedelta(milliseconds=properties[key])
+            out[name] = moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+    if image.footprint is not None:
+        out["geometry"] = image.footprint.json()
+    return out
