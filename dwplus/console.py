@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
+import re
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import NoReturn
 
 from dwplus.errors import DwplusError
 
@@ -55,6 +58,26 @@ def shard_progress() -> Iterator[Callable[[int, int, Counter[str]], None]]:
                        tiles=", ".join(f"{n} {status}" for status, n in sorted(tiles.items())))
 
         yield show
+
+
+class Parser(argparse.ArgumentParser):
+    """A command line whose mistakes are one sentence, and whose values may start with a minus (west longitudes)."""
+
+    def error(self, message: str) -> NoReturn:
+        """One sentence on stderr, exit code 2."""
+        print(f"error: {' '.join(message.split())}; see {self.prog} --help", file=sys.stderr)
+        sys.exit(2)
+
+    def parse(self, arguments: Sequence[str] | None = None) -> argparse.Namespace:
+        """Parse; ``--region -63,...`` counts as ``--region=-63,...``."""
+        words = list(sys.argv[1:] if arguments is None else arguments)
+        joined: list[str] = []
+        for word in words:
+            if re.match(r"-\d", word) and joined and joined[-1].startswith("--") and "=" not in joined[-1]:
+                joined[-1] += f"={word}"
+            else:
+                joined.append(word)
+        return self.parse_args(joined)
 
 
 def run(action: Callable[[], int]) -> int:

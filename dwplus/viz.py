@@ -71,6 +71,7 @@ def quicklooks(store: str | Path, folder: str | Path) -> list[Path]:
     # The Agg canvas is used directly: pyplot would keep every figure and need a display.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
     from matplotlib.patches import Patch
 
     root = layout.open_root(store)
@@ -93,7 +94,7 @@ def quicklooks(store: str | Path, folder: str | Path) -> list[Path]:
             if s1.dtype.kind == "i":
                 decibels = np.where(s1 == layout.S1_NODATA, np.nan, s1 * np.float32(layout.S1_SCALE))
             present = [c for c in range(len(CLASSES)) if (label == c).any()]
-            figure = Figure(figsize=(12, 5.0), layout="constrained")
+            figure = Figure(figsize=(12, 5.4), layout=ConstrainedLayoutEngine(rect=(0, 0, 1, 0.88)))
             for axis, image, title in zip(
                     figure.subplots(1, 3),
                     (true_colour(s2, bands), false_colour(decibels), label_colours(label)),
@@ -105,7 +106,7 @@ def quicklooks(store: str | Path, folder: str | Path) -> list[Path]:
                 axis.set_axis_off()
             figure.suptitle(f"{BIOMES[int(row['biome'])]} - {row['ecoregion']}\n{row['tile_id']} "
                             f"({row['lon']:.3f}, {row['lat']:.3f}), {row['split']}, gap S1 - S2 "
-                            f"{row['gap_hours']:+.1f} h", fontsize=11)
+                            f"{row['gap_hours']:+.1f} h", fontsize=11, y=0.985)
             figure.legend(handles=[Patch(facecolor=PALETTE[c], edgecolor="0.4", label=CLASSES[c].replace("_", " "))
                                    for c in present] + [Patch(facecolor="white", edgecolor="0.4", label="ignored")],
                           loc="outside lower center", ncols=10, fontsize=8, frameon=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -80,7 +79,7 @@ def run(region: str, start: str | None, end: str | None, store: str | None, proj
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Plan and export a region into a Zarr store.")
+    parser = console.Parser(description="Plan and export a region into a Zarr store.")
     parser.add_argument("--region", default="sample",
                         help="spec, shipped region, GeoJSON file or west,south,east,north")
     parser.add_argument("--start", help="first label date")
@@ -89,7 +88,7 @@ def main() -> None:
     parser.add_argument("--project", help="Google Cloud project with Earth Engine")
     parser.add_argument("--world", help="asset tree, or URL of a running embedded Earth")
     parser.add_argument("--scheduler", default="threads", help="threads, processes or a Dask scheduler's address")
-    a = parser.parse_args()
+    a = parser.parse()
     sys.exit(console.run(lambda: run(a.region, a.start, a.end, a.store, a.project, a.world, a.scheduler)))
 
 

@@ -5,7 +5,6 @@ The new store has the same tile ids, biomes and splits; only labels and scenes a
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -83,7 +82,7 @@ def run(source: str, start: str | None, end: str | None, store: str | None, proj
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Export new date windows for the tiles of a store or a plan.")
+    parser = console.Parser(description="Export new date windows for the tiles of a store or a plan.")
     parser.add_argument("--from", dest="source", default="", help="store or plan whose tiles are taken")
     parser.add_argument("--start", help="first label date")
     parser.add_argument("--end", help="day after the last label date")
@@ -91,7 +90,7 @@ def main() -> None:
     parser.add_argument("--project", help="Google Cloud project with Earth Engine")
     parser.add_argument("--world", help="asset tree, or URL of a running embedded Earth")
     parser.add_argument("--scheduler", default="threads", help="threads, processes or a Dask scheduler's address")
-    a = parser.parse_args()
+    a = parser.parse()
     sys.exit(console.run(lambda: run(a.source, a.start, a.end, a.store, a.project, a.world, a.scheduler)))
 
 
