@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import math
+import warnings
 import zipfile
 from typing import Any
 
 import numpy as np
 import rasterio
+import rasterio.errors
 from rasterio.io import MemoryFile
 
 from dwplus.embedded_earth.errors import ComputeError
@@ -159,7 +161,8 @@ def _png(image: Image, grid: Grid, context: Context) -> bytes:
         layers.append(cast(values, integer_type("uint8")))
         if valid is not None:
             alpha[~valid] = 0
-    with MemoryFile() as memory:
+    with MemoryFile() as memory, warnings.catch_warnings():
+        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
         with memory.open(driver="PNG", width=grid.width, height=grid.height, count=4, dtype="uint8") as file:
             file.write(np.stack([*layers, alpha]))
         return bytes(memory.read())

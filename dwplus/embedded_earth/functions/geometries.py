@@ -17,7 +17,7 @@ from dwplus.embedded_earth.grid import UNIT, Extent, Grid, Projection, transform
 from dwplus.embedded_earth.values import Band, Collection, Feature, Geometry, Image, polygon_of
 
 _GEOD = pyproj.Geod(ellps="WGS84")
-WORLD = Geometry(shapely.box(-180, -90, 180, 90), "EPSG:4326", False)
+WORLD = Geometry(shapely.Polygon([(-180, -90), (180, -90), (180, 90), (-180, 90)]), "EPSG:4326", False)
 
 
 def extent_ring(band: Band) -> shapely.Geometry:
@@ -54,6 +54,11 @@ def together(collection: Collection) -> Geometry:
 def _local(lon: float, lat: float) -> pyproj.Transformer:
     """Plane around a point that keeps distances from it."""
     return transformer("EPSG:4326", f"+proj=aeqd +lat_0={lat} +lon_0={lon} +datum=WGS84 +units=m")
+
+
+def rectangle_of(west: float, south: float, east: float, north: float) -> shapely.Geometry:
+    """A box, its ring from the lower left corner on, as the service writes it."""
+    return shapely.Polygon([(west, south), (east, south), (east, north), (west, north)])
 
 
 def _around(shape: shapely.Geometry) -> tuple[float, float]:
@@ -123,7 +128,7 @@ def bounds(shape: Geometry, projection: Projection | None) -> Geometry:
     if local.is_empty:
         raise ComputeError("Geometry.bounds: Geometry has no bounds: it is empty.")
     if projection is None or projection.transform == UNIT:
-        return Geometry(shapely.box(*local.bounds), crs, False)
+        return Geometry(rectangle_of(*local.bounds), crs, False)
     from dwplus.embedded_earth.functions.images import lattice_bounds
 
     left, top, right, bottom = lattice_bounds(local, projection)
@@ -379,7 +384,7 @@ def rectangle(context: Context, values: list[Any], crs: Projection | None, is_ge
     if len(flat) != 2:
         raise ComputeError("GeometryConstructors.Rectangle: two corners are needed.")
     (x0, y0), (x1, y1) = flat
-    return _placed(shapely.box(min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1)), crs, is_geodesic)
+    return _placed(rectangle_of(min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1)), crs, is_geodesic)
 
 
 @function("GeometryConstructors.BBox")
@@ -391,4 +396,4 @@ def bbox(context: Context, west: float, south: float, east: float, north: float)
         east += 360
     if east - west >= 360:
         west, east = -180.0, 180.0
-    return Geometry(shapely.box(west, south, east, north), "EPSG:4326", False)
+    return Geometry(rectangle_of(west, south, east, north), "EPSG:4326", False)

@@ -1,0 +1,278 @@
+"""A deterministic planet: sites in all 14 biomes, seen by Sentinel-1, Sentinel-2 and Dynamic World.
+
+It stands in for Earth Engine's archives where none can be reached: pixels are functions of place, date and seed.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import functools
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from dwplus.embedded_earth.catalog import BandSpec, Bounds, Scene, TableFeature, Window
+from dwplus.embedded_earth.planet import dynamic_world, sentinel1, sentinel2
+from dwplus.embedded_earth.planet.dynamic_world import MAX_CLOUD, DynamicWorldScene
+from dwplus.embedded_earth.planet.landscape import Cache, Landscape
+from dwplus.embedded_earth.planet.orbits import (
+    DAY_MS,
+    FIRST_DAY,
+    LAST_DAY,
+    MAX_SUN_ZENITH,
+    Footprint,
+    Granule,
+    Track,
+    granule_footprint,
+    granules,
+    ms_of,
+    parse_stamp,
+    passes,
+    s1_tracks,
+    s2_tracks,
+    slices,
+)
+from dwplus.embedded_earth.planet.sentinel1 import Acquisition, Sentinel1Scene
+from dwplus.embedded_earth.planet.sentinel2 import Overpass, Sentinel2Scene
+from dwplus.embedded_earth.planet.sites import (
+    SITE_SIZE,
+    SITES,
+    Site,
+    box_ring,
+    ecoregion_rows,
+    ring_bounds,
+    site_rows,
+)
+from dwplus.embedded_earth.planet.weather import Sky, sun
+
+__all__ = ["SITES", "Planet", "Site"]
+
+TRUTH = "SAMPLE/TRUTH"
+_COLLECTIONS = (sentinel2.TOA, sentinel2.SR, dynamic_world.COLLECTION, sentinel1.COLLECTION, TRUTH)
+_TABLES: dict[str, Callable[[], list[tuple[str, dict[str, Any], dict[str, Any]]]]] = {
+    "SAMPLE/SITES": site_rows, "RESOLVE/ECOREGIONS/2017": ecoregion_rows}
+#: The truth reaches this far beyond the site, metres (a tile may stick out by half its size).
+_TRUTH_MARGIN = 6_000
+#: The truth's day of the year: 1 July.
+_TRUTH_DAY = (7, 1)
+#: Skies kept (about 3 MB each at 510 x 510).
+_SKIES = 12
+#: Longest time, milliseconds, between the moment a satellite is abreast of a site and the time stamp of its scene.
+_SLACK = 300_000
+
+
+class TruthScene:
+    """The land cover itself on 1 July of a year, ``label`` uint8 at 10 m."""
+
+    def __init__(self, landscape: Landscape, year: int) -> None:
+        self.landscape = landscape
+        self.day = dt.date(year, *_TRUTH_DAY)
+        self.id = f"{TRUTH}/{landscape.site.name}_{year}"
+        west, _, _, north = self._square
+        n = int(SITE_SIZE + 2 * _TRUTH_MARGIN) // 10
+        crs, transform = f"EPSG:{landscape.site.epsg}", (10, 0, west, 0, -10, north)
+        self.bands: tuple[BandSpec, ...] = (BandSpec("label", "int", crs, transform, n, n, 0, 255, "mode"),)
+
+    @functools.cached_property
+    def _square(self) -> tuple[float, float, float, float]:
+        west, south, east, north = self.landscape.site.square
+        m = _TRUTH_MARGIN
+        return west - m, south - m, east + m, north + m
+
+    @functools.cached_property
+    def _footprint(self) -> Footprint:
+        return Footprint.of(self.landscape.site.epsg, box_ring(*self._square))
+
+    @property
+    def time(self) -> int:
+        return ms_of(self.day)
+
+    @property
+    def bounds(self) -> Bounds:
+        return self._footprint.bounds
+
+    @functools.cached_property
+    def properties(self) -> dict[str, Any]:
+        site = self.landscape.site
+        return {"system:index": self.id.rsplit("/", 1)[1], "system:time_start": self.time,
+                "system:time_end": self.time + DAY_MS, "system:footprint": self._footprint.geojson(),
+                "site": site.name, "biome": site.biome, "year": self.day.year}
+
+    def read(self, bands: tuple[str, ...], window: Window) -> dict[str, tuple[np.ndarray, np.ndarray | None]]:
+        """Native pixels of ``label``."""
+        west, _, _, north = self._square
+        box = self.landscape.box(west + 10 * window.col, north - 10 * window.row, window.height, window.width)
+        label = self.landscape.label(box, self.day)
+        return {name: (label.copy(), None) for name in bands}
+
+
+def _meet(a: Bounds, b: Bounds) -> bool:
+    """Whether two boxes share a point; either may cross the antimeridian (west > east)."""
+    if a[3] < b[1] or b[3] < a[1]:
+        return False
+    return any(aw <= be and bw <= ae for aw, ae in _spans(a) for bw, be in _spans(b))
+
+
+def _spans(box: Bounds) -> list[tuple[float, float]]:
+    west, east = box[0], box[2]
+    if west > east:
+        return [(west, 180.0), (-180.0, east)]
+    if east > 180:
+        return [(west, 180.0), (-180.0, east - 360)]
+    if west < -180:
+        return [(west + 360, 180.0), (-180.0, east)]
+    return [(west, east)]
+
+
+class _World:
+    """One site with everything that flies over it."""
+
+    def __init__(self, site: Site, seed: int) -> None:
+        self.site, self.seed = site, seed
+        self.landscape = Landscape(site, seed)
+        self.skies: Cache[tuple[Sky | None]] = Cache(_SKIES)
+        self.s2 = [(track, self._granules(track)) for track in s2_tracks(site, seed)]
+        self.s1 = [(track, slices(track, seed)) for track in s1_tracks(site, seed)]
+        boxes = [seen.bounds for _, found in self.s2 for _, seen, _ in found]
+        boxes += [piece.footprint.bounds for _, found in self.s1 for piece in found]
+        boxes.append(ring_bounds(site.ring))
+        self.bounds: Bounds = (min(b[0] for b in boxes), min(b[1] for b in boxes), max(b[2] for b in boxes),
+                               max(b[3] for b in boxes))
+        self.tiles = {granule.tile for granule in granules(site)}
+
+    def _granules(self, track: Track) -> list[tuple[Granule, Footprint, bool]]:
+        found = []
+        for granule in granules(self.site):
+            seen = granule_footprint(track, granule)
+            if seen is not None:
+                found.append((granule, *seen))
+        return found
+
+    def overpasses(self, start: float, end: float, bounds: Bounds | None) -> Iterator[Overpass]:
+        for track, found in self.s2:
+            near = [entry for entry in found if bounds is None or _meet(entry[1].bounds, bounds)]
+            if not near:
+                continue
+            for flight in passes(track, start - _SLACK, end + _SLACK):
+                if sun(self.site.lat, flight.day, sentinel2.S2_LOCAL_HOUR)[0] > MAX_SUN_ZENITH:
+                    continue
+                for granule, seen, cut in near:
+                    overpass = Overpass(self.landscape, self.seed, granule, seen, cut, flight, self.skies)
+                    if start <= overpass.time < end:
+                        yield overpass
+
+    def acquisitions(self, start: float, end: float, bounds: Bounds | None) -> Iterator[Acquisition]:
+        for track, found in self.s1:
+            near = [piece for piece in found if bounds is None or _meet(piece.footprint.bounds, bounds)]
+            if not near:
+                continue
+            for flight in passes(track, start - _SLACK, end + _SLACK):
+                for piece in near:
+                    acquisition = Acquisition(self.landscape, self.seed, flight, piece)
+                    if start <= acquisition.time < end and not acquisition.missing:
+                        yield acquisition
+
+
+class Planet:
+    """The procedural sample planet: a :class:`dwplus.embedded_earth.catalog.Catalog`.
+
+    Parameters
+    ----------
+    seed : number that fixes every pixel and every date.
+    """
+
+    def __init__(self, seed: int = 0) -> None:
+        self.seed = seed
+
+    @functools.cached_property
+    def _worlds(self) -> list[_World]:
+        return [_World(site, self.seed) for site in SITES]
+
+    def describe(self) -> str:
+        """One line for people: what this Earth is."""
+        biomes = len({site.biome for site in SITES})
+        return f"the procedural sample planet (seed {self.seed}, {len(SITES)} sites, {biomes} biomes)"
+
+    def asset_type(self, asset_id: str) -> str | None:
+        """``IMAGE``, ``IMAGE_COLLECTION``, ``TABLE``, ``FOLDER`` or None."""
+        if asset_id in _COLLECTIONS:
+            return "IMAGE_COLLECTION"
+        if asset_id in _TABLES:
+            return "TABLE"
+        if any(known.startswith(asset_id + "/") for known in (*_COLLECTIONS, *_TABLES)):
+            return "FOLDER"
+        return "IMAGE" if self.image(asset_id) is not None else None
+
+    def children(self, asset_id: str) -> Iterable[str]:
+        """Ids right below a folder (or the roots for an empty id), or of the scenes of a collection."""
+        if asset_id in _COLLECTIONS:
+            return [scene.id for scene in self.scenes(asset_id) or []]
+        prefix = asset_id + "/" if asset_id else ""
+        found = {prefix + known[len(prefix):].split("/")[0] for known in (*_COLLECTIONS, *_TABLES)
+                 if known.startswith(prefix)}
+        return sorted(found)
+
+    def image(self, asset_id: str) -> Scene | None:
+        """The scene of an id, found through the time and tile in it; None where there is none."""
+        collection, _, index = asset_id.rpartition("/")
+        if collection not in _COLLECTIONS:
+            return None
+        if collection == TRUTH:
+            name, _, year = index.rpartition("_")
+            if not (year.isdigit() and len(year) == 4):
+                return None
+            start: int | None = ms_of(dt.date(int(year), *_TRUTH_DAY)) if 2000 < int(year) < 2100 else None
+            worlds = [world for world in self._worlds if world.site.name == name]
+        elif collection == sentinel1.COLLECTION:
+            parts = index.split("_")
+            start = parse_stamp(parts[4]) if len(parts) == 9 else None
+            worlds = self._worlds
+        else:
+            parts = index.split("_")
+            start = parse_stamp(parts[0]) if len(parts) == 3 else None
+            worlds = [world for world in self._worlds if len(parts) == 3 and parts[2][1:] in world.tiles]
+        if start is None:
+            return None
+        for scene in self._scenes(collection, worlds, start - 2 * _SLACK, start + 2 * _SLACK, None):
+            if scene.id == asset_id:
+                return scene
+        return None
+
+    def scenes(self, collection_id: str, start_ms: float | None = None, end_ms: float | None = None,
+               bounds: Bounds | None = None) -> list[Scene] | None:
+        """Scenes of a collection, sorted by (system:time_start, system:index); None where it does not exist."""
+        if collection_id not in _COLLECTIONS:
+            return None
+        start = -1e15 if start_ms is None else start_ms
+        end = 1e15 if end_ms is None else end_ms
+        worlds = [world for world in self._worlds if bounds is None or _meet(world.bounds, bounds)]
+        found = list(self._scenes(collection_id, worlds, start, end, bounds))
+        found.sort(key=lambda scene: (scene.time, scene.id))
+        return list[Scene](found)
+
+    def _scenes(self, collection: str, worlds: list[_World], start: float, end: float, bounds: Bounds | None,
+                ) -> Iterator[Sentinel2Scene | DynamicWorldScene | Sentinel1Scene | TruthScene]:
+        for world in worlds:
+            if collection == TRUTH:
+                for year in range(FIRST_DAY.year, LAST_DAY.year + 1):
+                    truth = TruthScene(world.landscape, year)
+                    if start <= truth.time < end and (bounds is None or _meet(truth.bounds, bounds)):
+                        yield truth
+            elif collection == sentinel1.COLLECTION:
+                for acquisition in world.acquisitions(start, end, bounds):
+                    yield Sentinel1Scene(acquisition)
+            else:
+                for overpass in world.overpasses(start, end, bounds):
+                    if collection == sentinel2.TOA:
+                        yield Sentinel2Scene(collection, overpass.index, overpass)
+                    elif collection == sentinel2.SR:
+                        if overpass.sr_index is not None:
+                            yield Sentinel2Scene(collection, overpass.sr_index, overpass)
+                    elif overpass.cover <= MAX_CLOUD:
+                        yield DynamicWorldScene(overpass.index, overpass)
+
+    def table(self, asset_id: str) -> list[TableFeature] | None:
+        """Rows of a table asset, or None where it does not exist."""
+        rows = _TABLES.get(asset_id)
+        return None if rows is None else [TableFeature(*row) for row in rows()]

@@ -1,0 +1,165 @@
+"""Dynamic World scenes: what a good but fallible classifier makes of a Sentinel-2 scene."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+
+from dwplus.embedded_earth.catalog import BandSpec, Bounds, Window
+from dwplus.embedded_earth.planet.landscape import (
+    BARE,
+    BUILT,
+    CLASS_COUNT,
+    CROPS,
+    FLOODED,
+    GRASS,
+    NODE,
+    SHRUB,
+    SNOW,
+    TREES,
+    WATER,
+)
+from dwplus.embedded_earth.planet.noise import draw, fbm, node_range, seed_of, upsample
+from dwplus.embedded_earth.planet.sentinel2 import Overpass, granule_band
+from dwplus.embedded_earth.planet.weather import MASK_MARGIN
+from dwplus.taxonomy import CLASSES
+
+COLLECTION = "GOOGLE/DYNAMICWORLD/V1"
+#: Dynamic World is made of scenes with at most this CLOUDY_PIXEL_PERCENTAGE.
+#: Source: https://developers.google.com/earth-engine/datasets/catalog/GOOGLE_DYNAMICWORLD_V1
+MAX_CLOUD = 35.0
+#: Per class: (share taken for the first wrong class, that class, share taken for the second, that class). The shape
+#: follows the confusions of Brown et al. 2022 (Sci Data 9:251, Fig. 6): grass, shrub and flooded vegetation are hard.
+_CONFUSION: dict[int, tuple[float, int, float, int]] = {
+    WATER: (0.02, FLOODED, 0.02, BARE),
+    TREES: (0.04, SHRUB, 0.03, GRASS),
+    GRASS: (0.11, CROPS, 0.10, SHRUB),
+    FLOODED: (0.20, TREES, 0.07, GRASS),
+    CROPS: (0.06, GRASS, 0.05, BARE),
+    SHRUB: (0.09, GRASS, 0.08, TREES),
+    BUILT: (0.06, BARE, 0.06, CROPS),
+    BARE: (0.08, SHRUB, 0.06, CROPS),
+    SNOW: (0.03, BARE, 0.03, WATER),
+}
+#: Octaves of the two doubt fields by level (cells of 80 m x 2^level): errors come in blobs of 100 m to 1 km.
+_DOUBT = {4: 0.5, 3: 0.8, 2: 1.0, 1: 0.8, 0: 0.4}
+#: How much of the doubt belongs to the place (and comes back in every scene) rather than to the scene.
+_PLACE = 0.8
+#: Highest and lowest probability of the winning class; Dynamic World rarely exceeds 0.8.
+_TOP, _LOW = np.float32(0.78), np.float32(0.36)
+#: Share of the remainder that goes to the runner-up.
+_SECOND = np.float32(0.45)
+
+
+@functools.cache
+def _tables() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Thresholds (low, high) on the doubt and the classes taken instead, each by true class."""
+    from statistics import NormalDist
+    inverse = NormalDist().inv_cdf
+    rows = [_CONFUSION[k] for k in range(CLASS_COUNT)]
+    low = np.array([inverse(r[0]) for r in rows], dtype=np.float32)
+    high = np.array([inverse(1 - r[2]) for r in rows], dtype=np.float32)
+    return low, high, np.array([r[1] for r in rows], np.uint8), np.array([r[3] for r in rows], np.uint8)
+
+
+def _agree(label: np.ndarray, step: int) -> np.ndarray:
+    """Drop objects thinner than ``step`` pixels: where both neighbours agree, the pixel follows. Trims the edges."""
+    left, middle, right = label[:, :-2 * step], label[:, step:-step], label[:, 2 * step:]
+    rows = np.where(left == right, left, middle)
+    above, middle, below = rows[:-2 * step], rows[step:-step], rows[2 * step:]
+    return np.where(above == below, above, middle)
+
+
+@functools.lru_cache(maxsize=256)
+def _bands(epsg: int, ulx: int, uly: int) -> tuple[BandSpec, ...]:
+    return (*(granule_band(epsg, ulx, uly, name, "float", 10, None, None) for name in CLASSES),
+            granule_band(epsg, ulx, uly, "label", "int", 10, 0, 255, "mode"))
+
+
+class DynamicWorldScene:
+    """One image of ``GOOGLE/DYNAMICWORLD/V1``: nine probabilities (float32) and ``label`` (uint8), 10 m."""
+
+    def __init__(self, index: str, overpass: Overpass) -> None:
+        self.id = f"{COLLECTION}/{index}"
+        self.overpass = overpass
+        g = overpass.granule
+        self.bands = _bands(g.site.epsg, g.ulx, g.uly)
+
+    @property
+    def time(self) -> int:
+        return self.overpass.time
+
+    @property
+    def bounds(self) -> Bounds:
+        return self.overpass.footprint.bounds
+
+    @functools.cached_property
+    def properties(self) -> dict[str, Any]:
+        o = self.overpass
+        base = o.properties(self.id.rsplit("/", 1)[1])
+        kept = {k: v for k, v in base.items() if k.startswith("system:")}
+        return {**kept, "dynamicworld_algorithm_version": "3.5", "qa_algorithm_version": "3.5",
+                "system:asset_size": 90_000_000}
+
+    def read(self, bands: tuple[str, ...], window: Window) -> dict[str, tuple[np.ndarray, np.ndarray | None]]:
+        """Native pixels; clouds, their surroundings and their shadows are masked in every band."""
+        o = self.overpass
+        box = o.box(window, 10)
+        valid = o.valid(window, 10)
+        sky = o.sky(box, 1)
+        if sky is not None:
+            clear = sky.excess < -MASK_MARGIN
+            clear &= sky.shadow < 0.5
+            valid = clear if valid is None else valid & clear
+        cover = o.landscape.cover(box, o.flight.day)
+        # registration differs from the truth by up to a pixel
+        key = seed_of(o.key, o.granule.tile, "dw")
+        dr, dc = round(2 * draw(key, "row") - 1), round(2 * draw(key, "col") - 1)
+        moved = box.grow(3)
+        rows, cols = cover.patch.box.slices(moved)
+        seen = cover.label[rows.start + dr:rows.stop + dr, cols.start + dc:cols.stop + dc]
+        smooth = _agree(_agree(seen, 1), 2)
+        span = (node_range(box.row, box.height, NODE), node_range(box.col, box.width, NODE))
+        place = fbm([seed_of(o.landscape.seed, "doubt")], _DOUBT, *span)[0]
+        scene = fbm([seed_of(key, "doubt")], _DOUBT, *span)[0]
+        nodes = place * np.float32(_PLACE) + scene * np.float32((1 - _PLACE ** 2) ** 0.5)
+        nodes *= np.float32(1.1)  # interpolation between nodes takes some of the variance
+        doubt = upsample(nodes, NODE, box.row, box.col, box.height, box.width)
+        low, high, first, second = _tables()
+        under, over = doubt < low.take(smooth), doubt > high.take(smooth)
+        label = smooth.copy()
+        np.copyto(label, first.take(smooth), where=under)
+        np.copyto(label, second.take(smooth), where=over)
+        result: dict[str, np.ndarray] = {}
+        wanted = [name for name in bands if name != "label"]
+        if wanted:
+            result = self._probabilities(wanted, label, smooth, doubt, under | over)
+        if "label" in bands:
+            result["label"] = label
+        if valid is not None:
+            for name in bands:
+                result[name][~valid] = 0
+        return {name: (result[name], valid) for name in bands}
+
+    def _probabilities(self, names: list[str], label: np.ndarray, smooth: np.ndarray, doubt: np.ndarray,
+                       wrong: np.ndarray) -> dict[str, np.ndarray]:
+        """Probabilities whose argmax is ``label`` by construction and whose sum is 1."""
+        low, high, first, second = _tables()
+        # distance from the nearer threshold: sure in the middle, unsure towards a change of mind
+        gap = np.minimum(np.abs(doubt - low.take(smooth)), np.abs(high.take(smooth) - doubt))
+        top = np.clip(_LOW + np.float32(0.30) * gap, _LOW, _TOP)
+        # the runner-up: the truth where the label errs, else the likelier confusion
+        runner = np.where(wrong, smooth, np.where(doubt < 0, first.take(smooth), second.take(smooth)))
+        rest = np.float32(1) - top
+        runner_up = rest * _SECOND
+        others = (rest - runner_up) * np.float32(1 / (CLASS_COUNT - 2))
+        out = {}
+        for name in names:
+            k = CLASSES.index(name)
+            values = others.copy()
+            np.copyto(values, runner_up, where=runner == k)
+            np.copyto(values, top, where=label == k)
+            out[name] = values
+        return out

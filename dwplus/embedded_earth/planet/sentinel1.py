@@ -1,0 +1,250 @@
+"""Sentinel-1 GRD scenes: sigma nought in dB from class, state of the ground, incidence angle and speckle."""
+
+from __future__ import annotations
+
+import datetime as dt
+import functools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from dwplus.embedded_earth.catalog import BandSpec, Bounds, Window
+from dwplus.embedded_earth.planet.landscape import (
+    BARE,
+    BLENDS,
+    BUILT,
+    CLASS_COUNT,
+    CROPS,
+    FLOODED,
+    GRASS,
+    SHADE_UNIT,
+    SHRUB,
+    SNOW,
+    TREES,
+    VIGORS,
+    WATER,
+    Landscape,
+)
+from dwplus.embedded_earth.planet.noise import TABLE_BITS, draw, hash_grid, seed_of
+from dwplus.embedded_earth.planet.orbits import SLICE_LENGTH, SLICE_SECONDS, Pass, Slice, stamp
+from dwplus.embedded_earth.planet.weather import rain, wind
+
+COLLECTION = "COPERNICUS/S1_GRD"
+#: Equivalent number of looks of IW GRD high resolution. Source: ESA Sentinel-1 product specification, table "IW GRD".
+LOOKS = 4.4
+#: Sigma nought (VV, VH) in dB at the middle incidence angle; typical C-band values (Ulaby & Dobson, Handbook of Radar
+#: Scattering Statistics, 1989, and published Sentinel-1 class statistics). Flooded woods: +4.2 dB VV by double bounce.
+_SIGMA: dict[int, tuple[float, float]] = {
+    WATER: (-22.0, -29.0), TREES: (-8.4, -14.2), GRASS: (-12.6, -19.6), FLOODED: (-4.2, -12.6), CROPS: (-12.0, -18.8),
+    SHRUB: (-11.6, -17.4), BUILT: (-5.6, -13.2), BARE: (-13.6, -21.8), SNOW: (-12.5, -20.0),
+}
+#: Change with incidence angle, dB per degree, by class (VV; VH half): steep on water, flat in volumes.
+_SLOPE = {WATER: -0.55, TREES: -0.10, GRASS: -0.16, FLOODED: -0.16, CROPS: -0.15, SHRUB: -0.13, BUILT: -0.10,
+          BARE: -0.22, SNOW: -0.15}
+#: Spread of the within-class state, dB from the poorest to the richest.
+_STATE_DB = {WATER: 1.0, TREES: 1.6, GRASS: 2.5, FLOODED: 2.0, CROPS: 4.5, SHRUB: 2.5, BUILT: 4.0, BARE: 3.5, SNOW: 3.0}
+#: Vigors of built pixels (of 32) with a corner reflector, and how much it adds (dB).
+_CORNERS, _CORNER_DB = 2, 9.0
+#: Incidence angles (degrees) at the near and far edge. Source: ESA, IW 29.1 to 46.0 and EW 18.9 to 47.0 at beam edges.
+_ANGLES = {"IW": (30.5, 46.0), "EW": (19.0, 47.0)}
+_MIDDLE_ANGLE = 38.25
+#: Noise floor (NESZ) in dB, VV and VH. Source: ESA, better than -22; measured about -24 and -27 mid-swath.
+_FLOOR = (-25.5, -27.5)
+#: Before this day the near and far edges carry a strip of noise that no mask removes.
+#: Source: ESA, border noise handling of IPF 2.90, from 2018-03-13 on.
+BORDER_FIX = dt.date(2018, 3, 13)
+#: Width of that strip in metres (least, most) and its level in dB.
+_BORDER, _BORDER_DB = (600.0, 3_000.0), -50.0
+#: Shares of slices that miss, and of IW slices with one polarisation only.
+_MISSING, _SINGLE = 0.03, 0.04
+
+
+def gamma_quantiles(looks: float, count: int) -> np.ndarray:
+    """Quantiles of a Gamma distribution of unit mean at the mid points of ``count`` equal classes (float64).
+
+    By inverting the cumulated density on a fine grid; the mean of the table is set to exactly one.
+    """
+    x = np.linspace(1e-6, 8.0, 400_001)
+    log_density = (looks - 1) * np.log(x) - looks * x
+    cumulated = np.cumsum(np.exp(log_density - log_density.max()))
+    cumulated /= cumulated[-1]
+    table: np.ndarray = np.interp((np.arange(count) + 0.5) / count, cumulated, x)
+    return table / table.mean()
+
+
+@functools.cache
+def speckle_table() -> np.ndarray:
+    """Speckle in dB by hash, float32 (2 ** TABLE_BITS)."""
+    return (10 * np.log10(gamma_quantiles(LOOKS, 1 << TABLE_BITS))).astype(np.float32)
+
+
+@functools.cache
+def _slope_table(name: str) -> np.ndarray:
+    share = 0.5 if name in ("VH", "HV") else 1.0
+    return np.array([_SLOPE[k] * share for k in range(CLASS_COUNT)], dtype=np.float32)
+
+
+def sigma_table(landscape: Landscape, seed: int, flight: Pass, name: str) -> np.ndarray:
+    """Mean sigma nought in dB by (class, state) at the middle angle, noise floor included: float32 (9 * STATES)."""
+    cross = name in ("VH", "HV")
+    green, wet = landscape.greenness(flight.day), rain(landscape.site, seed, flight.day)
+    speed = wind(landscape.site, seed, flight.time)
+    thaw = 0.0 < landscape.snow_share(flight.day) < 0.6
+    change = {
+        # about 10 log10 of wind speed to the 1.8 (CMOD5, upwind and crosswind averaged)
+        WATER: 18 * math.log10(max(speed, 0.8) / 3.0) * (0.4 if cross else 1.0),
+        BARE: 4.0 * (wet - 0.4), GRASS: 2.5 * (wet - 0.4), SHRUB: 1.5 * (wet - 0.4),
+        CROPS: (5.0 if cross else 2.5) * (green - 0.6) + 2.0 * (wet - 0.4),
+        TREES: (0.8 if cross else 0.4) * (green - 0.6) + 0.5 * (wet - 0.4),
+        FLOODED: (0.8 if cross else 0.4) * (green - 0.6),
+        SNOW: -5.0 if thaw else 0.0,  # wet snow absorbs
+    }
+    vigor = np.repeat((np.arange(VIGORS) + 0.5) / VIGORS - 0.5, BLENDS)
+    power = np.empty((CLASS_COUNT, VIGORS * BLENDS))
+    for k in range(CLASS_COUNT):
+        level = _SIGMA[k][cross] + change.get(k, 0.0) + _STATE_DB[k] * vigor
+        if k == BUILT:
+            level[-_CORNERS * BLENDS:] += _CORNER_DB
+        power[k] = 10 ** (level / 10)
+    power += 10 ** (_FLOOR[cross] / 10)
+    return (10 * np.log10(power)).astype(np.float32).ravel()
+
+
+@dataclass(frozen=True)
+class Acquisition:
+    """One slice of one pass."""
+
+    landscape: Landscape
+    seed: int
+    flight: Pass
+    piece: Slice
+
+    @functools.cached_property
+    def key(self) -> int:
+        return seed_of(self.seed, "s1", self.flight.track.site.name, self.flight.track.key,
+                       self.flight.day.toordinal(), self.piece.number)
+
+    @property
+    def missing(self) -> bool:
+        return draw(self.key, "missing") < _MISSING
+
+    @functools.cached_property
+    def time(self) -> int:
+        """Start of the slice, milliseconds: slices of a pass follow one another every 25 s."""
+        first = self.flight.time + int(self.piece.start / SLICE_LENGTH * SLICE_SECONDS * 1000)
+        return first // 1000 * 1000
+
+    @functools.cached_property
+    def polarisations(self) -> tuple[str, ...]:
+        if self.flight.track.mode == "EW":
+            return ("HH", "HV")
+        return ("VV",) if draw(self.key, "single") < _SINGLE else ("VV", "VH")
+
+    @functools.cached_property
+    def index(self) -> str:
+        mode = self.flight.track.mode
+        kind = {("VV",): "1SSV", ("VV", "VH"): "1SDV", ("HH", "HV"): "1SDH"}[self.polarisations]
+        product = "IW_GRDH" if mode == "IW" else "EW_GRDM"
+        end = self.time + SLICE_SECONDS * 1000
+        take = seed_of(self.flight.orbit, self.flight.platform, "datatake") & 0xFFFFF
+        return (f"S1{self.flight.platform}_{product}_{kind}_{stamp(self.time)}_{stamp(end)}_{self.flight.orbit:06d}_"
+                f"{take:06X}_{self.key & 0xFFFF:04X}")
+
+
+@functools.lru_cache(maxsize=1024)
+def _bands(epsg: int, grid: tuple[float, float, int, int], polarisations: tuple[str, ...]) -> tuple[BandSpec, ...]:
+    x0, y0, height, width = grid
+    return tuple(BandSpec(name, "float" if name == "angle" else "double", f"EPSG:{epsg}", (10, 0, x0, 0, -10, y0),
+                          width, height) for name in (*polarisations, "angle"))
+
+
+class Sentinel1Scene:
+    """One slice of ``COPERNICUS/S1_GRD``: backscatter in dB (float64) and ``angle`` in degrees (float32)."""
+
+    def __init__(self, acquisition: Acquisition) -> None:
+        self.acquisition = acquisition
+        self.id = f"{COLLECTION}/{acquisition.index}"
+        self.bands = _bands(acquisition.flight.track.site.epsg, acquisition.piece.grid, acquisition.polarisations)
+
+    @property
+    def time(self) -> int:
+        return self.acquisition.time
+
+    @property
+    def bounds(self) -> Bounds:
+        return self.acquisition.piece.footprint.bounds
+
+    @functools.cached_property
+    def properties(self) -> dict[str, Any]:
+        a, f = self.acquisition, self.acquisition.flight
+        wide = f.track.mode == "EW"
+        return {
+            "system:index": a.index, "system:time_start": a.time, "system:time_end": a.time + SLICE_SECONDS * 1000,
+            "system:footprint": a.piece.footprint.geojson(), "instrumentMode": f.track.mode,
+            "transmitterReceiverPolarisation": list(a.polarisations), "productType": "GRD",
+            "orbitProperties_pass": "ASCENDING" if f.track.ascending else "DESCENDING",
+            "orbitNumber_start": f.orbit, "orbitNumber_stop": f.orbit,
+            "relativeOrbitNumber_start": f.relative_orbit, "relativeOrbitNumber_stop": f.relative_orbit,
+            "platform_number": f.platform, "familyName": "SENTINEL-1", "instrument": "Synthetic Aperture Radar",
+            "resolution": "M" if wide else "H", "resolution_meters": 25 if wide else 10, "sliceNumber": a.piece.number,
+            "totalSlices": a.piece.number + 4, "segmentStartTime": a.time - (a.piece.number - 1) * SLICE_SECONDS * 1000,
+            "sliceProductFlag": True,
+        }
+
+    def read(self, bands: tuple[str, ...], window: Window) -> dict[str, tuple[np.ndarray, np.ndarray | None]]:
+        """Native pixels; outside the slice's parallelogram they are masked and 0."""
+        a = self.acquisition
+        track = a.flight.track
+        x0, y0, _, _ = a.piece.grid
+        x = x0 + (np.arange(window.col, window.col + window.width) + 0.5)[None, :] * 10
+        y = y0 - (np.arange(window.row, window.row + window.height) + 0.5)[:, None] * 10
+        # pixels take the class of the lattice cell that holds their centre
+        box = a.landscape.box(float(x[0, 0]), float(y[0, 0]), window.height, window.width)
+        half = track.half_swath
+        s, t = (_corners(f, x, y) for f in (track.along_track, track.from_middle))
+        begin, end = a.piece.start, a.piece.start + SLICE_LENGTH
+        whole = bool(s.min() >= begin and s.max() < end and np.abs(t).max() <= half)
+        middle = track.from_middle(x, y).astype(np.float32)
+        valid = None
+        if not whole:
+            along = track.along_track(x, y)
+            valid = (along >= begin) & (along < end) & (np.abs(middle) <= half)
+        near, far = _ANGLES[track.mode]
+        angle = middle * np.float32((far - near) / 2 / half)
+        angle += np.float32((far + near) / 2)
+        result: dict[str, np.ndarray] = {}
+        channels = [name for name in bands if name != "angle"]
+        if channels:
+            cover = a.landscape.cover(box, a.flight.day)
+            where = cover.patch.box.slices(box)
+            index, label = cover.index[where].astype(np.intp), cover.label[where]
+            tilt = cover.patch.shade[where] * np.float32((1.2 if track.ascending else -1.2) / SHADE_UNIT)
+            lean = angle - np.float32(_MIDDLE_ANGLE)
+            rows = np.arange(box.row, box.row + box.height)
+            cols = np.arange(box.col, box.col + box.width)
+            margin = half - (_BORDER[0] + draw(a.key, "border") * (_BORDER[1] - _BORDER[0]))
+            edge = a.flight.day < BORDER_FIX and np.abs(t).max() > margin
+            for name in channels:
+                value = sigma_table(a.landscape, a.seed, a.flight, name).take(index, mode="clip")
+                value += tilt
+                value += _slope_table(name).take(label, mode="clip") * lean
+                speckle = hash_grid(seed_of(a.key, name), rows, cols)
+                speckle >>= np.uint32(32 - TABLE_BITS)
+                grain = speckle_table().take(speckle, mode="clip")
+                value += grain
+                if edge:
+                    np.copyto(value, grain + np.float32(_BORDER_DB), where=np.abs(middle) > margin)
+                result[name] = value.astype(np.float64)
+        if "angle" in bands:
+            result["angle"] = angle
+        if valid is not None:
+            for name in bands:
+                result[name][~valid] = 0
+        return {name: (result[name], valid) for name in bands}
+
+
+def _corners(f: Callable[[np.ndarray, np.ndarray], np.ndarray], x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    return f(x[:, [0, -1]], y[[0, -1]])

@@ -1,0 +1,144 @@
+"""Sky and soil: how cloudy an overpass is, where its clouds lie, how wet the ground is, how strong the wind blows."""
+
+from __future__ import annotations
+
+import datetime as dt
+import functools
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from dwplus.embedded_earth.planet.landscape import NODE, Box, season
+from dwplus.embedded_earth.planet.noise import box_mean, draw, draw_normal, fbm, node_range, seed_of, upsample
+from dwplus.embedded_earth.planet.sites import LATTICE_NORTH, LATTICE_STEP, Site
+
+#: Octaves of the cloud field by level (cells of 80 m x 2^level, up to 41 km); clouds scale about like r^(1/3) to r.
+_OCTAVES = {9: 1.00, 8: 0.80, 7: 0.62, 6: 0.50, 5: 0.38, 4: 0.28, 3: 0.20, 2: 0.14, 1: 0.09}
+#: Width of a cloud's soft edge in units of the field.
+_SOFT = 0.12
+#: Field values this far below the threshold are still masked as cloud by Dynamic World (it dilates its cloud mask).
+MASK_MARGIN = 0.10
+#: Nodes (80 m) between the samples that fix the threshold over a granule.
+_SAMPLE = 12
+#: Height of cloud tops above ground, metres: fair-weather cumulus.
+_HEIGHT = 1_500.0
+
+
+def cloud_cover(site: Site, seed: int, day: dt.date, track: int, granule: str) -> float:
+    """Cloudy share (%) of a granule at an overpass.
+
+    One sky per overpass, a few percent between granules. U-shaped like real archives: many scenes clear, many overcast.
+    """
+    recipe = site.recipe
+    key = seed_of(seed, site.name, "sky", day.toordinal(), track)
+    swing = recipe.cloud_swing * season(day.timetuple().tm_yday, recipe.wet_peak)
+    clear, overcast = max(recipe.clear_sky - swing, 0.05), max(recipe.overcast + swing, 0.05)
+    u, v = draw(key, 1), draw(key, 2)
+    if u < clear:
+        cover = 14 * v * v
+    elif u < clear + overcast:
+        cover = 100 - 25 * v * v
+    else:
+        cover = 14 + 61 * v
+    cover += 2.5 * draw_normal(key, granule) * min(cover / 20, 1.0)
+    return round(min(max(cover, 0.0), 100.0), 6)
+
+
+def rain(site: Site, seed: int, day: dt.date) -> float:
+    """Soil moisture index 0 (dry) to 1 (wet): rain of the last nine days on top of the season."""
+    recent = max(draw(seed, site.name, "rain", (day.toordinal() - lag) // 3) ** 3 * (1 - lag / 12) for lag in (0, 3, 6))
+    wet = 0.5 + 0.5 * season(day.timetuple().tm_yday, site.recipe.wet_peak)
+    return min(0.55 * recent + 0.45 * wet * (1 - site.recipe.clear_sky / 2), 1.0)
+
+
+def wind(site: Site, seed: int, time_ms: int) -> float:
+    """Wind speed at a pass, m/s (Rayleigh distribution with mean 4)."""
+    u = draw(seed, site.name, "wind", time_ms // 60_000)
+    return 3.2 * math.sqrt(-2 * math.log(1 - min(u, 0.999)))
+
+
+def sun(lat: float, day: dt.date, hour: float) -> tuple[float, float]:
+    """(zenith, azimuth) of the sun in degrees at a local solar hour (Cooper's declination, 1969)."""
+    declination = math.radians(23.44) * math.sin(2 * math.pi * (284 + day.timetuple().tm_yday) / 365)
+    phi, angle = math.radians(lat), math.radians(15 * (hour - 12))
+    cosine = math.sin(phi) * math.sin(declination) + math.cos(phi) * math.cos(declination) * math.cos(angle)
+    azimuth = math.atan2(math.sin(angle), math.cos(angle) * math.sin(phi) - math.tan(declination) * math.cos(phi))
+    return math.degrees(math.acos(max(-1.0, min(1.0, cosine)))), (math.degrees(azimuth) + 180) % 360
+
+
+@dataclass(frozen=True)
+class Sky:
+    """Clouds over a window, (height, width) float32 each; None where there are none.
+
+    Attributes
+    ----------
+    excess : field minus threshold: above 0 is cloud (this is what CLOUDY_PIXEL_PERCENTAGE counts).
+    alpha : opacity, 0..1.
+    shadow : darkening by cloud shadow, 0..1.
+    """
+
+    excess: np.ndarray
+    alpha: np.ndarray
+    shadow: np.ndarray
+
+
+class Clouds:
+    """The cloud field of one overpass over one granule.
+
+    ``seen`` tells for x (1, w) and y (h, 1) in metres what the swath covers, None for all of the granule.
+    """
+
+    def __init__(self, key: int, cover: float, granule: Box, zenith: float, azimuth: float,
+                 seen: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None) -> None:
+        self.seed, self.cover, self.granule, self.seen = key, cover, granule, seen
+        reach = min(_HEIGHT * math.tan(math.radians(min(zenith, 70.0))), 3_000.0) / (NODE * LATTICE_STEP)
+        #: Nodes from a shadow to its cloud: towards the sun.
+        self.shift = (-round(reach * math.cos(math.radians(azimuth))), round(reach * math.sin(math.radians(azimuth))))
+
+    def _field(self, rows: np.ndarray, cols: np.ndarray) -> np.ndarray:
+        return fbm([self.seed], _OCTAVES, rows, cols)[0]
+
+    @functools.cached_property
+    def threshold(self) -> float:
+        """The field's quantile over what is seen of the granule that leaves ``cover`` percent above it."""
+        g = self.granule
+        if self.cover <= 0:
+            return 99.0
+        if self.cover >= 100:
+            return -99.0
+        rows = np.arange(g.row // NODE, (g.row + g.height) // NODE, _SAMPLE)
+        cols = np.arange(g.col // NODE, (g.col + g.width) // NODE, _SAMPLE)
+        values = self._field(rows, cols)
+        if self.seen is not None:
+            step = NODE * LATTICE_STEP
+            values = values[self.seen(cols[None, :] * float(step), LATTICE_NORTH - rows[:, None] * float(step))]
+            if not len(values):
+                return 99.0
+        values = np.sort(values, axis=None)
+        return float(values[min(int((1 - self.cover / 100) * len(values)), len(values) - 1)])
+
+    def sky(self, box: Box, factor: int) -> Sky | None:
+        """Clouds over a lattice box in pixels of ``factor`` lattice steps (1, 2 or 6)."""
+        dr, dc = self.shift
+        rows, cols = node_range(box.row, box.height, NODE), node_range(box.col, box.width, NODE)
+        all_rows = np.arange(rows[0] + min(dr, 0), rows[-1] + max(dr, 0) + 1)
+        all_cols = np.arange(cols[0] + min(dc, 0), cols[-1] + max(dc, 0) + 1)
+        field = self._field(all_rows, all_cols)
+        if field.max() < self.threshold - MASK_MARGIN - _SOFT:
+            return None
+        field -= np.float32(self.threshold)
+        r, c = max(-dr, 0), max(-dc, 0)
+        here = field[r:r + len(rows), c:c + len(cols)]
+        there = field[r + dr:r + dr + len(rows), c + dc:c + dc + len(cols)]
+        excess, alpha = self._alpha(here, box, factor)
+        _, shadow = self._alpha(there, box, factor)
+        return Sky(excess, alpha, shadow)
+
+    def _alpha(self, nodes: np.ndarray, box: Box, factor: int) -> tuple[np.ndarray, np.ndarray]:
+        excess = box_mean(upsample(nodes, NODE, box.row, box.col, box.height, box.width), factor)
+        alpha = excess * np.float32(1 / _SOFT)
+        alpha += np.float32(0.5)
+        np.clip(alpha, 0, 1, out=alpha)
+        return excess, alpha
