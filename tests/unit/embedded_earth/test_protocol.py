@@ -128,8 +128,8 @@ def test_missing_assets_are_404_and_listed_ones_have_their_shape(earth):
 
 
 @pytest.mark.parametrize("fault", [
-    Fault("status", ":compute", 429), Fault("status", ":compute", 503, "away"), Fault("status", ":compute", 500, "oops"),
-    Fault("drop", ":compute"), Fault("truncate", ":compute")])
+    Fault("status", ":compute", 429), Fault("status", ":compute", 503, "away"),
+    Fault("status", ":compute", 500, "oops"), Fault("drop", ":compute"), Fault("truncate", ":compute")])
 def test_troubles_that_heal(monkeypatch, fault):
     monkeypatch.setattr("tenacity.nap.time.sleep", lambda seconds: None)
     earth = EmbeddedEarth(make_catalog(), faults=Faults([Fault(**{**fault.__dict__, "count": 3})]))
