@@ -17,6 +17,7 @@ from dwplus.embedded_earth.planet.landscape import BARE, BUILT, FLOODED, STATES,
 from dwplus.embedded_earth.planet.orbits import (
     GRANULE_SIZE,
     Granule,
+    day_of,
     ms_of,
     parse_stamp,
     passes,
@@ -165,7 +166,7 @@ def test_orbits_are_those_of_the_missions():
 def test_sentinel1b_falls_silent(planet):
     site = named("hesse")
     found = planet.scenes(S1, ms_of(dt.date(2021, 10, 1)), ms_of(dt.date(2025, 6, 1)), around(site))
-    days = {p: [dt.date.fromtimestamp(s.time / 1000) for s in found if s.properties["platform_number"] == p]
+    days = {p: [day_of(s.time) for s in found if s.properties["platform_number"] == p]
             for p in "ABC"}
     assert max(days["B"]) < dt.date(2021, 12, 23)
     assert min(days["C"]) >= dt.date(2025, 3, 26)

@@ -15,7 +15,7 @@ import numpy as np
 from dwplus.embedded_earth.catalog import BandSpec, Bounds, Scene, TableFeature, Window
 from dwplus.embedded_earth.planet import dynamic_world, sentinel1, sentinel2
 from dwplus.embedded_earth.planet.dynamic_world import MAX_CLOUD, DynamicWorldScene
-from dwplus.embedded_earth.planet.landscape import Cache, Landscape
+from dwplus.embedded_earth.planet.landscape import Cache, Landscape, Memory
 from dwplus.embedded_earth.planet.orbits import (
     DAY_MS,
     FIRST_DAY,
@@ -56,8 +56,8 @@ _TABLES: dict[str, Callable[[], list[tuple[str, dict[str, Any], dict[str, Any]]]
 _TRUTH_MARGIN = 6_000
 #: The truth's day of the year: 1 July.
 _TRUTH_DAY = (7, 1)
-#: Skies kept (about 3 MB each at 510 x 510).
-_SKIES = 12
+#: Pixels of skies (12 bytes each) that are kept: 48 MB.
+_SKY_PIXELS = 4_000_000
 #: Longest time, milliseconds, between the moment a satellite is abreast of a site and the time stamp of its scene.
 _SLACK = 300_000
 
@@ -128,10 +128,9 @@ def _spans(box: Bounds) -> list[tuple[float, float]]:
 class _World:
     """One site with everything that flies over it."""
 
-    def __init__(self, site: Site, seed: int) -> None:
-        self.site, self.seed = site, seed
-        self.landscape = Landscape(site, seed)
-        self.skies: Cache[tuple[Sky | None]] = Cache(_SKIES)
+    def __init__(self, site: Site, seed: int, memory: Memory, skies: Cache[tuple[Sky | None]]) -> None:
+        self.site, self.seed, self.skies = site, seed, skies
+        self.landscape = Landscape(site, seed, memory)
         self.s2 = [(track, self._granules(track)) for track in s2_tracks(site, seed)]
         self.s1 = [(track, slices(track, seed)) for track in s1_tracks(site, seed)]
         boxes = [seen.bounds for _, found in self.s2 for _, seen, _ in found]
@@ -187,7 +186,8 @@ class Planet:
 
     @functools.cached_property
     def _worlds(self) -> list[_World]:
-        return [_World(site, self.seed) for site in SITES]
+        memory, skies = Memory(), Cache[tuple[Sky | None]](_SKY_PIXELS)
+        return [_World(site, self.seed, memory, skies) for site in SITES]
 
     def describe(self) -> str:
         """One line for people: what this Earth is."""

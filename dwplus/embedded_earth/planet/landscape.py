@@ -13,7 +13,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -40,8 +40,9 @@ STATES = VIGORS * BLENDS
 PAD = 12
 #: Rows computed at a time: 128 x 534 float32 are 273 kB, a handful of them fit a second-level cache.
 _STRIP = 128
-#: Patches kept (about 6 MB each at 534 x 534), and covers (1 MB each).
-_PATCHES, _COVERS = 8, 24
+#: Pixels of patches (20 bytes each) and covers (3 bytes each) that are kept, over all sites: 80 MB and 36 MB, some 14
+#: and 42 windows of 534 x 534.
+_PATCH_PIXELS, _COVER_PIXELS = 4_000_000, 12_000_000
 
 _ELEVATION, _FOREST, _FARM, _TOWN, _OPEN, _VIGOR, _RIVER = range(7)
 #: Octave amplitudes of the coarse fields by level (cells of 80 m x 2^level), in the order of the indices above.
@@ -71,34 +72,39 @@ V = TypeVar("V")
 
 
 class Cache(Generic[V]):
-    """A small thread-safe store of the most recently used values."""
+    """A thread-safe store of the most recently used values, bounded by the pixels they hold."""
 
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._items: OrderedDict[Hashable, V] = OrderedDict()
+    def __init__(self, pixels: int) -> None:
+        self._room = pixels
+        self._items: OrderedDict[Hashable, tuple[V, int]] = OrderedDict()
         self._lock = threading.Lock()
 
-    def find(self, matches: Callable[[Hashable], bool]) -> V | None:
+    def find(self, matches: Callable[[Any], bool]) -> V | None:
         """The latest used value whose key satisfies ``matches``."""
         with self._lock:
             for key in reversed(self._items):
                 if matches(key):
                     self._items.move_to_end(key)
-                    return self._items[key]
+                    return self._items[key][0]
         return None
 
-    def get(self, key: Hashable, make: Callable[[], V]) -> V:
-        """The value of a key; computed outside the lock, so two threads may do the same work once."""
+    def get(self, key: Hashable, pixels: int, make: Callable[[], V]) -> V:
+        """The value of a key; made outside the lock, so two threads may do the same work once.
+
+        The newest value stays even where it alone exceeds the bound: the next band of the same window needs it.
+        """
         with self._lock:
             if key in self._items:
                 self._items.move_to_end(key)
-                return self._items[key]
+                return self._items[key][0]
         value = make()
         with self._lock:
-            self._items[key] = value
-            self._items.move_to_end(key)
-            while len(self._items) > self._size:
-                self._items.popitem(last=False)
+            if key not in self._items:
+                self._items[key] = value, pixels
+                self._room -= pixels
+            while self._room < 0 and len(self._items) > 1:
+                _, (_, freed) = self._items.popitem(last=False)
+                self._room += freed
         return value
 
 
@@ -110,6 +116,10 @@ class Box:
     col: int
     height: int
     width: int
+
+    @property
+    def pixels(self) -> int:
+        return self.height * self.width
 
     def grow(self, margin: int) -> Box:
         return Box(self.row - margin, self.col - margin, self.height + 2 * margin, self.width + 2 * margin)
@@ -163,16 +173,23 @@ def season(day: int, peak: int) -> float:
     return math.cos(2 * math.pi * (day - peak) / 365.25)
 
 
+class Memory:
+    """What a planet keeps of its landscapes, shared by all sites."""
+
+    def __init__(self) -> None:
+        self.patches: Cache[Patch] = Cache(_PATCH_PIXELS)
+        self.covers: Cache[Cover] = Cache(_COVER_PIXELS)
+
+
 class Landscape:
     """The land of one site (and of everything around it in its zone)."""
 
-    def __init__(self, site: Site, seed: int) -> None:
+    def __init__(self, site: Site, seed: int, memory: Memory | None = None) -> None:
         self.site, self.seed = site, seed_of(seed, site.name, "land")
+        self._memory = memory or Memory()
         self._seeds = [seed_of(self.seed, k) for k in range(len(_OCTAVES[8]))]
         angle = draw(self.seed, "angle") * math.pi / 2
         self._axis = round(math.cos(angle) * 1024), round(math.sin(angle) * 1024)
-        self._patches: Cache[Patch] = Cache(_PATCHES)
-        self._covers: Cache[Cover] = Cache(_COVERS)
 
     def box(self, x0: float, y0: float, height: int, width: int, scale: int = LATTICE_STEP) -> Box:
         """The lattice box under a raster window whose upper-left corner is (x0, y0) metres."""
@@ -181,16 +198,18 @@ class Landscape:
 
     def patch(self, box: Box) -> Patch:
         """A patch that contains the box."""
-        found = self._patches.find(lambda key: isinstance(key, Box) and key.contains(box))
+        name = self.site.name
+        found = self._memory.patches.find(lambda key: key[0] == name and key[1].contains(box))
         if found is not None:
             return found
         padded = box.grow(PAD)
-        return self._patches.get(padded, lambda: self._make_patch(padded))
+        return self._memory.patches.get((name, padded), padded.pixels, lambda: self._make_patch(padded))
 
     def cover(self, box: Box, day: dt.date) -> Cover:
         """Land cover of a patch that contains the box, on a day."""
         patch = self.patch(box)
-        return self._covers.get((patch.box, day), lambda: self._make_cover(patch, day))
+        return self._memory.covers.get((self.site.name, patch.box, day), patch.box.pixels,
+                                       lambda: self._make_cover(patch, day))
 
     def label(self, box: Box, day: dt.date) -> np.ndarray:
         """Classes (uint8, 0..8) of a box on a day."""

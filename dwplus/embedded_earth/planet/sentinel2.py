@@ -168,7 +168,8 @@ class Overpass:
         return inside
 
     def sky(self, box: Box, factor: int) -> Sky | None:
-        return self.skies.get((self.key, self.granule.tile, box, factor), lambda: (self.clouds.sky(box, factor),))[0]
+        return self.skies.get((self.key, self.granule.tile, box, factor), box.pixels // factor ** 2,
+                              lambda: (self.clouds.sky(box, factor),))[0]
 
     def box(self, window: Window, scale: int) -> Box:
         """The lattice box under a window of the granule's grid of ``scale`` metres."""
