@@ -86,6 +86,12 @@ class Projection:
         size = metres / (METRES_PER_DEGREE if is_geographic(self.crs) else 1.0)
         return Projection(self.crs, (size, 0.0, 0.0, 0.0, -size, 0.0))
 
+    def coarser(self, level: int) -> Projection:
+        """Pixels 2**level times as wide, from the same origin: a level of a pyramid."""
+        a, b, c, d, e, f = self.transform
+        factor = 2.0 ** level
+        return Projection(self.crs, (a * factor, b * factor, c, d * factor, e * factor, f))
+
 
 #: Default projection of composites and constants.
 WGS84 = Projection("EPSG:4326", UNIT)
@@ -141,6 +147,36 @@ class Extent:
     row: int
     width: int
     height: int
+
+    def coarser(self, level: int) -> Extent:
+        """The pixels of a pyramid's level that these touch."""
+        factor = 2 ** level
+        col, row = self.col // factor, self.row // factor
+        return Extent(col, row, -(-(self.col + self.width) // factor) - col,
+                      -(-(self.row + self.height) // factor) - row)
+
+
+@functools.lru_cache(maxsize=256)
+def pyramid_level(grid: Grid, projection: Projection) -> int:
+    """Level of a raster's pyramid that serves a grid: the coarsest whose pixels are no larger than the grid's.
+
+    Source: https://developers.google.com/earth-engine/guides/scale
+    """
+    if grid.width < 1 or grid.height < 1:
+        return 0
+    probe = grid.window(grid.height // 2, grid.width // 2, 1, 1)
+    ring = np.array(probe.corners())
+    x, y = ring[:, 0], ring[:, 1]
+    if grid.crs != projection.crs:
+        x, y = transformer(grid.crs, projection.crs).transform(x, y)
+    ia, ib, _, id_, ie, _ = invert(projection.transform)
+    col, row = ia * x + ib * y, id_ * x + ie * y
+    across = math.hypot(col[1] - col[0], row[1] - row[0])
+    down = math.hypot(col[3] - col[0], row[3] - row[0])
+    ratio = math.sqrt(across * down)
+    if not math.isfinite(ratio) or ratio < 2 * (1 - 1e-3):
+        return 0
+    return min(30, math.floor(math.log2(ratio * (1 + 1e-3))))
 
 
 @functools.lru_cache(maxsize=16)

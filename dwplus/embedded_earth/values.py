@@ -21,6 +21,7 @@ from dwplus.embedded_earth.grid import (
     Pixels,
     Projection,
     canonical_crs,
+    pyramid_level,
     read_bilinear,
     read_nearest,
     transformer,
@@ -347,11 +348,19 @@ def resampled(band: Band) -> Band:
     """The band interpolated bilinearly between its own pixels; composites have none and stay as they are."""
     if band.is_composite:
         return band
+    if band.constant is not None:
+        return band
     to = band.type if band.type.precision != "int" else FLOAT if band.type.dtype.itemsize <= 2 else DOUBLE
     reader = native_reader(band)
 
     def read(grid: Grid) -> Pixels:
-        return read_bilinear(grid, band.projection, band.extent, reader, to.dtype)
+        level = pyramid_level(grid, band.projection)
+        if not level:
+            return read_bilinear(grid, band.projection, band.extent, reader, to.dtype)
+        # Coarse grids interpolate between the pixels of the pyramid's level, not between native ones.
+        coarse = replace(band, projection=band.projection.coarser(level),
+                         extent=None if band.extent is None else band.extent.coarser(level))
+        return read_bilinear(grid, coarse.projection, coarse.extent, native_reader(coarse), to.dtype)
 
     return replace(band, type=replace(to, minimum=band.type.minimum, maximum=band.type.maximum), read=read,
                    constant=None)
@@ -403,10 +412,93 @@ def _stored_band(scene: Scene, index: int) -> Band:
         last[:] = [(key, pixels)]
         return pixels
 
+    def coarse(level: int) -> Callable[[int, int, int, int], Pixels]:
+        """Reader of a level of the pyramid, in that level's pixels."""
+        def read(row: int, col: int, height: int, width: int) -> Pixels:
+            factor = 2 ** min(level, _FINEST)
+            if level > _FINEST:  # from the finest kept level on, so that memory stays bounded
+                inner, rest = extent.coarser(_FINEST), 2 ** (level - _FINEST)
+                rows, cols = min(inner.height, (row + height) * rest), min(inner.width, (col + width) * rest)
+                fine = in_blocks(coarse(_FINEST), _BLOCK >> _FINEST, to.dtype)
+                part = fine(row * rest, col * rest, rows - row * rest, cols - col * rest)
+                return downsampled(part, (height, width), level - _FINEST, spec.pyramid, to)
+            top, left = row * factor, col * factor
+            bottom, right = min(spec.height, (row + height) * factor), min(spec.width, (col + width) * factor)
+            return downsampled(native(top, left, bottom - top, right - left), (height, width), level, spec.pyramid, to)
+
+        return read
+
     def read(grid: Grid) -> Pixels:
-        return read_nearest(grid, projection, extent, to.dtype, native)
+        level = pyramid_level(grid, projection)
+        if not level:
+            return read_nearest(grid, projection, extent, to.dtype, native)
+        # Blocks, so that a coarse view of a large scene never holds its native pixels at once.
+        return read_nearest(grid, projection.coarser(level), extent.coarser(level), to.dtype,
+                            in_blocks(coarse(level), max(1, _BLOCK >> level), to.dtype))
 
     return Band(spec.id, to, projection, extent, read)
+
+
+#: Side, in native pixels, of the blocks that pyramids are made from.
+_BLOCK = 2048
+#: The finest level from which coarser ones are made step by step.
+_FINEST = 8
+
+
+def in_blocks(read: Callable[[int, int, int, int], Pixels], side: int,
+              dtype: np.dtype) -> Callable[[int, int, int, int], Pixels]:
+    """A reader that asks another one for blocks of at most ``side`` pixels."""
+    def run(row: int, col: int, height: int, width: int) -> Pixels:
+        if height <= side and width <= side:
+            return read(row, col, height, width)
+        out, mask = np.empty((height, width), dtype), np.ones((height, width), bool)
+        for top in range(0, height, side):
+            for left in range(0, width, side):
+                block = np.s_[top:min(top + side, height), left:min(left + side, width)]
+                shape = out[block].shape
+                out[block], valid = read(row + top, col + left, *shape)
+                if valid is not None:
+                    mask[block] = valid
+        return out, None if mask.all() else mask
+
+    return run
+
+
+def downsampled(pixels: Pixels, shape: tuple[int, int], level: int, policy: str, to: PixelType) -> Pixels:
+    """Pixels of a coarser level: halved again and again by the mean, the mode or a sample of the valid ones.
+
+    Parameters
+    ----------
+    pixels : native ones of whole blocks; at the raster's right and lower edge blocks may be cut.
+    shape : (height, width) wanted.
+    """
+    values, valid = pixels
+    mask = np.ones(values.shape, bool) if valid is None else valid
+    factor = 2 ** level
+    pad = ((0, shape[0] * factor - values.shape[0]), (0, shape[1] * factor - values.shape[1]))
+    if pad != ((0, 0), (0, 0)):
+        values, mask = np.pad(values, pad), np.pad(mask, pad)
+    for _ in range(level):
+        parts = np.stack([values[i::2, j::2] for i in (0, 1) for j in (0, 1)])
+        seen = np.stack([mask[i::2, j::2] for i in (0, 1) for j in (0, 1)])
+        if policy == "sample":
+            values, mask = parts[0], seen[0]
+        elif policy == "mode":
+            values, mask = _most_frequent(parts, seen), seen.any(axis=0)
+        else:
+            count = seen.sum(axis=0)
+            total = np.where(seen, parts, 0).sum(axis=0, dtype="f8")
+            values = np.divide(total, count, out=np.zeros(total.shape), where=count > 0)
+            mask = count > 0
+    if to.precision == "int" and values.dtype.kind == "f":
+        values = np.rint(values)
+    return cast(values, to), None if mask.all() else mask
+
+
+def _most_frequent(parts: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """Most frequent of four values, masked ones apart; of equally frequent ones the first."""
+    votes = np.stack([((parts == parts[i]) & seen).sum(axis=0) * seen[i] for i in range(4)])
+    return np.take_along_axis(parts, votes.argmax(axis=0)[None], 0)[0]
 
 
 def _no_raster(scene: Scene) -> ComputeError:

@@ -122,7 +122,7 @@ def to_dictionary(context: Context, element: Any, names: list[str] | None) -> di
     return {key: value for key, value in element.properties.items() if not key.startswith("system:")}
 
 
-@function("Element.copyProperties")
+@function("Element.copyProperties", "Image.copyProperties")
 def copy_properties(context: Context, destination: Any, source: Any, names: list[str] | None,
                     exclude: list[str] | None) -> Any:
     if destination is None or source is None:

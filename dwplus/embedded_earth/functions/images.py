@@ -485,9 +485,9 @@ def mask_of(context: Context, image: Image, mask: Image | None) -> Image:
     def of(band: Band) -> Band:
         def read(grid: Grid) -> Pixels:
             _, valid = band.read(grid)
-            return (np.ones(grid.shape, "u1") if valid is None else valid.astype("u1")), None
+            return (np.ones(grid.shape, "f4") if valid is None else valid.astype("f4")), None
 
-        return band.derived(read, BOOLEAN)
+        return band.derived(read, PixelType("float", 0, 1))
 
     return image.with_bands(map(of, image.bands))
 
@@ -930,6 +930,34 @@ def region_grid(region: Geometry, target: Projection) -> tuple[Grid | None, np.n
     inside = rasterio.features.rasterize([(local, 1)], out_shape=grid.shape, dtype="uint8",
                                          transform=rasterio.transform.Affine(*grid.transform)).astype(bool)
     return grid, inside
+
+
+#: Pixels of which less lies inside a region take no part in it.
+#: Source: https://developers.google.com/earth-engine/guides/reducers_weighting
+LEAST_SHARE = 1 / 256
+
+
+def region_weights(region: Geometry, grid: Grid) -> np.ndarray:
+    """Share of each pixel of a grid that lies inside a region, 0..1: exact along the edge."""
+    local = polygon_of(region.to(grid.crs).shape)
+    if local.geom_type in ("Point", "MultiPoint", "LineString", "MultiLineString"):
+        return region_grid(region, grid.projection)[1].astype("f8")
+    local = local if local.is_valid else shapely.make_valid(local)
+    transform = rasterio.transform.Affine(*grid.transform)
+    touched = rasterio.features.rasterize([(local, 1)], out_shape=grid.shape, transform=transform, dtype="uint8",
+                                          all_touched=True)
+    edge = rasterio.features.rasterize([(local.boundary, 1)], out_shape=grid.shape, transform=transform,
+                                       dtype="uint8", all_touched=True).astype(bool)
+    weights = touched.astype("f8")
+    rows, cols = np.nonzero(edge)
+    if len(rows):
+        a, b, c, d, e, f = grid.transform
+        corners = [(rows + i, cols + j) for i, j in ((0, 0), (0, 1), (1, 1), (1, 0))]
+        ring = np.stack([np.stack([c + col * a + row * b, f + col * d + row * e], -1) for row, col in corners], 1)
+        cells = shapely.polygons(ring)
+        weights[rows, cols] = shapely.area(shapely.intersection(cells, local)) / abs(a * e - b * d)
+    weights[weights < LEAST_SHARE] = 0
+    return weights
 
 
 # ------------------------------------------------------------------------------------------------------ reductions

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from dwplus.embedded_earth.errors import ComputeError
-from dwplus.embedded_earth.functions.images import region_grid, target_projection
+from dwplus.embedded_earth.functions.images import region_grid, region_weights, target_projection
 from dwplus.embedded_earth.functions.registry import Context, function
 from dwplus.embedded_earth.functions.scalars import comparable
 from dwplus.embedded_earth.grid import Grid, Pixels, Projection
@@ -139,8 +139,14 @@ def _total(t: PixelType) -> PixelType:
     return PixelType("int", -2**63, 2**63 - 1) if t.precision == "int" else DOUBLE
 
 
-def _weighted_percentile(values: np.ndarray, percent: float) -> float:
-    return float(np.percentile(values, percent))
+def _weighted_percentile(values: np.ndarray, weights: np.ndarray, percent: float) -> float:
+    """Percentile where each value stands for its weight; equal weights give NumPy's linear one."""
+    if len(values) == 0 or np.ptp(weights) == 0:
+        return float(np.percentile(values, percent))
+    order = np.argsort(values, kind="stable")
+    ordered, shares = values[order], weights[order]
+    middle = (np.cumsum(shares) - shares / 2) / shares.sum() * 100
+    return float(np.interp(percent, middle, ordered))
 
 
 def _mode(values: np.ndarray, weights: np.ndarray) -> float:
@@ -153,8 +159,8 @@ def _variance(values: np.ndarray, weights: np.ndarray) -> float:
     return float(np.average((values - mean) ** 2, weights=weights))
 
 
-def _plain_median(values: np.ndarray, weights: np.ndarray) -> float:
-    return float(np.median(values))
+def _median(values: np.ndarray, weights: np.ndarray) -> float:
+    return _weighted_percentile(values, weights, 50)
 
 
 _SIMPLE: dict[str, Reducer] = {r.name: r for r in (
@@ -164,7 +170,7 @@ _SIMPLE: dict[str, Reducer] = {r.name: r for r in (
     _single("min", lambda v, w: v.min(), _extreme(False), _same, False),
     _single("max", lambda v, w: v.max(), _extreme(True), _same, False),
     _single("count", lambda v, w: len(v), lambda d, m: (m.sum(axis=0), np.ones(d.shape[1:], bool)), _counting, False),
-    _single("median", _plain_median, _percentile_stack(50), _double),
+    _single("median", _median, _percentile_stack(50), _double),
     _single("mode", _mode, _mode_stack, _same),
     _single("variance", _variance, _variance_stack, _double),
     _single("stdDev", lambda v, w: math.sqrt(_variance(v, w)), _sd_stack, _double),
@@ -226,10 +232,10 @@ def percentile(context: Context, percents: list[float], names: list[str] | None,
 
     def rows(values: Rows, weights: np.ndarray) -> list[Any]:
         numbers = np.array([_number(row[0], "percentile") for row in values])
-        return [_weighted_percentile(numbers, p) if len(numbers) else None for p in percents]
+        return [_weighted_percentile(numbers, weights, p) if len(numbers) else None for p in percents]
 
     return Reducer("percentile", 1, outputs, rows, lambda d, m: [_percentile_stack(p)(d, m) for p in percents],
-                   lambda t: [DOUBLE] * len(percents), False)
+                   lambda t: [DOUBLE] * len(percents))
 
 
 @function("Reducer.frequencyHistogram")
@@ -402,45 +408,68 @@ def reduce_images(reducer: Reducer, groups: Sequence[Sequence[Band]], names: Seq
 def reduce_region(context: Context, image: Image, reducer: Reducer, region: Geometry | None, scale: float | None,
                   crs: Projection | None, transform: list[float] | None, best_effort: bool, max_pixels: int,
                   tile_scale: float) -> dict[str, Any]:
-    """Pixels whose centre lies in the region, each with the same weight."""
+    """Weighted reducers count pixels by the share that lies inside, the others those whose centre does."""
     from dwplus.embedded_earth.functions.geometries import footprint
 
     if not image.bands:
         raise ComputeError("Image.reduceRegion: the image has no bands.")
     shape = region or footprint(image)
-    target = target_projection(crs, transform, scale, image.bands[0].projection, "Image.reduceRegion") \
-        if crs is not None or transform is not None or scale is not None else image.bands[0].projection
-    grid, inside = region_grid(shape, target)
-    if grid is None or not inside.any():
-        grid_shape = (0, 0)
-    else:
-        grid_shape = grid.shape
-        if inside.sum() > max_pixels and not best_effort:
-            raise ComputeError("Image.reduceRegion: Too many pixels in the region. Found "
-                               f"{int(inside.sum())}, but maxPixels allows only {max_pixels}.\nEnsure that you are not "
-                               "aggregating at a higher resolution than you intended; that is the most frequent cause "
-                               "of this error. If not, then you may set the 'maxPixels' argument to a limit suitable "
-                               "for your computation; set 'bestEffort' to true to aggregate at whatever scale results "
-                               "in 'maxPixels' total pixels; or both.")
-    layers: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    target = image.bands[0].projection
+    if crs is not None or transform is not None or scale is not None:
+        target = target_projection(crs, transform, scale, target, "Image.reduceRegion")
+    while True:
+        try:
+            grid, inside = region_grid(shape, target)
+        except ComputeError:
+            if not best_effort:
+                raise
+        else:
+            if not best_effort or inside.sum() <= max_pixels:
+                break
+        target = target.coarser(1)
+    if inside.sum() > max_pixels:
+        raise ComputeError("Image.reduceRegion: Too many pixels in the region. Found "
+                           f"{int(inside.sum())}, but maxPixels allows only {max_pixels}.\nEnsure that you are not "
+                           "aggregating at a higher resolution than you intended; that is the most frequent cause "
+                           "of this error. If not, then you may set the 'maxPixels' argument to a limit suitable "
+                           "for your computation; set 'bestEffort' to true to aggregate at whatever scale results "
+                           "in 'maxPixels' total pixels; or both.")
+    parts = reducer.shared or (reducer,)
+    weights = inside.astype("f8")
+    if grid is not None and any(part.weighted for part in parts):
+        weights = region_weights(shape, grid)
+    used = inside | (weights > 0)
+    columns: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     for band in image.bands:
-        if grid is None or not grid_shape[0]:
-            layers[band.id] = np.zeros(0), np.zeros(0, bool)
+        if grid is None or not used.any():
+            columns[band.id] = np.zeros(0), np.zeros(0, bool)
             continue
         context.check_time()
         values, valid = band.read(grid)
-        layers[band.id] = values[inside], np.ones(int(inside.sum()), bool) if valid is None else valid[inside]
-    if reducer.inputs == 1:
-        out: dict[str, Any] = {}
-        for name, (values, valid) in layers.items():
-            found = reduce_rows(reducer, [(v,) for v in values[valid].tolist()], None)
-            out |= {name if len(reducer.outputs) == 1 else f"{name}_{key}": value for key, value in found.items()}
+        columns[band.id] = values[used], np.ones(int(used.sum()), bool) if valid is None else valid[used]
+    share = weights[used] if grid is not None else np.zeros(0)
+    centre = inside[used] if grid is not None else np.zeros(0, bool)
+
+    def apply(names: list[str]) -> list[Any]:
+        """Outputs of the reducer on the rows of some bands."""
+        valid = np.logical_and.reduce([columns[name][1] for name in names])
+        out: list[Any] = []
+        for part in parts:
+            taken = valid & ((share > 0) if part.weighted else centre)
+            rows = list(zip(*(columns[name][0][taken].tolist() for name in names), strict=True))
+            out += part.rows(rows, share[taken] if part.weighted else np.ones(len(rows)))
         return out
-    if reducer.inputs != len(layers):
-        raise ComputeError(f"Image.reduceRegion: Need {reducer.inputs} bands for the reducer, image has {len(layers)}.")
-    both = np.logical_and.reduce([valid for _, valid in layers.values()])
-    columns = [values[both].tolist() for values, _ in layers.values()]
-    return reduce_rows(reducer, list(zip(*columns, strict=True)), None)
+
+    if reducer.inputs == 1:
+        found: dict[str, Any] = {}
+        for name in columns:
+            values = dict(zip(reducer.outputs, apply([name]), strict=True))
+            found |= {name if len(reducer.outputs) == 1 else f"{name}_{key}": v for key, v in values.items()}
+        return found
+    if reducer.inputs != len(columns):
+        raise ComputeError(f"Image.reduceRegion: Need {reducer.inputs} bands for the reducer, image has "
+                           f"{len(columns)}.")
+    return dict(zip(reducer.outputs, apply(list(columns)), strict=True))
 
 
 @function("Image.reduceRegions")

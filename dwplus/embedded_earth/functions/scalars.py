@@ -683,6 +683,25 @@ def get_range(context: Context, when: Date, unit: str, zone: str | None) -> Date
     return DateRange(first.ms, advance(first, 1, name, zone).ms)
 
 
+@function("Date.getFraction")
+def get_fraction(context: Context, when: Date, unit: str, zone: str | None) -> float:
+    span = get_range(context, when, unit, zone)
+    assert span.start is not None and span.end is not None
+    return (when.ms - span.start) / (span.end - span.start)
+
+
+@function("Date.update")
+def update(context: Context, when: Date, year: int | None, month: int | None, day: int | None, hour: int | None,
+           minute: int | None, second: float | None, zone: str | None) -> Date:
+    parts = {"year": year, "month": month, "day": day, "hour": hour, "minute": minute,
+             "second": None if second is None else int(second)}
+    moment = when.datetime().astimezone(zone_of(zone))
+    try:
+        return _stamp(moment.replace(**{k: v for k, v in parts.items() if v is not None}))  # type: ignore[arg-type]
+    except ValueError as error:
+        raise ComputeError(f"Date.update: {error}.") from error
+
+
 @function("Date.unitRatio")
 def unit_ratio(context: Context, numerator: str, denominator: str) -> float:
     return _UNITS[_unit(numerator)] / _UNITS[_unit(denominator)]

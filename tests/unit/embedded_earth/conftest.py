@@ -33,14 +33,14 @@ class ArrayScene:
             low, high = (np.iinfo(kind).min, np.iinfo(kind).max) if kind.kind in "iu" else (None, None)
             precision = "int" if kind.kind in "iu" else "float" if kind.itemsize == 4 else "double"
             specs.append(BandSpec(name, precision, crs, (scale, 0, origin[0], 0, -scale, origin[1]), array.shape[1],
-                                  array.shape[0], low, high))
+                                  array.shape[0], low, high, "mode" if name == "label" else "mean"))
         self.bands = tuple(specs)
         height, width = next(iter(arrays.values())).shape
         box = shapely.box(origin[0], origin[1] - height * scale, origin[0] + width * scale, origin[1])
         to = Transformer.from_crs(crs, 4326, always_xy=True).transform
         self.outline = shapely.transform(shapely.segmentize(box, 10 * scale), to, interleaved=False)
         self.properties = {
-            "system:index": asset_id.rsplit("/", 1)[-1], "system:time_start": time_ms,
+            "system:index": asset_id.rsplit("/", 1)[-1], "system:time_start": time_ms, "system:time_end": time_ms,
             "system:footprint": {"type": "LinearRing", "coordinates": [list(c) for c in self.outline.exterior.coords]},
             **properties}
         self.bounds = self.outline.bounds

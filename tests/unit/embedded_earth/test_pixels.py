@@ -214,11 +214,18 @@ def test_reduce_region_and_sample_regions(catalog):
     image = ee.Image("T/OPT/s0")
     reducer = ee.Reducer.mean().combine(ee.Reducer.count(), "", True)
     got = image.select(["B2", "label"]).reduceRegion(reducer, box, 10).getInfo()
-    part = np.s_[10:25, 10:30]
-    valid = scene.valid["label"][part]
+    # Counted are pixels whose centre lies inside; the mean weighs each pixel by its share inside.
+    valid = scene.valid["label"][10:25, 10:30]
     assert got["B2_count"] == 300 and got["label_count"] == valid.sum()
-    assert got["B2_mean"] == pytest.approx(scene.arrays["B2"][part].mean())
-    assert got["label_mean"] == pytest.approx(scene.arrays["label"][part][valid].mean())
+    part = np.s_[10:26, 10:31]
+    share = np.outer([0.9] + [1.0] * 14 + [0.1], [0.9] + [1.0] * 19 + [0.1])
+    assert got["B2_mean"] == pytest.approx(np.average(scene.arrays["B2"][part], weights=share), rel=1e-6)
+    assert got["label_mean"] == pytest.approx(
+        np.average(scene.arrays["label"][part], weights=share * scene.valid["label"][part]), rel=1e-6)
+    with pytest.raises(ee.EEException, match="Too many pixels in the region. Found 300, but maxPixels allows only 10"):
+        image.reduceRegion(ee.Reducer.mean(), box, 10, maxPixels=10).getInfo()
+    coarse = image.select("B2").reduceRegion(ee.Reducer.count(), box, 10, bestEffort=True, maxPixels=100).getInfo()
+    assert 50 <= coarse["B2"] <= 100
     places = [(0, 0), (5, 7), (40, 60)]
     points = ee.FeatureCollection([
         ee.Feature(ee.Geometry.Point(list(to(ORIGIN[0] + 10 * c + 5, ORIGIN[1] - 10 * r - 5))), {"i": i})
@@ -276,3 +283,34 @@ def test_a_scene_is_read_once_for_values_and_mask(catalog):
     pixels(image.exp().updateMask(image.gt(-10)).addBands(image.add(1).rename("again")), ORIGIN[0] + 3.7,
            ORIGIN[1] - 4.2)
     assert catalog.image("T/SAR/x").reads == 1
+
+
+@pytest.mark.parametrize("factor", [2, 3, 4, 7])
+def test_coarser_grids_read_the_pyramid(catalog, factor):
+    """The level is the coarsest whose pixels are no larger than the grid's; labels take the mode, others the mean."""
+    level = int(np.log2(factor))
+    side, scale = 2**level, 10.0 * factor
+    width, height = WIDTH // factor, HEIGHT // factor
+    got = pixels(ee.Image("T/OPT/s0").unmask(255, False), width=width, height=height, scale=scale)
+    scene = catalog.image("T/OPT/s0")
+    blocks = scene.arrays["B2"].reshape(HEIGHT // side, side, WIDTH // side, side).astype(float)
+    mean = blocks.mean(axis=(1, 3))
+    rows = np.floor((np.arange(height) + 0.5) * factor / side).astype(int)
+    cols = np.floor((np.arange(width) + 0.5) * factor / side).astype(int)
+    np.testing.assert_allclose(got["B2"], mean[rows][:, cols], atol=0.51)
+
+
+def test_modes_and_masks_in_the_pyramid(catalog):
+    scene = catalog.image("T/OPT/s0")
+    got = pixels(ee.Image("T/OPT/s0").select("label").unmask(255, False), width=WIDTH // 2, height=HEIGHT // 2,
+                 scale=20.0)["label"]
+    for r in range(HEIGHT // 2):
+        for c in range(WIDTH // 2):
+            block = np.s_[2 * r:2 * r + 2, 2 * c:2 * c + 2]
+            values = scene.arrays["label"][block][scene.valid["label"][block]].tolist()
+            if not values:
+                assert got[r, c] == 255
+            elif scene.bands[2].pyramid == "mode":
+                assert values.count(got[r, c]) == max(map(values.count, values))
+            else:
+                assert got[r, c] == np.rint(np.mean(values))
