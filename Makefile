@@ -15,11 +15,13 @@ WORLD ?=
 SCHEDULER ?= threads
 
 FROM ?=
+MODEL ?=
+RUN ?=
 # What the flows have in common.
 ARGS = $(if $(START),--start '$(START)') $(if $(END),--end '$(END)') $(if $(STORE),--store '$(STORE)') \
 	$(if $(EE_PROJECT),--project '$(EE_PROJECT)') $(if $(WORLD),--world '$(WORLD)') --scheduler '$(SCHEDULER)'
 
-.PHONY: help setup export-region regenerate test lint bench
+.PHONY: help setup export-region regenerate train evaluate test lint bench gpu-check
 
 help: ## list targets and variables
 	@echo "targets"
@@ -28,6 +30,7 @@ help: ## list targets and variables
 	@echo "  REGION=         a shipped region ($(patsubst pipelines/regions/%.yaml,%,$(wildcard pipelines/regions/*.yaml))), a spec .yaml, a .geojson,"
 	@echo "                  or west,south,east,north in degrees (now: $(REGION))"
 	@echo "  FROM=           regenerate: the store or plan whose tiles get new dates"
+	@echo "  MODEL= RUN=     train, evaluate: name of a network (specsar_former, segformer, unet, ...); folder of the run"
 	@echo "  START= END=     label dates [START, END), YYYY-MM-DD; in place of the region's own"
 	@echo "  STORE=          folder of the Zarr store (default: data/<name of the region>.zarr)"
 	@echo "  EE_PROJECT=     Google Cloud project with Earth Engine; empty: the embedded Earth, which needs no key"
@@ -39,7 +42,7 @@ $(VENV)/.ready: setup.cfg pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "setting up $(VENV) (once; about 2 GB, a minute or more)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'setuptools>=77' wheel
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,peers]'
 	@touch $@
 
 setup: $(VENV)/.ready ## make .venv with everything in it
@@ -50,12 +53,23 @@ export-region: $(VENV)/.ready ## plan and export a region into a Zarr store
 regenerate: $(VENV)/.ready ## new dates for the tiles of a store or plan: FROM= START= END=
 	@$(BIN)/python -m pipelines.regenerate --from '$(FROM)' $(ARGS)
 
+train: $(VENV)/.ready ## train a network on a store (none given: the sample, exported first): STORE= MODEL= RUN=
+	@test -n '$(STORE)' || test -e data/sample.zarr || $(MAKE) --no-print-directory export-region REGION=sample
+	@$(BIN)/python -m pipelines.train --store '$(or $(STORE),data/sample.zarr)' $(if $(MODEL),--model '$(MODEL)') $(if $(RUN),--run '$(RUN)')
+
+evaluate: $(VENV)/.ready ## tables, figures and a page of a trained network: STORE= RUN=
+	@$(BIN)/python -m pipelines.evaluate --store '$(or $(STORE),data/sample.zarr)' --run '$(or $(RUN),runs/$(or $(MODEL),specsar_former))'
+
 test: $(VENV)/.ready ## run the tests (no network)
 	@$(BIN)/python -m pytest -q
 
 lint: $(VENV)/.ready ## ruff and mypy
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
+
+gpu-check: $(VENV)/.ready ## CUDA tests, speed and a short training; writes gpu-check.json
+	@$(BIN)/python -m pytest -q tests/gpu
+	@$(BIN)/python -m benchmarks.bench_model --json gpu-check.json
 
 bench: $(VENV)/.ready ## time the embedded Earth and the exporter; prints a table
 	@$(BIN)/python benchmarks/bench_export.py

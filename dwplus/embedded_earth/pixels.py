@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 import warnings
 import zipfile
 from typing import Any
@@ -83,7 +84,7 @@ def answer(image: Image, request: dict[str, Any], context: Context, limits: Limi
     if form == "NPY":
         return "application/octet-stream", _npy(image, grid, context)
     if form in ("GEO_TIFF", "ZIPPED_GEO_TIFF", "ZIPPED_GEO_TIFF_PER_BAND"):
-        return _geotiff(image, grid, context, form)
+        return _geotiff(image, grid, context, form, _file_name(request.get("filenamePrefix")))
     if form in ("PNG", "JPEG", "AUTO_JPEG_PNG", "AUTO_PNG_JPEG"):
         return "image/png", _png(image, grid, context)
     raise ComputeError(f"Invalid file format: '{str(form)[:40]}'.")
@@ -103,15 +104,21 @@ def _npy(image: Image, grid: Grid, context: Context) -> bytes:
     return head.getvalue() + out.tobytes()
 
 
-def _geotiff(image: Image, grid: Grid, context: Context, form: str) -> tuple[str, bytes]:
+def _file_name(prefix: Any) -> str:
+    """Name of a file in an archive: the client's, without anything that could leave the archive's folder."""
+    return re.sub(r"[^A-Za-z0-9_.-]", "_", str(prefix)).lstrip(".")[:200] if prefix else "download"
+
+
+def _geotiff(image: Image, grid: Grid, context: Context, form: str, name: str) -> tuple[str, bytes]:
     if form == "GEO_TIFF":
         return "image/tiff", _tiff(image, grid, context)
-    parts = {"download.tif": image} if form == "ZIPPED_GEO_TIFF" else \
-        {f"download.{band.id}.tif": image.with_bands([band]) for band in image.bands}
+    parts = {f"{name}.tif": image}
+    if form == "ZIPPED_GEO_TIFF_PER_BAND":
+        parts = {f"{name}.{band.id}.tif": image.with_bands([band]) for band in image.bands}
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
-        for name, part in parts.items():
-            file.writestr(name, _tiff(part, grid, context))
+        for member, part in parts.items():
+            file.writestr(member, _tiff(part, grid, context))
     return "application/zip", archive.getvalue()
 
 

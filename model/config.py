@@ -1,0 +1,185 @@
+"""How a network is trained: one frozen model, read from YAML, kept in every checkpoint."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from dwplus.errors import InputError
+
+CONFIGS = Path(__file__).parent / "configs"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelPart(_Part):
+    """Which network."""
+
+    name: str = Field("specsar_former", description="a name of model.NETWORKS")
+    options: dict[str, Any] = Field(default_factory=dict, description="options of the network, such as variant")
+
+
+class DataPart(_Part):
+    """Which samples, and how they are varied."""
+
+    crop: int | None = Field(None, ge=16, description="side of a random window of the tile, px; none, or more "
+                                                              "than the tile = whole tiles")
+    augment: bool = Field(True, description="random flips and quarter turns")
+    drop_s2: float = Field(0.0, ge=0, le=1, description="chance that Sentinel-2 is missing from a training sample")
+    drop_s1: float = Field(0.0, ge=0, le=1, description="chance that Sentinel-1 is missing from a training sample")
+    min_gap_hours: float | None = Field(None, ge=0, description="least |S1 - S2| gap of training tiles")
+    max_gap_hours: float | None = Field(None, ge=0, description="largest |S1 - S2| gap of training tiles")
+    max_cloud: float | None = Field(None, ge=0, description="largest cloudiness of a training tile's S2 scene, percent")
+    biomes: tuple[int, ...] | None = Field(None, description="biome numbers of training tiles")
+    min_valid_fraction: float = Field(0.0, ge=0, le=1, description="least share of complete pixels of a training tile")
+    max_tiles: int | None = Field(None, ge=1, description="a seeded draw of this many training tiles")
+    statistics_tiles: int = Field(256, ge=1, description="tiles that the band statistics are measured on")
+    threads: int = Field(4, ge=1, description="threads that read tiles")
+    ahead: int = Field(3, ge=1, description="batches read ahead")
+
+
+class LossPart(_Part):
+    """Focal loss."""
+
+    gamma: float = Field(2.0, ge=0, description="focus on hard pixels; 0 = cross entropy")
+    alpha_power: float = Field(0.5, ge=0, le=1, description="class weight = frequency to the power of minus this")
+    alpha_largest: float = Field(10.0, ge=1, description="largest ratio between two class weights")
+
+
+class OptimPart(_Part):
+    """AdamW and its schedule."""
+
+    epochs: int = Field(200, ge=1, description="passes over the training tiles")
+    batch_size: int = Field(4, ge=1, description="samples per process and forward pass")
+    accumulate: int = Field(1, ge=1, description="forward passes per step; the loss is that of the whole batch")
+    lr: float = Field(5e-4, gt=0, description="largest rate")
+    min_lr: float = Field(0.0, ge=0, description="rate at the end")
+    schedule: Literal["cosine", "constant"] = Field("cosine", description="after the warm-up")
+    warmup_epochs: float = Field(0.0, ge=0, description="epochs of linear warm-up")
+    weight_decay: float = Field(0.01, ge=0, description="of weights; norms and biases are left alone")
+    betas: tuple[float, float] = Field((0.9, 0.999), description="of AdamW")
+    clip: float | None = Field(1.0, gt=0, description="largest norm of the gradient; none = no clipping")
+    ema: float = Field(0.0, ge=0, lt=1, description="decay of averaged weights, which are then the ones kept; 0 = off")
+
+
+class RunPart(_Part):
+    """How it runs."""
+
+    seed: int = Field(0, description="of weights, order, crops, dropout")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        "auto", description="of the forward pass; auto = bf16 on CUDA, fp32 on a CPU")
+    compile: bool = Field(False, description="torch.compile")
+    deterministic: bool = Field(False, description="deterministic kernels on CUDA too, slower")
+    patience: int | None = Field(None, ge=1, description="stop after this many validations without a better mIoU")
+    validate_every: int = Field(1, ge=1, description="epochs between two validations")
+    max_bad_steps: int = Field(10, ge=1, description="steps in a row that may be skipped for a loss that is not finite")
+    tensorboard: bool = Field(True, description="write TensorBoard events where tensorboard is installed")
+
+
+class TrainConfig(_Part):
+    """Everything that decides a training run, but the stores."""
+
+    model: ModelPart = Field(default_factory=ModelPart)
+    data: DataPart = Field(default_factory=DataPart)
+    loss: LossPart = Field(default_factory=LossPart)
+    optim: OptimPart = Field(default_factory=OptimPart)
+    run: RunPart = Field(default_factory=RunPart)
+
+    def to_dict(self) -> dict[str, Any]:
+        return self.model_dump(mode="json")
+
+
+def make_config(values: dict[str, Any], where: str = "config") -> TrainConfig:
+    """Check a config.
+
+    Raises
+    ------
+    InputError
+        With the first mistake: where, key, what would be right.
+    """
+    try:
+        return TrainConfig.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        if first["type"] == "extra_forbidden":
+            raise InputError(f"{where}: unknown key {key}; remove it") from None
+        raise InputError(f"{where}: {key}: {first['msg'].lower()}, found {first['input']!r}") from None
+
+
+def load_config(name: str, overrides: dict[str, Any] | None = None) -> TrainConfig:
+    """Read a config.
+
+    Parameters
+    ----------
+    name : a shipped config's name, or the path of a YAML file. overrides : nested values that replace the file's.
+
+    Raises
+    ------
+    InputError
+        Where there is none, or it is wrong.
+    """
+    path = CONFIGS / f"{name}.yaml"
+    if not path.exists():
+        path = Path(name)
+    if not path.is_file():
+        shipped = ", ".join(sorted(p.stem for p in CONFIGS.glob("*.yaml")))
+        raise InputError(f"config {name}: no such file; give a YAML file, or one of {shipped}")
+    try:
+        values = yaml.safe_load(path.read_text()) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"config {path}: is no YAML ({str(error).splitlines()[0]})") from None
+    if not isinstance(values, dict):
+        raise InputError(f"config {path}: must be a mapping of keys, found {type(values).__name__}")
+    return make_config(merged(values, overrides or {}), f"config {path}")
+
+
+def merged(values: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """Nested dicts, the second's values winning."""
+    out = dict(values)
+    for key, value in over.items():
+        both = isinstance(value, dict) and isinstance(out.get(key), dict)
+        out[key] = merged(out[key], value) if both else value
+    return out
+
+
+def parse_override(text: str) -> dict[str, Any]:
+    """``optim.lr=1e-3`` as nested dicts.
+
+    Raises
+    ------
+    InputError
+        Where it is not ``key=value``.
+    """
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise InputError(f"--set {text}: must be key=value, such as optim.epochs=10")
+    try:
+        out: Any = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise InputError(f"--set {text}: the value is no YAML") from None
+    if isinstance(out, str):
+        # YAML 1.1 reads 1e-3, which people write, as text.
+        with contextlib.suppress(ValueError):
+            out = float(out)
+    for part in reversed(key.strip().split(".")):
+        out = {part: out}
+    return out
+
+
+def flat_differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
+    """What differs between two nested dicts, as ``key: old -> new``."""
+    found = []
+    for key in sorted({*old, *new}):
+        a, b = old.get(key), new.get(key)
+        if isinstance(a, dict) and isinstance(b, dict):
+            found += flat_differences(a, b, f"{prefix}{key}.")
+        elif a != b:
+            found.append(f"{prefix}{key}: {a} -> {b}")
+    return found

@@ -1,0 +1,327 @@
+"""Tiles of one or more stores as samples: filtered, cropped, turned, always the same for the same seed and epoch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+import zarr
+
+from dwplus.errors import InputError
+from dwplus.store import layout
+from dwplus.store.reader import tile_table
+from dwplus.taxonomy import CLASSES, IGNORE
+from model.normalise import Normalisation, Normaliser, measure
+
+#: Process in which TensorStore was first used. Its threads do not live on in a forked child, where a read would wait
+#: for ever; there zarr-python reads.
+_tensorstore_process: int | None = None
+#: Side of the blocks that are drawn together when intervals are bootstrapped, m: the blocks of the splits.
+BLOCK_METRES = 25_500
+
+
+@dataclass
+class Raw:
+    """One sample as stored: s2 uint16 (bands, y, x), s1 int16 or float32 (bands, y, x), label uint8 (y, x)."""
+
+    s2: np.ndarray
+    s1: np.ndarray
+    label: np.ndarray
+    keep: tuple[bool, bool] = (True, True)
+
+
+class TileDataset(torch.utils.data.Dataset[dict[str, Any]]):
+    """Exported tiles of a split.
+
+    ``dataset[i]`` is a dict of float32 ``s2`` and ``s1`` (bands, y, x), standardised and 0 where there is no data,
+    ``label`` uint8 (y, x) with 255 = ignore, and ``tile_id``. It holds no open store: it can be pickled, and forked
+    before anything is read.
+
+    Parameters
+    ----------
+    store : path of a store, or several paths of stores with the same bands (say, of other date windows).
+    split : ``train``, ``val``, ``test``, or ``all``.
+    crop : side of a random window of the tile, px; None = whole tiles.
+    augment : random flips and quarter turns.
+    seed : of crops, turns and dropped sensors; with :meth:`set_epoch` it decides them, whatever thread reads.
+    min_gap_hours, max_gap_hours : bounds on \\|S1 - S2\\|. max_cloud : of the S2 scene, percent. biomes : numbers.
+    min_valid_fraction : least share of pixels with label, S2 and S1.
+    drop_s2, drop_s1 : chance that a sensor is missing from a training sample; never both.
+    normalisation : of the checkpoint; None = measured on the train split when first needed.
+    reader : ``tensorstore``, ``zarr``, or ``auto`` = the first where it is installed.
+    max_tiles : keep a seeded draw of this many.
+
+    Raises
+    ------
+    InputError
+        On a store without S1, stores of other bands, a split with no tiles, a bad option.
+    """
+
+    def __init__(self, store: str | Path | Sequence[str | Path], split: str = "train", *, crop: int | None = None,
+                 augment: bool = False, seed: int = 0, min_gap_hours: float | None = None,
+                 max_gap_hours: float | None = None, max_cloud: float | None = None,
+                 biomes: Sequence[int] | None = None, min_valid_fraction: float = 0.0, drop_s2: float = 0.0,
+                 drop_s1: float = 0.0, normalisation: Normalisation | None = None, reader: str = "auto",
+                 max_tiles: int | None = None) -> None:
+        if reader not in ("auto", "tensorstore", "zarr"):
+            raise InputError(f"reader {reader!r}: must be auto, tensorstore or zarr")
+        if split not in (*layout.SPLITS, "all"):
+            raise InputError(f"split {split!r}: must be one of {', '.join(layout.SPLITS)}, all")
+        if min(drop_s2, drop_s1) < 0 or drop_s2 + drop_s1 > 1:
+            raise InputError(f"drop_s2 {drop_s2} and drop_s1 {drop_s1}: must be chances that add up to at most 1")
+        self.stores = [str(s) for s in ([store] if isinstance(store, str | Path) else store)]
+        if not self.stores:
+            raise InputError("store: give at least one")
+        self.split, self.crop, self.augment, self.seed, self.epoch = split, crop, augment, seed, 0
+        self.drop = (drop_s2, drop_s1)
+        self.reader = reader
+        self._normalisation = normalisation
+        self._normaliser: Normaliser | None = None
+        self._arrays: dict[tuple[int, str, str], Any] = {}
+        first, *rest = [_describe(path) for path in self.stores]
+        for path, other in zip(self.stores[1:], rest, strict=True):
+            for key in ("s2_bands", "s1_bands", "s1_dtype"):
+                if other[key] != first[key]:
+                    raise InputError(f"store {path}: has {key} {_words(other[key])}, {self.stores[0]} has "
+                                     f"{_words(first[key])}; give stores of the same bands")
+        self.s2_bands: tuple[str, ...] = first["s2_bands"]
+        self.s1_bands: tuple[str, ...] = first["s1_bands"]
+        self.s1_dtype: str = first["s1_dtype"]
+        self.label_source: str = first["label_source"]
+        self.specs = [first["spec"], *(other["spec"] for other in rest)]
+        self.sizes = {d["size"] for d in (first, *rest)}
+        if crop is not None and not 1 <= crop <= min(self.sizes):
+            raise InputError(f"crop {crop}: must be 1 to {min(self.sizes)}, the tiles' size")
+        tables = [tile_table(path).assign(store=number) for number, path in enumerate(self.stores)]
+        every = pd.concat(tables, ignore_index=True)
+        chosen = _filter(every, split, min_gap_hours, max_gap_hours, max_cloud, biomes, min_valid_fraction)
+        if not len(chosen):
+            raise InputError(_nothing(self.stores, every, split))
+        if max_tiles is not None and len(chosen) > max_tiles:
+            keep = np.random.default_rng([seed, 7]).permutation(len(chosen))[:max_tiles]
+            chosen = chosen.iloc[np.sort(keep)]
+        #: One row per sample: the tile's columns, ``store`` (number), ``block`` (spatial block).
+        self.table: pd.DataFrame = chosen.reset_index(drop=True)
+        self.table["block"] = _blocks(self.table, [d["half"] for d in (first, *rest)])
+        self._rows = list(zip(self.table["store"], self.table["group"], self.table["index"], strict=True))
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_arrays": {}, "_normaliser": None}
+
+    def set_epoch(self, epoch: int) -> None:
+        """Other crops, turns and dropped sensors from now on."""
+        self.epoch = epoch
+
+    @property
+    def window(self) -> int:
+        """Side of every sample, px.
+
+        Raises
+        ------
+        InputError
+            Where tiles are of several sizes and there is no crop: they fit in no batch.
+        """
+        if self.crop is None and len(self.sizes) > 1:
+            raise InputError(f"stores {', '.join(self.stores)}: tiles are {_words(sorted(self.sizes))} px; set a crop")
+        return self.crop or next(iter(self.sizes))
+
+    @property
+    def class_counts(self) -> np.ndarray:
+        """Labelled pixels per class of the split, int64 (9,), as the stores count them."""
+        return self.table[[f"count_{name}" for name in CLASSES]].sum().to_numpy("int64")
+
+    @property
+    def normalisation(self) -> Normalisation:
+        """The given statistics, or those of the train split, measured once."""
+        if self._normalisation is None:
+            self._normalisation = statistics(self.stores, reader=self.reader)
+        return self._normalisation
+
+    def tile(self, index: int) -> Raw:
+        """A whole tile as stored.
+
+        Raises
+        ------
+        InputError
+            Where it cannot be read, or holds a label that is no class.
+        """
+        number, group, row = self._rows[index]
+        where = f"store {self.stores[number]}: tile {self.table['tile_id'].iat[index]} ({group}, row {row})"
+        try:
+            s2, s1, label = self._read(self.stores[number], group, int(row))
+        except Exception as error:  # noqa: BLE001  TensorStore raises ValueError, zarr several: all mean a broken chunk
+            first = str(error).splitlines()[0] if str(error) else ""
+            raise InputError(f"{where} cannot be read ({type(error).__name__}: {first[:200]}); export it "
+                             "again") from None
+        wrong = (label >= len(CLASSES)) & (label != IGNORE)
+        if wrong.any():
+            raise InputError(f"{where} holds label {int(label[wrong][0])}; labels must be 0 to {len(CLASSES) - 1}, or "
+                             f"{IGNORE} = ignore")
+        return Raw(s2, s1, label)
+
+    def raw(self, index: int, epoch: int | None = None) -> Raw:
+        """A sample as stored, cropped and turned; views where possible.
+
+        Parameters
+        ----------
+        epoch : None = that of :meth:`set_epoch`.
+        """
+        sample = self.tile(index)
+        rng = np.random.default_rng([self.seed, self.epoch if epoch is None else epoch, index])
+        if self.crop is not None:
+            height, width = sample.label.shape
+            y, x = rng.integers(0, height - self.crop + 1), rng.integers(0, width - self.crop + 1)
+            here = (..., slice(y, y + self.crop), slice(x, x + self.crop))
+            sample = Raw(sample.s2[here], sample.s1[here], sample.label[here])
+        if self.augment:
+            flip, turns = bool(rng.integers(2)), int(rng.integers(4))
+            s2, s1, label = (np.rot90(a[..., ::-1] if flip else a, turns, (-2, -1))
+                             for a in (sample.s2, sample.s1, sample.label))
+            sample = Raw(s2, s1, label)
+        draw = rng.random()
+        if draw < self.drop[0]:
+            sample.keep = (False, True)
+        elif draw < sum(self.drop):
+            sample.keep = (True, False)
+        return sample
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        if not -len(self) <= index < len(self):
+            raise IndexError(index)
+        index %= len(self)
+        sample = self.raw(index)
+        if self._normaliser is None:
+            self._normaliser = Normaliser(self.normalisation)
+        s2, s1, label = self._normaliser(
+            *(torch.from_numpy(np.ascontiguousarray(a))[None] for a in (sample.s2, sample.s1, sample.label)),
+            torch.tensor([sample.keep]))
+        return {"s2": s2[0], "s1": s1[0], "label": label[0], "tile_id": str(self.table["tile_id"].iat[index])}
+
+    def _read(self, store: str, group: str, row: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        s2, s1, label = (self._open(store, f"{group}/{name}") for name in ("s2", "s1", "label"))
+        if isinstance(s2, zarr.Array):
+            return tuple(np.asarray(a[row]) for a in (s2, s1, label))  # type: ignore[return-value]
+        reads = [a[row].read() for a in (s2, s1, label)]
+        return tuple(r.result() for r in reads)
+
+    def _open(self, store: str, name: str) -> Any:
+        # Keyed by process: what a parent opened is of no use in a fork of it.
+        key = (os.getpid(), store, name)
+        if key not in self._arrays:
+            self._arrays[key] = _open_array(store, name, self.reader)
+        return self._arrays[key]
+
+
+def _open_array(store: str, name: str, reader: str) -> Any:
+    global _tensorstore_process
+    forked = _tensorstore_process not in (None, os.getpid())
+    if reader != "zarr" and not forked:
+        try:
+            import tensorstore
+        except ImportError:
+            if reader == "tensorstore":
+                raise InputError("reader tensorstore: is not installed; pip install tensorstore, or take "
+                                 "zarr") from None
+        else:
+            _tensorstore_process = os.getpid()
+            kvstore = {"driver": "file", "path": str((Path(store) / name).absolute()) + "/"}
+            return tensorstore.open({"driver": "zarr3", "kvstore": kvstore}, open=True, read=True).result()
+    return layout.open_root(store)[name]
+
+
+def tile_sizes(stores: Sequence[str]) -> list[int]:
+    """Side of each store's tiles, px."""
+    return [_describe(path)["size"] for path in stores]
+
+
+def _describe(path: str) -> dict[str, Any]:
+    """Bands, size and spec of a store."""
+    root = layout.open_root(path)
+    groups = layout.biome_groups(root)
+    if not groups:
+        raise InputError(f"store {path}: holds no tiles")
+    group = root[groups[0]]
+    assert isinstance(group, zarr.Group)
+    for where, (name, what) in product(groups, (("s1", "Sentinel-1"), ("s2", "Sentinel-2"), ("label", "labels"))):
+        # On disk: consolidated metadata still lists an array that was removed.
+        if not (Path(path) / where / name / "zarr.json").exists():
+            raise InputError(f"store {path}: has no {what} (array {name} in {where}); export it with {what}, "
+                             "training needs S2, S1 and labels")
+    array = group["s1"]
+    assert isinstance(array, zarr.Array)
+    spec = root.attrs["spec"]
+    scale = float(group.attrs.get("scale", 10.0))  # type: ignore[arg-type]
+    return {"s2_bands": tuple(map(str, np.asarray(group["s2_band"]))),
+            "s1_bands": tuple(map(str, np.asarray(group["s1_band"]))), "s1_dtype": str(array.dtype),
+            "size": int(array.shape[-1]), "half": array.shape[-1] * scale / 2, "spec": spec,
+            "label_source": str(root.attrs["label_source"])}
+
+
+def _words(values: Any) -> str:
+    return " ".join(map(str, values)) if isinstance(values, list | tuple) else str(values)
+
+
+def _filter(table: pd.DataFrame, split: str, min_gap: float | None, max_gap: float | None, max_cloud: float | None,
+            biomes: Sequence[int] | None, min_valid: float) -> pd.DataFrame:
+    keep = table["status"] == "exported"
+    if split != "all":
+        keep &= table["split"] == split
+    gap = table["gap_hours"].abs()
+    if min_gap is not None:
+        keep &= gap >= min_gap
+    if max_gap is not None:
+        keep &= gap <= max_gap
+    if max_cloud is not None:
+        keep &= table["s2_cloud"] <= max_cloud
+    if biomes is not None:
+        keep &= table["biome"].isin(list(biomes))
+    # "not less": a valid_fraction that was never written does not exclude its tile when nothing is asked.
+    return table[keep & ~(table["valid_fraction"] < min_valid)]
+
+
+def _nothing(stores: Sequence[str], table: pd.DataFrame, split: str) -> str:
+    exported = table[table["status"] == "exported"]
+    counts = ", ".join(f"{name} {int((exported['split'] == name).sum())}" for name in layout.SPLITS)
+    of_split = len(exported) if split == "all" else int((exported["split"] == split).sum())
+    why = " after the filters; loosen them" if of_split else "; take another split, or export more tiles"
+    return f"store {', '.join(stores)}: no tile is left in split {split}{why} (exported tiles: {counts})"
+
+
+def _blocks(table: pd.DataFrame, halves: Sequence[float]) -> list[str]:
+    """Name of the UTM block a tile's centre lies in."""
+    half = np.asarray(halves)[table["store"].to_numpy()]
+    x = np.floor((table["x0"].to_numpy() + half) / BLOCK_METRES).astype(int)
+    y = np.floor((table["y0"].to_numpy() - half) / BLOCK_METRES).astype(int)
+    return [f"{epsg}:{i}:{j}" for epsg, i, j in zip(table["epsg"], x, y, strict=True)]
+
+
+def statistics(stores: str | Path | Sequence[str | Path], *, max_tiles: int = 256, seed: int = 0,
+               reader: str = "auto", threads: int = 4, **filters: Any) -> Normalisation:
+    """Band statistics of the train split.
+
+    Parameters
+    ----------
+    max_tiles : a seeded draw of this many tiles is read; the stores' tiles are many and much alike.
+    filters : of :class:`TileDataset`.
+    """
+    data = TileDataset(stores, "train", seed=seed, max_tiles=max_tiles, reader=reader, **filters)
+
+    def pixels() -> Any:
+        with ThreadPoolExecutor(threads) as pool:
+            # By handfuls: a map over all of them would hold every tile in memory.
+            for start in range(0, len(data), 2 * threads):
+                for sample in pool.map(data.tile, range(start, min(len(data), start + 2 * threads))):
+                    yield sample.s2, sample.s1
+
+    return measure(pixels(), data.s2_bands, data.s1_bands)

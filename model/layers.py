@@ -1,0 +1,230 @@
+"""Parts the networks share. Maps travel as (B, H, W, C), so that linear layers and norms need no copy and convolutions
+see them as channels-last.
+
+Sources: Xie et al. 2021 (SegFormer, arXiv 2105.15203) for the efficient attention, Mix-FFN and all-MLP decoder.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dwplus.errors import InputError
+
+
+def to_map(x: Tensor) -> Tensor:
+    """(B, H, W, C) to (B, C, H, W) in channels-last memory, without a copy."""
+    return x.permute(0, 3, 1, 2)
+
+
+def to_last(x: Tensor) -> Tensor:
+    """(B, C, H, W) to (B, H, W, C); no copy where memory is channels-last."""
+    return x.permute(0, 2, 3, 1).contiguous()
+
+
+def check_bands(net: str, sensor: str, x: Tensor, bands: int) -> None:
+    """Refuse a batch with another number of bands than the network was built for.
+
+    Raises
+    ------
+    InputError
+        In one sentence.
+    """
+    if x.ndim != 4 or x.shape[1] != bands:
+        raise InputError(f"{net}: {sensor} must be (B, {bands}, H, W), found {tuple(x.shape)}; build the network with "
+                         f"{sensor}_bands={x.shape[1] if x.ndim == 4 else '<bands>'}, or give {bands} bands")
+
+
+def init_weights(module: nn.Module) -> None:
+    """Linear: truncated normal 0.02; convolution: normal with std sqrt(2 / fan_out); biases zero."""
+    if isinstance(module, nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+    elif isinstance(module, nn.Conv2d):
+        fan_out = module.kernel_size[0] * module.kernel_size[1] * module.out_channels // module.groups
+        nn.init.normal_(module.weight, 0.0, math.sqrt(2.0 / fan_out))
+    else:
+        return
+    if module.bias is not None:
+        nn.init.zeros_(module.bias)
+
+
+class StochasticDepth(nn.Module):
+    """Drops a residual branch for whole samples in training.
+
+    Source: Huang et al. 2016, arXiv 1603.09382.
+    """
+
+    def __init__(self, rate: float) -> None:
+        super().__init__()
+        self.rate = rate
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.rate == 0.0:
+            return x
+        keep = torch.rand((x.shape[0], *([1] * (x.ndim - 1))), device=x.device) >= self.rate
+        return x * (keep.to(x.dtype) / (1.0 - self.rate))
+
+
+class GlobalBatchNorm2d(nn.BatchNorm2d):
+    """Batch norm whose statistics are those of the global batch, on any device.
+
+    ``nn.SyncBatchNorm`` refuses CPU tensors; this one makes two CPU processes equal one. In a single process, and in
+    evaluation, it is ``nn.BatchNorm2d``.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not (self.training and dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
+            return super().forward(x)
+        return self._global(x)
+
+    def _global(self, x: Tensor) -> Tensor:
+        from torch.distributed.nn.functional import all_reduce
+
+        wide = x.float()
+        local = torch.cat([wide.sum((0, 2, 3)), wide.square().sum((0, 2, 3)),
+                           wide.new_full((1,), x.numel() / x.shape[1])])
+        total = all_reduce(local)
+        channels, count = x.shape[1], total[-1]
+        mean = total[:channels] / count
+        var = (total[channels:-1] / count - mean.square()).clamp_min(0)
+        with torch.no_grad():
+            assert self.running_mean is not None and self.running_var is not None
+            momentum = 0.1 if self.momentum is None else self.momentum
+            self.running_mean.lerp_(mean.detach(), momentum)
+            self.running_var.lerp_(var.detach() * count / (count - 1), momentum)
+            if self.num_batches_tracked is not None:
+                self.num_batches_tracked.add_(1)
+        scale = self.weight * torch.rsqrt(var + self.eps)
+        shift = self.bias - mean * scale
+        return (wide * scale[:, None, None] + shift[:, None, None]).to(x.dtype)
+
+
+class PatchEmbed(nn.Module):
+    """Overlapped patch embedding: a strided convolution and a norm. (B, C, H, W) to (B, H', W', D)."""
+
+    def __init__(self, bands: int, dim: int, kernel: int, stride: int) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(bands, dim, kernel, stride, kernel // 2)
+        self.norm = nn.LayerNorm(dim, eps=1e-5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.norm(to_last(self.proj(x)))
+
+
+class Attention(nn.Module):
+    """Multi-head attention whose keys and values come from a map reduced by a strided convolution.
+
+    Parameters
+    ----------
+    dim, heads : width and number of heads.
+    reduction : stride R of the reduction; 1 = none.
+    plain : write the softmax out (the published form) in place of torch's fused attention. Same numbers, slower.
+    """
+
+    def __init__(self, dim: int, heads: int, reduction: int, plain: bool = False) -> None:
+        super().__init__()
+        if dim % heads:
+            raise InputError(f"attention: width {dim} must be a multiple of the {heads} heads")
+        self.heads, self.reduction, self.plain = heads, reduction, plain
+        self.q = nn.Linear(dim, dim)
+        self.kv = nn.Linear(dim, 2 * dim)
+        self.proj = nn.Linear(dim, dim)
+        if reduction > 1:
+            self.reduce = nn.Conv2d(dim, dim, reduction, reduction)
+            self.norm = nn.LayerNorm(dim, eps=1e-5)
+
+    def forward(self, x: Tensor, source: Tensor | None = None) -> Tensor:
+        """Attend from x (B, H, W, C) to ``source`` of the same shape, or to x itself."""
+        batch, height, width, dim = x.shape
+        source = x if source is None else source
+        if self.reduction > 1:
+            # A map smaller than R would leave no key at all.
+            short_h, short_w = max(0, self.reduction - height), max(0, self.reduction - width)
+            if short_h or short_w:
+                source = F.pad(source, (0, 0, 0, short_w, 0, short_h))
+            source = self.norm(to_last(self.reduce(to_map(source))))
+        q = self.q(x).view(batch, height * width, self.heads, -1).transpose(1, 2)
+        k, v = self.kv(source).view(batch, -1, 2, self.heads, dim // self.heads).permute(2, 0, 3, 1, 4).unbind(0)
+        if self.plain:
+            weights = (q @ k.transpose(-2, -1)) * (dim // self.heads) ** -0.5
+            out = weights.softmax(dim=-1) @ v
+        else:
+            out = F.scaled_dot_product_attention(q, k, v)
+        return self.proj(out.transpose(1, 2).reshape(batch, height, width, dim))
+
+
+class MixFFN(nn.Module):
+    """Linear d to 4d, depthwise 3x3, GELU (tanh form), linear 4d to d, on (B, H, W, C)."""
+
+    def __init__(self, dim: int, ratio: int = 4) -> None:
+        super().__init__()
+        self.up = nn.Linear(dim, ratio * dim)
+        self.depthwise = nn.Conv2d(ratio * dim, ratio * dim, 3, padding=1, groups=ratio * dim)
+        self.down = nn.Linear(ratio * dim, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = to_last(self.depthwise(to_map(self.up(x))))
+        return self.down(F.gelu(x, approximate="tanh"))
+
+
+class MLPDecoder(nn.Module):
+    """SegFormer's all-MLP decoder: every map to one width, up to stride 4, concatenated, fused, scored.
+
+    Parameters
+    ----------
+    widths : channels of the maps, finest first.
+    plain : the published order of operations. By default the linear layers are merged with their slices of the fusing
+        convolution and applied before upsampling. Both are linear and a 1x1 convolution commutes with interpolation
+        (whose weights sum to one), so the numbers agree to rounding, with a twentieth of the work; parameters are the
+        same.
+    """
+
+    def __init__(self, widths: Sequence[int], width: int, classes: int, dropout: float = 0.1,
+                 plain: bool = False) -> None:
+        super().__init__()
+        self.plain = plain
+        self.linears = nn.ModuleList(nn.Linear(w, width) for w in widths)
+        self.fuse = nn.Conv2d(len(widths) * width, width, 1, bias=False)
+        self.norm = GlobalBatchNorm2d(width, eps=1e-3, momentum=0.03)
+        self.dropout = nn.Dropout2d(dropout)
+        self.classify = nn.Conv2d(width, classes, 1)
+
+    def forward(self, maps: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
+        """(B, H_i, W_i, C_i), finest first, to logits (B, classes, *size)."""
+        grid = maps[0].shape[1:3]
+        x = self._plain(maps, grid) if self.plain else self._merged(maps, grid)
+        x = self.classify(self.dropout(F.relu(self.norm(x), inplace=True)))
+        return F.interpolate(x, size=size, mode="bilinear", align_corners=True)
+
+    def _plain(self, maps: Sequence[Tensor], grid: Sequence[int]) -> Tensor:
+        wide = [to_map(linear(m)) for linear, m in zip(self.linears, maps, strict=True)]
+        same = [m if tuple(m.shape[2:]) == tuple(grid) else resize(m, grid) for m in wide]
+        return self.fuse(torch.cat(same[::-1], dim=1))
+
+    def _merged(self, maps: Sequence[Tensor], grid: Sequence[int]) -> Tensor:
+        slices = self.fuse.weight[:, :, 0, 0].chunk(len(maps), dim=1)[::-1]
+        total: Tensor | None = None
+        for weight, linear, m in zip(slices, self.linears, maps, strict=True):
+            assert isinstance(linear, nn.Linear)
+            part = to_map(F.linear(m, weight @ linear.weight, weight @ linear.bias))
+            if tuple(part.shape[2:]) != tuple(grid):
+                part = resize(part, grid)
+            total = part if total is None else total.add_(part)
+        assert total is not None
+        return total
+
+
+def resize(x: Tensor, size: Sequence[int]) -> Tensor:
+    """Bilinear, pixel centres (align_corners False)."""
+    return F.interpolate(x, size=tuple(size), mode="bilinear", align_corners=False)
+
+
+def count_parameters(module: Any) -> int:
+    """Trainable and fixed parameters, buffers left out."""
+    return sum(p.numel() for p in module.parameters())

@@ -1,0 +1,115 @@
+"""Batches, read ahead by threads: each tile is decoded straight into its place in the batch, pinned for a GPU."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dwplus.taxonomy import IGNORE
+from model.data import TileDataset
+
+
+@dataclass
+class Batch:
+    """Samples as stored; see :class:`model.normalise.Normaliser` for shapes and units."""
+
+    s2: Tensor
+    s1: Tensor
+    label: Tensor
+    keep: Tensor
+    index: Tensor
+
+    def to(self, device: torch.device) -> Batch:
+        """On a device; from pinned memory the copy runs beside the CPU."""
+        return Batch(*(getattr(self, f).to(device, non_blocking=True) for f in ("s2", "s1", "label", "keep", "index")))
+
+    @property
+    def labelled(self) -> int:
+        """Pixels with a label."""
+        return int((self.label != IGNORE).sum())
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+
+def global_batches(samples: int, size: int, seed: int, epoch: int) -> list[list[int]]:
+    """Samples of an epoch in seeded order, cut into batches of exactly ``size``.
+
+    The last batch is filled from the start of the order, so that every step sees as many samples; rank r of n takes
+    ``batch[r::n]``.
+    """
+    order = np.random.default_rng([seed, epoch, 3]).permutation(samples).tolist()
+    short = -samples % size
+    while short:
+        more = order[:short]
+        order += more
+        short -= len(more)
+    return [order[i:i + size] for i in range(0, len(order), size)]
+
+
+class Loader:
+    """Iterates over batches of given samples.
+
+    Parameters
+    ----------
+    threads : readers. ahead : batches that are read before they are asked for. pin : page-locked memory, for a GPU.
+
+    Attributes
+    ----------
+    waited : seconds the consumer has waited for data.
+    """
+
+    def __init__(self, data: TileDataset, batches: Sequence[Sequence[int]], *, epoch: int = 0, threads: int = 4,
+                 ahead: int = 3, pin: bool = False) -> None:
+        self.data, self.batches, self.epoch = data, batches, epoch
+        self.threads, self.ahead, self.pin = max(1, threads), max(1, ahead), pin
+        self.waited = 0.0
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def _begin(self, pool: ThreadPoolExecutor, samples: Sequence[int]) -> tuple[Batch, list[Future[None]]]:
+        side, n = self.data.window, len(samples)
+        s1_type = torch.float32 if self.data.s1_dtype.startswith("float") else torch.int16
+
+        def empty(*shape: int, dtype: torch.dtype) -> Tensor:
+            return torch.empty(shape, dtype=dtype, pin_memory=self.pin)
+
+        batch = Batch(empty(n, len(self.data.s2_bands), side, side, dtype=torch.uint16),
+                      empty(n, len(self.data.s1_bands), side, side, dtype=s1_type),
+                      empty(n, side, side, dtype=torch.uint8), empty(n, 2, dtype=torch.bool),
+                      torch.tensor(list(samples)))
+        into = (batch.s2.numpy(), batch.s1.numpy(), batch.label.numpy(), batch.keep.numpy())
+
+        def fill(place: int, sample: int) -> None:
+            raw = self.data.raw(sample, self.epoch)
+            for target, value in zip(into, (raw.s2, raw.s1, raw.label, raw.keep), strict=True):
+                target[place] = value
+
+        return batch, [pool.submit(fill, place, sample) for place, sample in enumerate(samples)]
+
+    def __iter__(self) -> Iterator[Batch]:
+        pool = ThreadPoolExecutor(self.threads, thread_name_prefix="tiles")
+        under_way: deque[tuple[Batch, list[Future[None]]]] = deque()
+        queue = iter(self.batches)
+        try:
+            while True:
+                while len(under_way) < self.ahead and (samples := next(queue, None)) is not None:
+                    under_way.append(self._begin(pool, samples))
+                if not under_way:
+                    return
+                batch, reads = under_way.popleft()
+                began = time.perf_counter()
+                for read in reads:
+                    read.result()
+                self.waited += time.perf_counter() - began
+                yield batch
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)

@@ -1,0 +1,134 @@
+"""Scores from one confusion matrix: rows true, columns predicted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from dwplus.errors import InputError
+from dwplus.taxonomy import CLASSES, IGNORE
+
+
+def confusion_matrix(truth: np.ndarray, predicted: np.ndarray, classes: int = len(CLASSES),
+                     ignore: int = IGNORE) -> np.ndarray:
+    """Count pixels.
+
+    Parameters
+    ----------
+    truth : integers of any shape, 0..classes-1 or ``ignore``. predicted : of the same shape, 0..classes-1.
+
+    Returns
+    -------
+    int64 (classes, classes), rows true, columns predicted.
+
+    Raises
+    ------
+    InputError
+        On another value.
+    """
+    truth, predicted = np.asarray(truth).ravel(), np.asarray(predicted).ravel()
+    if truth.shape != predicted.shape:
+        raise InputError(f"confusion matrix: truth has {truth.size} pixels, prediction {predicted.size}; give as many")
+    keep = truth != ignore
+    truth, predicted = truth[keep].astype("int64"), predicted[keep].astype("int64")
+    for name, values in (("truth", truth), ("prediction", predicted)):
+        if values.size and (values.min() < 0 or values.max() >= classes):
+            raise InputError(f"confusion matrix: {name} must be 0..{classes - 1} (truth also {ignore} = ignore), "
+                             f"found {values.min()}..{values.max()}")
+    return np.bincount(truth * classes + predicted, minlength=classes**2).reshape(classes, classes)
+
+
+def scores(confusion: np.ndarray | Sequence[Sequence[float]]) -> dict[str, Any]:
+    """Scores of a confusion matrix.
+
+    A class without a true pixel is absent: its IoU, F1 and recall are NaN and left out of the means (its false alarms
+    lower the scores of the classes they were taken from). A class that is never predicted has no precision, NaN.
+
+    Parameters
+    ----------
+    confusion : (n, n) counts, rows true, columns predicted.
+
+    Returns
+    -------
+    dict: ``oa`` overall accuracy, ``miou``, ``macro_f1``, ``kappa`` (Cohen), ``macro_precision``, ``macro_recall``;
+    float64 arrays (n,) ``iou``, ``f1``, ``precision``, ``recall``; ``support`` true pixels per class, ``pixels`` in
+    all, ``present`` classes with true pixels. Everything is a share in 0..1, kappa in -1..1; NaN where undefined.
+
+    Raises
+    ------
+    InputError
+        Where it is not a square matrix of counts.
+    """
+    matrix = np.asarray(confusion, dtype="float64")
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not np.isfinite(matrix).all() or (matrix < 0).any():
+        raise InputError(f"confusion matrix: must be square and hold counts of zero or more, found shape "
+                         f"{matrix.shape}")
+    hit, true, said = np.diag(matrix), matrix.sum(axis=1), matrix.sum(axis=0)
+    total = matrix.sum()
+    present = true > 0
+
+    def share(part: np.ndarray, whole: np.ndarray, where: np.ndarray) -> np.ndarray:
+        return np.divide(part, whole, out=np.full(len(matrix), np.nan), where=where)
+
+    iou = share(hit, true + said - hit, present)
+    f1 = share(2 * hit, true + said, present)
+    precision, recall = share(hit, said, said > 0), share(hit, true, present)
+
+    def mean(values: np.ndarray, of: np.ndarray = present) -> float:
+        chosen = values[of & np.isfinite(values)]
+        return float(chosen.mean()) if chosen.size else float("nan")
+
+    oa = float(hit.sum() / total) if total else float("nan")
+    chance = float((true * said).sum() / total**2) if total else float("nan")
+    kappa = (oa - chance) / (1 - chance) if total and chance < 1 else float("nan")
+    return {"oa": oa, "miou": mean(iou), "macro_f1": mean(f1), "kappa": kappa, "macro_precision": mean(precision),
+            "macro_recall": mean(recall), "iou": iou, "f1": f1, "precision": precision, "recall": recall,
+            "support": true.astype("int64"), "pixels": int(total), "present": int(present.sum())}
+
+
+def bootstrap(matrices: np.ndarray, blocks: Sequence[Any], draws: int = 1000, level: float = 0.95,
+              seed: int = 0) -> dict[str, tuple[float, float]]:
+    """Intervals of the scores when whole spatial blocks are drawn again with replacement.
+
+    Neighbouring pixels and tiles are alike, so that pixels or tiles drawn one by one would give intervals too narrow.
+
+    Parameters
+    ----------
+    matrices : (tiles, n, n), one confusion matrix per tile. blocks : (tiles,), the block of each tile.
+
+    Returns
+    -------
+    dict of ``oa``, ``miou``, ``macro_f1``, ``kappa`` to (low, high); NaN with fewer than two blocks.
+    """
+    names = ("oa", "miou", "macro_f1", "kappa")
+    unique, inverse = np.unique(np.asarray(blocks, dtype=object).astype(str), return_inverse=True)
+    if len(unique) < 2:
+        return dict.fromkeys(names, (float("nan"), float("nan")))
+    n = matrices.shape[-1]
+    sums = np.zeros((len(unique), n * n))
+    np.add.at(sums, inverse, np.asarray(matrices, "float64").reshape(len(matrices), -1))
+    rng = np.random.default_rng(seed)
+    weights = rng.multinomial(len(unique), np.full(len(unique), 1 / len(unique)), size=draws)
+    drawn = [scores(m) for m in (weights @ sums).reshape(draws, n, n)]
+    tail = (1 - level) / 2
+    found = {}
+    for name in names:
+        values = [d[name] for d in drawn if np.isfinite(d[name])]
+        low, high = np.quantile(values, [tail, 1 - tail]) if values else (np.nan, np.nan)
+        found[name] = float(low), float(high)
+    return found
+
+
+def expected_calibration_error(confidence: np.ndarray, correct: np.ndarray, count: np.ndarray) -> float:
+    """Mean distance between confidence and accuracy over bins, weighted by their pixels; NaN without any.
+
+    Parameters
+    ----------
+    confidence, correct : (bins,), sums over the pixels of a bin. count : (bins,), its pixels.
+
+    Source: Guo et al. 2017, arXiv 1706.04599.
+    """
+    total = count.sum()
+    return float(np.abs(confidence - correct).sum() / total) if total else float("nan")

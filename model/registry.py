@@ -1,0 +1,63 @@
+"""Networks by name."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from torch import nn
+
+from dwplus.errors import InputError
+from model.baselines import LateFusion, SegFormer, UNet
+from model.specsar_former import SpecSARFormer
+
+#: Every network is called as ``net(s2, s1) -> logits (B, 9, H, W)``.
+NETWORKS: dict[str, Callable[..., nn.Module]] = {
+    "specsar_former": SpecSARFormer,
+    "segformer": SegFormer,
+    "segformer_s2": partial(SegFormer, sensors="s2"),
+    "segformer_s1": partial(SegFormer, sensors="s1"),
+    "unet": UNet,
+    "late_fusion": LateFusion,
+}
+
+
+def sensors_of(name: str, options: dict[str, Any] | None = None) -> tuple[str, ...]:
+    """Sensors a network looks at: ("s2", "s1") or one of them."""
+    fixed = getattr(NETWORKS.get(name), "keywords", {}).get("sensors")
+    choice = fixed or (options or {}).get("sensors", "both")
+    return ("s2", "s1") if choice == "both" else (choice,)
+
+
+def options_of(name: str) -> set[str]:
+    """Names of the options a network takes."""
+    make = NETWORKS[name]
+    taken = set(inspect.signature(make).parameters)
+    return taken - set(getattr(make, "keywords", {}))
+
+
+def build(name: str, **options: Any) -> nn.Module:
+    """Make a network.
+
+    Parameters
+    ----------
+    name : one of :data:`NETWORKS`.
+    options : of the network: ``s2_bands``, ``s1_bands``, ``classes``, ``variant``, ... (see its class).
+
+    Returns
+    -------
+    nn.Module, called as ``net(s2, s1) -> logits (B, classes, H, W)``.
+
+    Raises
+    ------
+    InputError
+        On an unknown name or option.
+    """
+    if name not in NETWORKS:
+        raise InputError(f"model {name!r}: must be one of {', '.join(NETWORKS)}")
+    if unknown := sorted(set(options) - options_of(name)):
+        raise InputError(f"model {name}: has no option {unknown[0]!r}; its options are "
+                         f"{', '.join(sorted(options_of(name)))}")
+    return NETWORKS[name](**options)

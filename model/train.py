@@ -1,0 +1,492 @@
+"""Training: stores and a config in, a run folder out. The same command goes on with a stopped run, number for number.
+
+A run folder holds ``config.yaml``, ``best.safetensors`` (highest validation mIoU), ``last.safetensors`` (with the
+optimiser's state), ``log.jsonl`` (a line per epoch) and, where tensorboard is installed, ``tensorboard/``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import hashlib
+import json
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from dwplus.console import say
+from dwplus.errors import DwplusError, InputError
+from dwplus.taxonomy import CLASSES, IGNORE
+from model import checkpoint as checkpoints
+from model.config import TrainConfig, flat_differences
+from model.data import TileDataset, statistics, tile_sizes
+from model.distributed import World, world
+from model.layers import count_parameters
+from model.loader import Batch, Loader, global_batches
+from model.losses import FocalLoss, class_weights
+from model.metrics import scores
+from model.normalise import Normalisation, Normaliser
+from model.progress import step_progress
+from model.registry import build, options_of
+
+#: Keys that decide how fast or how long a run goes, not its numbers: they may change when it is taken up again.
+FREE = ("data.threads:", "data.ahead:", "run.tensorboard:", "run.max_bad_steps:", "run.patience:")
+
+
+@dataclass
+class Summary:
+    """What became of a run.
+
+    Attributes
+    ----------
+    epochs : done in all. steps : likewise. best_epoch, best_miou : of the kept weights; NaN without validation.
+    history : one dict per epoch. stopped : why it ended: ``done``, ``early`` (patience) or ``paused``.
+    """
+
+    run: Path
+    epochs: int = 0
+    steps: int = 0
+    best_epoch: int = 0
+    best_miou: float = float("nan")
+    stopped: str = "done"
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+def train(stores: str | Path | Sequence[str | Path], run: str | Path, config: TrainConfig, *, device: str | None = None,
+          pause_after: int | None = None) -> Summary:
+    """Train, or go on training.
+
+    Parameters
+    ----------
+    stores : path or paths. run : folder of the run. device : ``cpu``, ``cuda``, ...; None = CUDA where there is one.
+    pause_after : stop after this epoch as if interrupted; the next call goes on.
+
+    Raises
+    ------
+    InputError
+        On bad stores or config, a split with no tiles, a run of another config.
+    DwplusError
+        Where the loss stays not finite.
+    """
+    paths = [str(s) for s in ([stores] if isinstance(stores, str | Path) else stores)]
+    with world(device) as here:
+        return Trainer(paths, Path(run), config, here).fit(pause_after)
+
+
+class Trainer:
+    """One run. Everything that decides its numbers is in the config, the tiles, and the step's number."""
+
+    def __init__(self, stores: list[str], run: Path, config: TrainConfig, here: World) -> None:
+        self.stores, self.run, self.config, self.world = stores, run, config, here
+        self.device = here.device
+        optim, data = config.optim, config.data
+        torch.use_deterministic_algorithms(config.run.deterministic, warn_only=True)
+        if self.device.type == "cuda":
+            torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+            torch.backends.cudnn.benchmark = not config.run.deterministic
+        filters: dict[str, Any] = {"min_gap_hours": data.min_gap_hours, "max_gap_hours": data.max_gap_hours,
+                                   "max_cloud": data.max_cloud, "biomes": data.biomes,
+                                   "min_valid_fraction": data.min_valid_fraction}
+        crop = data.crop if data.crop is None else min(data.crop, *tile_sizes(stores))
+        self.data = TileDataset(stores, "train", crop=crop, augment=data.augment, seed=config.run.seed,
+                                drop_s2=data.drop_s2, drop_s1=data.drop_s1, max_tiles=data.max_tiles, **filters)
+        self.fingerprint, self.side = _fingerprint(self.data), self.data.window
+        resumed = self._earlier()
+        if resumed is None:
+            if here.first:
+                say(f"measuring band statistics on {min(len(self.data), data.statistics_tiles)} tiles")
+            self.normalisation = statistics(stores, max_tiles=data.statistics_tiles, seed=config.run.seed,
+                                            threads=data.threads, **filters)
+        else:
+            self.normalisation = Normalisation.from_dict(resumed[1]["normalisation"])
+        self.normaliser = Normaliser(self.normalisation).to(self.device)
+        self.validation = _sets_of(stores, "val", self.normalisation)
+        self.alpha = class_weights(self.data.class_counts, config.loss.alpha_power, config.loss.alpha_largest)
+        self.loss = FocalLoss(config.loss.gamma, self.alpha).to(self.device)
+        torch.manual_seed(config.run.seed)
+        self.options = {**config.model.options, "s2_bands": len(self.data.s2_bands),
+                        "s1_bands": len(self.data.s1_bands)}
+        self.net = build(config.model.name, **self.options).to(self.device)
+        self.ema = copy.deepcopy(self.net).requires_grad_(False).eval() if optim.ema else None
+        self.optimiser = torch.optim.AdamW(_groups(self.net, optim.weight_decay), lr=optim.lr, betas=optim.betas,
+                                           fused=self.device.type == "cuda")
+        self.precision = _precision(config.run.precision, self.device)
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == torch.float16)
+        self.global_batch = optim.batch_size * optim.accumulate * here.size
+        self.steps_per_epoch = math.ceil(len(self.data) / self.global_batch)
+        self.epoch, self.step, self.bad = 0, 0, 0
+        self.summary = Summary(run)
+        if resumed is not None:
+            self._restore(*resumed)
+        self.forward: Any = torch.compile(self.net) if config.run.compile else self.net
+        if here.size > 1:
+            # Batch norms agree by themselves (GlobalBatchNorm2d), so buffers need no broadcast.
+            self.forward = DistributedDataParallel(
+                self.forward, device_ids=[self.device] if self.device.type == "cuda" else None,
+                broadcast_buffers=False)
+
+    # -- the run folder -------------------------------------------------------------------------------------------
+
+    def _earlier(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+        """Tensors and header of this run's last checkpoint; None in a new run."""
+        path = self.run / "last.safetensors"
+        if not path.exists():
+            return None
+        tensors, info = checkpoints.read(path)
+        changed = [d for d in flat_differences(info["config"], self.config.to_dict()) if not d.startswith(FREE)]
+        if info["fingerprint"] != self.fingerprint:
+            changed.append(f"training tiles: {info['tiles']} -> {len(self.data)} (other tiles)")
+        if info["processes"] != self.world.size:
+            changed.append(f"processes: {info['processes']} -> {self.world.size}")
+        if changed:
+            raise InputError(f"run {self.run}: was begun otherwise ({'; '.join(changed[:3])}); choose another RUN, or "
+                             "remove it")
+        return tensors, info
+
+    def _restore(self, tensors: dict[str, Tensor], info: dict[str, Any]) -> None:
+        where = f"checkpoint {self.run / 'last.safetensors'}"
+        checkpoints.fill(self.net, checkpoints.part(tensors, "net"), where)
+        if self.ema is not None:
+            checkpoints.fill(self.ema, checkpoints.part(tensors, "ema"), where)
+        names = {p: n for n, p in self.net.named_parameters()}
+        for group in self.optimiser.param_groups:
+            for parameter in group["params"]:
+                kept = {key: tensors[f"optim.{key}.{names[parameter]}"] for key in ("step", "exp_avg", "exp_avg_sq")
+                        if f"optim.{key}.{names[parameter]}" in tensors}
+                if kept:
+                    # AdamW keeps its step on the CPU unless it is fused.
+                    on = {k: v.to(self.device) if k != "step" or group["fused"] else v for k, v in kept.items()}
+                    self.optimiser.state[parameter] = on
+        if info["scaler"]:
+            self.scaler.load_state_dict(info["scaler"])
+        self.epoch, self.step = info["epoch"], info["step"]
+        self.summary = Summary(self.run, self.epoch, self.step, info["best_epoch"],
+                               float("nan") if info["best_miou"] is None else info["best_miou"], info["stopped"],
+                               info["history"])
+        if self.world.first:
+            say(f"run {self.run} is there and of the same config: going on after epoch {self.epoch}")
+
+    def _info(self) -> dict[str, Any]:
+        done = self.summary
+        return {
+            "model": {"name": self.config.model.name, "options": self.options},
+            "s2_bands": self.data.s2_bands, "s1_bands": self.data.s1_bands, "classes": CLASSES,
+            "normalisation": self.normalisation.to_dict(), "config": self.config.to_dict(), "specs": self.data.specs,
+            "stores": self.stores, "tiles": len(self.data), "fingerprint": self.fingerprint,
+            "processes": self.world.size, "epoch": self.epoch, "step": self.step, "best_epoch": done.best_epoch,
+            "best_miou": None if math.isnan(done.best_miou) else done.best_miou, "stopped": done.stopped,
+            "history": done.history, "alpha": self.alpha.tolist(), "scaler": self.scaler.state_dict(),
+            "versions": checkpoints.versions()}
+
+    def _save_last(self) -> None:
+        tensors = {f"net.{n}": t for n, t in self.net.state_dict().items()}
+        if self.ema is not None:
+            tensors |= {f"ema.{n}": t for n, t in self.ema.state_dict().items()}
+        for name, parameter in self.net.named_parameters():
+            for key, value in self.optimiser.state.get(parameter, {}).items():
+                tensors[f"optim.{key}.{name}"] = torch.as_tensor(value)
+        checkpoints.save(self.run / "last.safetensors", tensors, self._info())
+
+    def _save_best(self) -> None:
+        kept = self.ema if self.ema is not None else self.net
+        checkpoints.save(self.run / "best.safetensors", {f"net.{n}": t for n, t in kept.state_dict().items()},
+                         self._info())
+
+    # -- the loop -------------------------------------------------------------------------------------------------
+
+    def fit(self, pause_after: int | None = None) -> Summary:
+        """Train to the end of the config, to early stop, or to the pause."""
+        optim, done, first = self.config.optim, self.summary, self.world.first
+        if done.stopped == "early" or self.epoch >= optim.epochs:
+            if first:
+                say(f"run {self.run} is finished: epoch {self.epoch}, best mIoU {_percent(done.best_miou)} at epoch "
+                    f"{done.best_epoch}; choose another RUN to train again")
+            return done
+        if first:
+            self._begin()
+        with _writer(self.run, self.config.run.tensorboard and first) as board:
+            while self.epoch < optim.epochs:
+                record = self._epoch()
+                last = self.epoch == optim.epochs
+                if self.validation and (last or self.epoch % self.config.run.validate_every == 0):
+                    found = scores(self._validate())
+                    record |= {f"val_{k}": found[k] for k in ("miou", "oa", "macro_f1", "kappa")}
+                self._close_epoch(record, board)
+                if done.stopped == "early" or self.epoch == pause_after:
+                    break
+        return done
+
+    def _begin(self) -> None:
+        try:
+            self.run.mkdir(parents=True, exist_ok=True)
+            (self.run / "config.yaml").write_text(yaml.safe_dump(self.config.to_dict(), sort_keys=False))
+        except OSError as error:
+            raise InputError(f"run {self.run}: cannot be written ({error.strerror or error})") from None
+        held = sum(map(len, self.validation))
+        say(f"{self.config.model.name} ({count_parameters(self.net) / 1e6:.2f}M parameters) on {self.device}"
+            f"{f' x {self.world.size}' if self.world.size > 1 else ''}, {str(self.precision).split('.')[-1]}: "
+            f"{len(self.data)} training tiles, {held} for validation, batches of {self.global_batch} x {self.side} px, "
+            f"{self.steps_per_epoch} steps an epoch, {self.config.optim.epochs} epochs")
+        if not held:
+            say("no exported tile is in split val: training without validation, the last weights are kept")
+
+    def _close_epoch(self, record: dict[str, Any], board: Any) -> None:
+        done, run = self.summary, self.config.run
+        miou = record.get("val_miou", float("nan"))
+        better = not math.isnan(miou) and not miou <= done.best_miou
+        if better or (not self.validation):
+            done.best_epoch = self.epoch
+            done.best_miou = miou if better else done.best_miou
+        done.epochs, done.steps = self.epoch, self.step
+        done.stopped = "done" if self.epoch == self.config.optim.epochs else "paused"
+        if (self.validation and run.patience and "val_miou" in record and done.stopped == "paused"
+                and self.epoch - done.best_epoch >= run.patience * run.validate_every):
+            done.stopped = "early"
+        # JSON knows no NaN.
+        done.history.append({k: None if isinstance(v, float) and math.isnan(v) else v for k, v in record.items()})
+        if self.world.first:
+            if done.best_epoch == self.epoch:
+                self._save_best()
+            self._save_last()
+            (self.run / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in done.history))
+            say(_line(record, self.config.optim.epochs, better))
+            if done.stopped == "early":
+                say(f"stopping: no better mIoU for {self.epoch - done.best_epoch} epochs")
+            if board is not None:
+                for key, value in record.items():
+                    if isinstance(value, int | float) and key != "epoch":
+                        board.add_scalar(key.replace("val_", "val/"), value, self.epoch)
+        self.world.wait()
+
+    def _rate(self) -> float:
+        optim = self.config.optim
+        warm, total = optim.warmup_epochs * self.steps_per_epoch, optim.epochs * self.steps_per_epoch
+        if self.step < warm:
+            return optim.lr * (self.step + 1) / max(1.0, warm)
+        if optim.schedule == "constant":
+            return optim.lr
+        share = (self.step - warm) / max(1.0, total - warm)
+        return optim.min_lr + (optim.lr - optim.min_lr) * (1 + math.cos(math.pi * min(1.0, share))) / 2
+
+    def _epoch(self) -> dict[str, Any]:
+        """One pass over the tiles; its mean loss and speed."""
+        optim, config = self.config.optim, self.config
+        self.net.train()
+        mine: list[list[int]] = []
+        for batch in global_batches(len(self.data), self.global_batch, config.run.seed, self.epoch):
+            # Every part of a step is a slice over all processes: n processes see what one with n times the batch sees.
+            part = optim.batch_size * self.world.size
+            mine += [batch[i:i + part][self.world.rank::self.world.size] for i in range(0, len(batch), part)]
+        loader = Loader(self.data, mine, epoch=self.epoch, threads=config.data.threads,
+                        ahead=max(config.data.ahead, optim.accumulate), pin=self.device.type == "cuda")
+        losses, norms, skipped = [], [], 0
+        began = time.perf_counter()
+        batches = device_batches(loader, self.device)
+        with step_progress(f"  epoch {self.epoch + 1}/{optim.epochs}", self.steps_per_epoch, self.world.first) as show:
+            for i in range(self.steps_per_epoch):
+                loss, norm = self._step([next(batches) for _ in range(optim.accumulate)])
+                if loss is None:
+                    skipped += 1
+                else:
+                    losses.append(loss)
+                    norms.append(norm)
+                rate = (i + 1) * self.global_batch / (time.perf_counter() - began)
+                show(i + 1, f"loss {np.mean(losses[-20:]) if losses else math.nan:.4f}, {rate:.1f} samples/s")
+        for _ in batches:
+            pass
+        seconds = time.perf_counter() - began
+        self.epoch += 1
+        return {"epoch": self.epoch, "step": self.step, "loss": float(np.mean(losses)) if losses else float("nan"),
+                "grad_norm": float(np.mean(norms)) if norms else float("nan"), "lr": self._rate(), "skipped": skipped,
+                "seconds": seconds, "samples_per_s": self.steps_per_epoch * self.global_batch / seconds,
+                "wait_share": loader.waited / seconds}
+
+    def _step(self, parts: list[Batch]) -> tuple[float | None, float]:
+        """One optimiser step on the whole batch; None where it was skipped."""
+        # Dropout and stochastic depth depend on the step alone, so that a resumed run draws what it would have drawn.
+        torch.manual_seed(_mix(self.config.run.seed, self.step, self.world.rank))
+        for group in self.optimiser.param_groups:
+            group["lr"] = self._rate()
+        pixels = torch.zeros((), dtype=torch.float64, device=self.device)
+        for part in parts:
+            pixels += (part.label != IGNORE).sum()
+        pixels = self.world.total(pixels).clamp_min(1).float()
+        total = torch.zeros((), device=self.device)
+        for i, part in enumerate(parts):
+            more = self.world.size > 1 and i + 1 < len(parts)
+            with self.forward.no_sync() if more else contextlib.nullcontext():
+                total += self._backward(part, pixels)
+        self.world.total(total)
+        self.scaler.unscale_(self.optimiser)
+        clip = self.config.optim.clip
+        norm = nn.utils.clip_grad_norm_(self.net.parameters(), math.inf if clip is None else clip)
+        loss, size = float(total), float(norm)
+        self.step += 1
+        # fp16's scaler finds its scale by overflowing: then only the loss itself tells.
+        if not math.isfinite(loss) or not (math.isfinite(size) or self.scaler.is_enabled()):
+            self.optimiser.zero_grad(set_to_none=True)
+            if self.scaler.is_enabled():
+                self.scaler.update()
+            self.bad += 1
+            if self.bad >= self.config.run.max_bad_steps:
+                raise DwplusError(f"run {self.run}: the loss was not finite for {self.bad} steps in a row (epoch "
+                                  f"{self.epoch + 1}, step {self.step}); lower optim.lr, or set run.precision to fp32")
+            return None, size
+        self.bad = 0
+        self.scaler.step(self.optimiser)
+        self.scaler.update()
+        self.optimiser.zero_grad(set_to_none=True)
+        self._average()
+        return loss, size
+
+    def _backward(self, part: Batch, pixels: Tensor) -> Tensor:
+        """Gradients of one part; returns its share of the whole batch's loss."""
+        s2, s1, label = self.normaliser(part.s2, part.s1, part.label, part.keep)
+        with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
+            logits = self.forward(s2, s1)
+        loss = self.loss(logits, label, pixels)
+        # DDP averages gradients over processes; the losses are shares of one sum.
+        self.scaler.scale(loss * self.world.size).backward()
+        return loss.detach()
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        if self.ema is None:
+            return
+        # Short memory at first: the first weights are noise.
+        keep = min(self.config.optim.ema, (1 + self.step) / (10 + self.step))
+        torch._foreach_lerp_(list(self.ema.parameters()), list(self.net.parameters()), 1 - keep)
+        for old, new in zip(self.ema.buffers(), self.net.buffers(), strict=True):
+            old.copy_(new)
+
+    def _validate(self) -> np.ndarray:
+        """Confusion matrix over whole validation tiles, with the weights that are kept."""
+        net = (self.ema if self.ema is not None else self.net).eval()
+        total = torch.zeros(len(CLASSES) ** 2, dtype=torch.float64, device=self.device)
+        for data in self.validation:
+            mine = list(range(len(data)))[self.world.rank::self.world.size]
+            size = self.config.optim.batch_size if self.device.type == "cuda" else 1
+            loader = Loader(data, [mine[i:i + size] for i in range(0, len(mine), size)],
+                            threads=self.config.data.threads, pin=self.device.type == "cuda")
+            for batch in device_batches(loader, self.device):
+                total += batch_confusion(net, self.normaliser, batch, self.precision)
+        return self.world.total(total).cpu().numpy().reshape(len(CLASSES), -1)
+
+
+@torch.inference_mode()
+def batch_confusion(net: nn.Module, normaliser: Normaliser, batch: Batch, precision: torch.dtype) -> Tensor:
+    """Confusion counts of a batch, float64 (classes * classes,), on its device."""
+    s2, s1, label = normaliser(batch.s2, batch.s1, batch.label, batch.keep)
+    with torch.autocast(label.device.type, precision, enabled=precision != torch.float32):
+        said = net(s2, s1).argmax(1)
+    keep = label != IGNORE
+    pairs = label[keep].long() * len(CLASSES) + said[keep]
+    return torch.bincount(pairs, minlength=len(CLASSES) ** 2).double()
+
+
+def device_batches(loader: Loader, device: torch.device) -> Iterator[Batch]:
+    """Batches on a device. On CUDA the next one is copied on a stream of its own while this one computes."""
+    if device.type != "cuda":
+        for batch in loader:
+            yield batch
+        return
+    side, ready = torch.cuda.Stream(device), None
+    for batch in loader:
+        with torch.cuda.stream(side):
+            coming = batch.to(device)
+            event = side.record_event()
+        if ready is not None:
+            yield _arrived(*ready, device)
+        ready = coming, event
+    if ready is not None:
+        yield _arrived(*ready, device)
+
+
+def _arrived(batch: Batch, event: Any, device: torch.device) -> Batch:
+    stream = torch.cuda.current_stream(device)
+    stream.wait_event(event)
+    for tensor in (batch.s2, batch.s1, batch.label, batch.keep, batch.index):
+        # Its memory came from the side stream: it must not be given away while this stream still reads it.
+        tensor.record_stream(stream)
+    return batch
+
+
+def _sets_of(stores: list[str], split: str, normalisation: Normalisation) -> list[TileDataset]:
+    """One dataset of whole tiles per store that has any in the split."""
+    found = []
+    for store in stores:
+        with contextlib.suppress(InputError):
+            found.append(TileDataset(store, split, normalisation=normalisation))
+    return found
+
+
+def _groups(net: nn.Module, decay: float) -> list[dict[str, Any]]:
+    """Weights decay; norms and biases do not."""
+    weights = [p for p in net.parameters() if p.ndim > 1]
+    others = [p for p in net.parameters() if p.ndim <= 1]
+    return [{"params": weights, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
+
+
+def _precision(name: str, device: torch.device) -> torch.dtype:
+    if name == "auto":
+        name = "bf16" if device.type == "cuda" else "fp32"
+    if name == "fp16" and device.type == "cpu":
+        raise InputError("precision fp16: is for CUDA; on a CPU take fp32 or bf16")
+    return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[name]
+
+
+def _fingerprint(data: TileDataset) -> str:
+    """Of the tiles a run trains on, in order."""
+    keys = data.table[["store", "tile_id", "window", "s2_id", "s1_id"]].astype(str).agg("|".join, axis=1)
+    return hashlib.blake2b("\n".join(keys).encode(), digest_size=12).hexdigest()
+
+
+def _mix(*numbers: int) -> int:
+    """One seed from several."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
+
+
+def _percent(share: float) -> str:
+    return "-" if math.isnan(share) else f"{100 * share:.2f}"
+
+
+def _line(record: dict[str, Any], epochs: int, better: bool) -> str:
+    words = [f"epoch {record['epoch']}/{epochs}: loss {record['loss']:.4f}"]
+    if "val_miou" in record:
+        words.append(f"val mIoU {_percent(record['val_miou'])}{' *' if better else ''} OA {_percent(record['val_oa'])} "
+                     f"F1 {_percent(record['val_macro_f1'])}")
+    words.append(f"{record['samples_per_s']:.1f} samples/s, {100 * record['wait_share']:.0f} % waiting for data")
+    if record["skipped"]:
+        words.append(f"{record['skipped']} steps skipped (loss not finite)")
+    return ", ".join(words)
+
+
+@contextlib.contextmanager
+def _writer(run: Path, wanted: bool) -> Iterator[Any]:
+    """A TensorBoard writer, or None where it is not wanted or not installed."""
+    writer = None
+    if wanted:
+        with contextlib.suppress(ImportError):
+            from torch.utils.tensorboard import SummaryWriter
+
+            writer = SummaryWriter(str(run / "tensorboard"))
+    try:
+        yield writer
+    finally:
+        if writer is not None:
+            writer.close()
+
+
+def options_for(name: str, options: dict[str, Any]) -> dict[str, Any]:
+    """Of a config's options, those that another network takes too."""
+    taken = options_of(name)
+    return {k: v for k, v in options.items() if k in taken}

@@ -1,0 +1,88 @@
+"""Training: stores in, a run folder with a trained network out. ``make train`` runs this file; ``torchrun
+--nproc-per-node N -m pipelines.train ...`` uses N GPUs."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import Any
+
+from dwplus import console
+from dwplus.console import say
+from dwplus.errors import InputError
+
+
+def config_for(name: str | None, network: str | None, settings: list[str]) -> Any:
+    """The config behind CONFIG, MODEL and --set.
+
+    Parameters
+    ----------
+    name : a shipped config or a YAML file; None = ``specsar_former`` with a GPU, ``small`` without.
+    network : a network, or ``network:variant``; None = the config's.
+
+    Raises
+    ------
+    InputError
+        In one sentence.
+    """
+    import torch
+
+    from model.config import load_config, merged, parse_override
+    from model.registry import NETWORKS
+    from model.train import options_for
+
+    if name is None:
+        name = "specsar_former" if torch.cuda.is_available() else "small"
+    over: dict[str, Any] = {}
+    for setting in settings:
+        over = merged(over, parse_override(setting))
+    config = load_config(name, over)
+    if network:
+        short, _, variant = network.partition(":")
+        if short not in NETWORKS:
+            raise InputError(f"MODEL {network!r}: must be one of {', '.join(NETWORKS)}, with :variant if wanted")
+        options = options_for(short, config.model.options) | ({"variant": variant} if variant else {})
+        config = config.model_copy(update={"model": config.model.model_copy(
+            update={"name": short, "options": options})})
+    return config
+
+
+def run(stores: list[str], network: str | None, folder: str | None, name: str | None, settings: list[str],
+        device: str | None) -> int:
+    """Train, say where the result lies and what to do with it."""
+    if not stores:
+        raise InputError("STORE: give the folder of a store (make export-region makes one)")
+    config = config_for(name, network, settings)
+    target = folder or f"runs/{config.model.name}"
+    from model.train import train
+
+    try:
+        summary = train(stores, target, config, device=device)
+    except KeyboardInterrupt:
+        print(f"interrupted: finished epochs are kept in {target}; the same command goes on from there",
+              file=sys.stderr)
+        return 130
+    if os.environ.get("RANK", "0") == "0" and summary.epochs:
+        best = f"best mIoU {100 * summary.best_miou:.2f} at epoch {summary.best_epoch}, " * (
+            summary.best_miou == summary.best_miou)
+        say(f"trained: {best}{target}/best.safetensors")
+        say(f"evaluate it:  make evaluate STORE='{' '.join(stores)}' RUN='{target}'")
+    return 0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Train a land-cover network on one or more stores.")
+    parser.add_argument("--store", nargs="+", default=[], help="folder of a store, or of several")
+    parser.add_argument("--model", help="network, or network:variant (default: the config's)")
+    parser.add_argument("--run", help="folder of the run (default: runs/<network>)")
+    parser.add_argument("--config", help="shipped config or YAML file (default: specsar_former on a GPU, else small)")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="settings",
+                        help="replace a value of the config, such as optim.epochs=10")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1 (default: cuda where there is one)")
+    a = parser.parse_args()
+    sys.exit(console.run(lambda: run(a.store, a.model, a.run, a.config, a.settings, a.device)))
+
+
+if __name__ == "__main__":
+    main()

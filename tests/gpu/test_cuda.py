@@ -1,0 +1,85 @@
+"""What only a CUDA device can show. ``make gpu-check`` runs these and the benchmark; elsewhere they skip."""
+
+import numpy as np
+import pytest
+import torch
+
+import model
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+
+
+def net_and_batch(name="specsar_former", **options):
+    torch.manual_seed(0)
+    net = model.build(name, **({} if name == "unet" else {"variant": "b0"}), **options).eval()
+    return net, torch.randn(2, 10, 130, 96), torch.randn(2, 2, 130, 96)
+
+
+@pytest.mark.parametrize("name", sorted(model.NETWORKS))
+def test_the_device_agrees_with_the_cpu(name):
+    net, s2, s1 = net_and_batch(name)
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+    with torch.inference_mode():
+        want = net(s2, s1)
+        got = net.cuda()(s2.cuda(), s1.cuda()).cpu()
+    assert (got - want).abs().max() < 1e-3 * want.abs().max()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_says_the_same_classes(dtype):
+    net, s2, s1 = net_and_batch()
+    net, s2, s1 = net.cuda(), s2.cuda(), s1.cuda()
+    with torch.inference_mode():
+        want = net(s2, s1).argmax(1)
+        with torch.autocast("cuda", dtype):
+            got = net(s2, s1).argmax(1)
+    assert (got == want).float().mean() > 0.95
+
+
+def test_compiled_agrees():
+    net, s2, s1 = net_and_batch()
+    net, s2, s1 = net.cuda(), s2.cuda(), s1.cuda()
+    with torch.inference_mode():
+        want = net(s2, s1)
+        got = torch.compile(net, fullgraph=True)(s2, s1)
+    assert (got - want).abs().max() < 1e-2 * want.abs().max()
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    pytest.importorskip("zarr")
+    from benchmarks.bench_model import make_store
+
+    return make_store(tmp_path_factory.mktemp("learn") / "a.zarr", tiles=16, size=64)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16", "fp32"])
+def test_a_short_training(store, tmp_path, precision):
+    from model.config import load_config
+    from model.evaluate import evaluate
+    from model.train import train
+
+    config = load_config("small", {"data": {"crop": 48}, "run": {"precision": precision},
+                                   "optim": {"epochs": 25, "batch_size": 4, "lr": 2e-3}})
+    first = train(store, tmp_path / "run", config, pause_after=10)
+    summary = train(store, tmp_path / "run", config)
+    assert first.epochs == 10 and summary.best_miou > 0.4
+    found = evaluate(store, tmp_path / "run", tmp_path / "page", split="val", shown=1, draws=20)
+    assert found["overall"]["miou"] == pytest.approx(summary.best_miou, abs=0.02)
+
+
+def test_unsigned_pixels_become_floats_on_the_device(store):
+    from model.data import TileDataset
+    from model.loader import Loader
+    from model.normalise import Normaliser
+    from model.train import device_batches
+
+    data = TileDataset(store, "train")
+    normaliser = Normaliser(data.normalisation)
+    loader = Loader(data, [[0, 1], [2, 3], [4, 5]], pin=True)
+    for on_device, plain in zip(device_batches(loader, torch.device("cuda")), Loader(data, [[0, 1], [2, 3], [4, 5]]),
+                                strict=True):
+        got = normaliser.cuda()(on_device.s2, on_device.s1, on_device.label, on_device.keep)
+        want = normaliser.cpu()(plain.s2, plain.s1, plain.label, plain.keep)
+        for a, b in zip(got, want, strict=True):
+            np.testing.assert_allclose(a.cpu().numpy(), b.numpy(), atol=1e-4)
