@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pyproj
@@ -13,7 +14,16 @@ import shapely
 
 from dwplus.embedded_earth.catalog import Window
 from dwplus.embedded_earth.planet import SITES, Planet
-from dwplus.embedded_earth.planet.landscape import BARE, BUILT, FLOODED, STATES, TREES
+from dwplus.embedded_earth.planet.dw_labels import (
+    EXPERT,
+    NON_EXPERT,
+    SHARES,
+    VALIDATION,
+    AnnotationScene,
+    center_of,
+    point_of,
+)
+from dwplus.embedded_earth.planet.landscape import BARE, BUILT, FLOODED, GRASS, SNOW, STATES, TREES, Cache
 from dwplus.embedded_earth.planet.orbits import (
     GRANULE_SIZE,
     Granule,
@@ -25,13 +35,15 @@ from dwplus.embedded_earth.planet.orbits import (
     s2_tracks,
     stamp,
 )
-from dwplus.embedded_earth.planet.sentinel1 import LOOKS, Sentinel1Scene, gamma_quantiles
-from dwplus.embedded_earth.planet.sentinel2 import Sentinel2Scene
+from dwplus.embedded_earth.planet.sentinel1 import LOOKS, Sentinel1Scene, gamma_quantiles, sigma_table
+from dwplus.embedded_earth.planet.sentinel2 import BAND_NAMES, Sentinel2Scene, spectra
 from dwplus.embedded_earth.planet.sites import Site
-from dwplus.taxonomy import BIOMES, CLASSES
+from dwplus.taxonomy import BIOMES, CLASSES, IGNORE, annotation_to_label
 
 TOA, SR = "COPERNICUS/S2_HARMONIZED", "COPERNICUS/S2_SR_HARMONIZED"
 DW, S1, TRUTH = "GOOGLE/DYNAMICWORLD/V1", "COPERNICUS/S1_GRD", "SAMPLE/TRUTH"
+SCORE, PROBABILITY = "GOOGLE/CLOUD_SCORE_PLUS/V1/S2_HARMONIZED", "COPERNICUS/S2_CLOUD_PROBABILITY"
+DRAWN = "projects/wri-datalab/dynamic_world/v1/DW_LABELS"
 START, END = ms_of(dt.date(2021, 6, 1)), ms_of(dt.date(2021, 9, 1))
 TILE = 5_100
 
@@ -124,8 +136,11 @@ def test_tables(planet):
 
 
 def test_folders(planet):
-    assert set(planet.children("")) == {"COPERNICUS", "GOOGLE", "RESOLVE", "SAMPLE"}
-    assert list(planet.children("GOOGLE")) == ["GOOGLE/DYNAMICWORLD"]
+    assert set(planet.children("")) == {"COPERNICUS", "GOOGLE", "RESOLVE", "SAMPLE", "projects"}
+    assert list(planet.children("GOOGLE")) == ["GOOGLE/CLOUD_SCORE_PLUS", "GOOGLE/DYNAMICWORLD"]
+    assert list(planet.children("projects")) == ["projects/wri-datalab"]
+    assert planet.asset_type("projects/wri-datalab/dynamic_world") == "FOLDER"
+    assert planet.asset_type("projects/someone-else/labels") is None
     assert planet.asset_type("COPERNICUS") == "FOLDER"
     assert planet.asset_type(S1) == "IMAGE_COLLECTION"
     assert planet.asset_type("SAMPLE/SITES") == "TABLE"
@@ -163,6 +178,18 @@ def test_orbits_are_those_of_the_missions():
         assert {f.platform for f in flights} == {"A", "B"}
 
 
+@pytest.mark.parametrize("site", SITES, ids=lambda site: site.name)
+def test_headings_are_from_grid_north(site):
+    """A track's heading plus the grid's convergence is its true azimuth: asin(cos i / cos lat) from the meridian."""
+    convergence = pyproj.Proj(site.epsg).get_factors(site.lon, site.lat).meridian_convergence
+    assert abs(site.convergence - convergence) < 0.02
+    for tracks, inclination in ((s1_tracks(site, 0), 98.18), (s2_tracks(site, 0), 98.62)):
+        for track in tracks:
+            lean = np.degrees(np.arcsin(np.cos(np.radians(inclination)) / np.cos(np.radians(site.lat))))
+            azimuth = lean if track.ascending else 180 - lean
+            assert abs((track.heading + convergence - azimuth + 180) % 360 - 180) < 0.02
+
+
 def test_sentinel1b_falls_silent(planet):
     site = named("hesse")
     found = planet.scenes(S1, ms_of(dt.date(2021, 10, 1)), ms_of(dt.date(2025, 6, 1)), around(site))
@@ -176,7 +203,7 @@ def test_sentinel1b_falls_silent(planet):
 
 def test_ids_resolve_and_only_those(planet):
     for site in SITES[::4]:
-        for collection in (TOA, SR, DW, S1, TRUTH):
+        for collection in (TOA, SR, DW, S1, TRUTH, SCORE, PROBABILITY):
             found = scenes(planet, collection, site)
             assert found
             keys = [(s.properties["system:time_start"], s.properties["system:index"]) for s in found]
@@ -243,12 +270,13 @@ def read_fresh(scene_id: str, bands: tuple[str, ...], window: Window, seed: int 
 
 @pytest.mark.parametrize(("collection", "bands"), [
     (TOA, ("B2", "B8")), (TOA, ("B5", "B12")), (TOA, ("B1", "B10", "QA60")), (SR, ("B4", "B3")), (SR, ("SCL",)),
-    (DW, ("label", "trees", "water")), (S1, ("VV", "VH", "angle")), (TRUTH, ("label",))])
+    (DW, ("label", "trees", "water")), (SCORE, ("cs", "cs_cdf")), (PROBABILITY, ("probability",)),
+    (S1, ("VV", "VH", "angle")), (TRUTH, ("label",))])
 def test_a_pixel_does_not_depend_on_its_window(planet, collection, bands):
     site = named("pampas")
     found = scenes(planet, collection, site)
-    if collection in (TOA, SR):  # one with clouds
-        found = [s for s in found if 20 < s.properties["CLOUDY_PIXEL_PERCENTAGE"] < 80]
+    if collection in (TOA, SR, SCORE, PROBABILITY):  # one with clouds
+        found = [s for s in found if 20 < s.overpass.cover < 80]
     scene = found[len(found) // 2]
     x, y = site.center
     whole = window_at(scene, bands[0], x, y, 180)
@@ -270,7 +298,8 @@ def test_a_pixel_does_not_depend_on_its_window(planet, collection, bands):
 
 def test_windows_reach_the_corners_of_every_raster(planet):
     site = named("kangerlussuaq")
-    for collection, band in ((TOA, "B1"), (TOA, "B4"), (SR, "SCL"), (DW, "label"), (S1, "angle"), (TRUTH, "label")):
+    for collection, band in ((TOA, "B1"), (TOA, "B4"), (SR, "SCL"), (DW, "label"), (S1, "angle"), (TRUTH, "label"),
+                             (SCORE, "cs"), (PROBABILITY, "probability")):
         scene = scenes(planet, collection, site)[0]
         spec = spec_of(scene, band)
         for row, col in ((0, 0), (spec.height - 7, spec.width - 7)):
@@ -520,3 +549,256 @@ def test_most_tiles_find_a_label_and_a_radar_pass_within_six_days(planet, site):
                 break
         paired += hit
     assert paired >= 0.85 * len(tiles)
+
+
+def test_flooded_vegetation_is_wood_in_swamps_only(planet):
+    """A mangrove has a wood's spectrum; a sedge marsh has a wet meadow's."""
+    day = dt.date(2021, 7, 25)
+    for world in planet._worlds:
+        table = spectra(world.landscape, 0, day).reshape(len(BAND_NAMES), 9, -1)
+        trees, flooded, grass = (table[:, k].mean(1) for k in (TREES, FLOODED, GRASS))
+        red, infrared, short = (BAND_NAMES.index(b) for b in ("B4", "B8", "B11"))
+        like_wood = np.abs(flooded / trees - 1)[[red, infrared]].max()
+        if world.site.biome == 14:
+            assert like_wood < 0.15
+        if world.site.biome in (10, 11, 13):
+            assert like_wood > 0.25
+            assert np.abs(flooded / grass - 1)[infrared] < 0.25
+            assert flooded[short] < 0.9 * grass[short]  # water under it
+        flight = passes(s1_tracks(world.site, 0)[0], START, END)[0]
+        sigma = sigma_table(world.landscape, 0, flight, "VV").reshape(9, -1).mean(1)
+        assert sigma[FLOODED] > sigma[GRASS] + 2  # the double bounce stays the radar's to see
+    share = {}
+    for name in ("sonora", "drakensberg", "kangerlussuaq", "pantanal", "sundarbans"):
+        land = next(w for w in planet._worlds if w.site.name == name).landscape
+        x, y = land.site.center
+        label = [land.label(land.box(x + dx, y + dy, 32, 32), day)
+                 for dx in range(-27_000, 28_000, 9_000) for dy in range(-27_000, 28_000, 9_000)]
+        share[name] = float(np.mean(np.stack(label) == FLOODED))
+    assert max(share["sonora"], share["drakensberg"], share["kangerlussuaq"]) < 0.06
+    assert min(share["pantanal"], share["sundarbans"]) > 0.12
+
+
+# ---- cloud masks -----------------------------------------------------------------------------------------------------
+
+def test_cloud_masks_are_the_twins_of_the_scenes(planet):
+    site = named("pampas")
+    ids = {c: {s.id.split("/")[-1] for s in scenes(planet, c, site)} for c in (TOA, SCORE, PROBABILITY)}
+    assert ids[TOA] == ids[SCORE] == ids[PROBABILITY]
+    score, probability = (scenes(planet, c, site)[0] for c in (SCORE, PROBABILITY))
+    assert [(b.id, b.precision, b.transform[0]) for b in score.bands] == [("cs", "float", 10), ("cs_cdf", "float", 10)]
+    assert [(b.id, b.precision, b.transform[0]) for b in probability.bands] == [("probability", "int", 10)]
+    source = planet.image(score.properties["SOURCE_ASSET_ID"])
+    assert source.properties["PRODUCT_ID"] == score.properties["SOURCE_PRODUCT_ID"]
+    assert source.properties["system:time_start"] == score.properties["system:time_start"]
+
+
+def sky_samples(planet, name: str, day: dt.date):
+    """Cloud masks, the sky and the truth at spots of half-cloudy scenes: dict of 1-D arrays."""
+    site = named(name)
+    world = next(w for w in planet._worlds if w.site is site)
+    found: dict[str, list[np.ndarray]] = {k: [] for k in ("cs", "cs_cdf", "p", "alpha", "shadow", "excess", "label")}
+    some = [s for s in scenes(planet, SCORE, site, ms_of(day), ms_of(day) + 60 * 86_400_000)
+            if 10 < s.overpass.cover < 90]
+    for scene in some[:4]:
+        twin = planet.image(scene.id.replace(SCORE, PROBABILITY))
+        for dx in range(-20_000, 21_000, 10_000):
+            window = window_at(scene, "cs", site.center[0] + dx, site.center[1] + dx / 2, 100)
+            if min(window.row, window.col) < 0 or max(window.row, window.col) > 10_870:
+                continue
+            o = scene.overpass
+            sky = o.sky(o.box(window, 10), 1)
+            if sky is None:
+                continue
+            read = scene.read(("cs", "cs_cdf"), window)
+            valid = read["cs"][1]
+            valid = np.ones((100, 100), bool) if valid is None else valid
+            parts = {"cs": read["cs"][0], "cs_cdf": read["cs_cdf"][0], "alpha": sky.alpha, "shadow": sky.shadow,
+                     "p": twin.read(("probability",), window)["probability"][0], "excess": sky.excess,
+                     "label": world.landscape.label(o.box(window, 10), o.flight.day)}
+            for key, values in parts.items():
+                found[key].append(values[valid])
+    return {k: np.concatenate(v) for k, v in found.items()}
+
+
+def test_cloud_masks_see_the_sky_and_err(planet):
+    """At the thresholds in use (0.60 for Cloud Score+, 65 % for s2cloudless) both are good, and each fails its way."""
+    s = sky_samples(planet, "hesse", dt.date(2021, 5, 1))
+    thick, clear, dark = s["alpha"] > 0.95, (s["excess"] < -0.2) & (s["shadow"] == 0), s["shadow"] > 0.95
+    dark &= s["alpha"] == 0
+    thin = (s["alpha"] > 0.2) & (s["alpha"] < 0.4)
+    assert min(x.sum() for x in (thick, clear, dark, thin)) > 1_000
+    for band in ("cs", "cs_cdf"):
+        assert s[band].dtype == np.float32
+        assert 0 <= s[band].min() < s[band].max() <= 1
+        assert (s[band][thick] < 0.6).mean() > 0.99
+        assert (s[band][clear] > 0.6).mean() > 0.99
+        assert (s[band][dark] < 0.6).mean() > 0.75  # Cloud Score+ sees shadows, mostly
+    assert s["p"].dtype == np.uint8
+    assert (s["p"][thick] > 65).mean() > 0.95
+    assert 0.9 < (s["p"][clear] < 65).mean() < 1.0
+    assert (s["p"][dark] < 65).mean() > 0.9  # s2cloudless knows no shadows
+    assert (s["p"][thin] < 65).mean() > 0.8  # and lets thin cloud pass
+    assert (s["cs"][thin] < 0.75).mean() > 0.8  # where Cloud Score+ is warned
+
+
+def test_bright_ground_passes_for_cloud(planet):
+    """s2cloudless takes roofs and snow for cloud now and then, woods hardly ever."""
+    s = sky_samples(planet, "hesse", dt.date(2021, 6, 1))
+    cold = sky_samples(planet, "hardangervidda", dt.date(2021, 3, 15))
+    clear, white = s["excess"] < -0.2, (cold["excess"] < -0.2) & (cold["label"] == SNOW)
+    wrong = {k: (s["p"][clear & (s["label"] == k)] > 40).mean() for k in (TREES, BUILT)}
+    assert (clear & (s["label"] == BUILT)).sum() > 500
+    assert wrong[TREES] < 0.01 < 0.03 < wrong[BUILT] < 0.4
+    assert white.sum() > 5_000
+    assert (cold["p"][white] > 40).mean() > 0.2
+
+
+# ---- annotated tiles -------------------------------------------------------------------------------------------------
+
+@pytest.fixture(scope="module")
+def drawn(planet) -> list[AnnotationScene]:
+    """A few sites' annotated tiles; all sites' take 2 s."""
+    return [tile for world in planet._worlds if world.site.name in ("hesse", "pampas", "sundarbans")
+            for tile in world.annotated]
+
+
+def test_annotated_tiles_lie_as_their_ids_say():
+    """The one tile whose outline is public: EPSG:32720, x 458460..463560, y 9565330..9570430."""
+    site = Site("x", 1, "x", 0, "x", -63.35, -3.9, SITES[0].recipe)
+    assert center_of(site, -63.3512901800, -3.9093045532) == (461_010, 9_567_880)
+    assert point_of("label_dw_-63p3512901800_-3p9093045532-20190812") == (-63.3512901800, -3.9093045532)
+    assert point_of("dw_-63.35_-3.9-20190812") is None
+
+
+def test_annotated_tiles_have_the_rows_of_the_real_collection(planet, drawn):
+    for tile in drawn:
+        p = tile.properties
+        site = tile.annotation.overpass.granule.site
+        assert tile.id == f"{DRAWN}/{p['system:index']}"
+        assert p["dw_id"] == f"dw_{p['lon']:.10f}_{p['lat']:.10f}-{p['date'].replace('-', '')}"
+        assert p["system:index"] == "label_" + p["dw_id"].replace(".", "p")
+        assert p["system:time_start"] == p["timestamp"] == ms_of(dt.date.fromisoformat(p["date"]))
+        assert p["system:time_end"] - p["system:time_start"] == 86_400_000
+        assert (p["biome"], p["biome_name"], p["crs"]) == (site.biome, BIOMES[site.biome], f"epsg:{site.epsg}")
+        assert p["eco_region"] == site.ecoregion
+        (spec,) = tile.bands
+        assert (spec.id, spec.width, spec.height, spec.pyramid, spec.crs) == ("lulc", 510, 510, "mode",
+                                                                              p["crs"].upper())
+        x, y = center_of(site, p["lon"], p["lat"])
+        assert spec.transform == (10, 0, x - 2_550, 0, -10, y + 2_550)
+        assert int((p["lon"] + 180) // 6) + 1 == site.zone
+        assert p["S2_LEVEL"] in ("1C", "2A")
+        assert p["S2_PRODUCT_ID"].split("_")[5] == "T" + p["S2_GRID"]
+        assert p["S2_DATASTRIP_ID"].startswith(p["S2_PRODUCT_ID"][:3] + "_OPER_MSI_L")
+    again = planet.image(drawn[30].id)
+    assert again is not None
+    assert again.properties == drawn[30].properties
+    assert planet.asset_type(drawn[30].id) == "IMAGE"
+    assert planet.asset_type(DRAWN) == "IMAGE_COLLECTION"
+    assert planet.image(drawn[30].id[:-1] + "0") is None
+    site = named("pampas")
+    there = planet.scenes(DRAWN, ms_of(dt.date(2019, 1, 1)), ms_of(dt.date(2019, 7, 1)), around(site, 0.5))
+    assert there
+    assert {t.properties["eco_region"] for t in there} == {"Humid Pampas"}
+    assert all(t.properties["date"].startswith("2019-0") for t in there)
+
+
+def test_the_scene_of_an_annotated_tile_is_there_and_holds_it(planet, drawn):
+    for tile in drawn:
+        p = tile.properties
+        index = p.get("S2_GEE_ID")
+        if not index:
+            continue
+        scene = planet.image(f"{SR if p['S2_LEVEL'] == '2A' else TOA}/{index}")
+        assert scene is not None
+        assert scene.properties["PRODUCT_ID"] == p["S2_PRODUCT_ID"]
+        assert scene.properties["MGRS_TILE"] == p["S2_GRID"]
+        assert day_of(scene.properties["system:time_start"]).isoformat() == p["date"]
+        window = tile.annotation.window
+        sx, _, tx, _, _, ty = spec_of(scene, "B4").transform
+        _, _, left, _, _, top = tile.bands[0].transform
+        assert (tx + sx * window.col, ty - sx * window.row) == (left, top)
+        assert 0 <= min(window.row, window.col) <= max(window.row, window.col) <= 10_980 - 510
+        assert scene.overpass.valid(window, 10) is None
+
+
+def test_every_biome_has_annotated_tiles_by_all_three(planet):
+    tiles = planet.scenes(DRAWN)
+    by_biome = {b: [t for t in tiles if t.properties["biome"] == b] for b in BIOMES}
+    assert min(map(len, by_biome.values())) >= 20
+    assert len({t.id for t in tiles}) == len(tiles)
+    for found in by_biome.values():
+        kinds = {t.properties["folder"].split("/")[3] for t in found}
+        assert kinds == {"Validation", "Experts", "WorkForce"}
+    years = [t.properties["date"][:4] for t in tiles]
+    assert set(years) == {"2017", "2018", "2019"}
+    assert years.count("2019") > 0.8 * len(years)
+    empty = [t.properties.get("S2_GEE_ID", "absent") for t in tiles]
+    assert 0 < empty.count("") < 0.1 * len(tiles)
+    assert 0 < empty.count("absent") < 0.1 * len(tiles)
+    starts = [t.properties["system:time_start"] for t in tiles]
+    assert starts == sorted(starts)
+
+
+def test_drawings_are_like_people_s(planet, drawn):
+    from scipy.ndimage import label as components
+    marked, clouds = [], 0
+    for tile in drawn[::5]:
+        a = tile.annotation
+        (codes, valid), = tile.read(("lulc",), Window(0, 0, 510, 510)).values()
+        assert codes.dtype == np.uint8
+        assert codes.max() <= 10
+        assert np.array_equal(valid, codes > 0) if valid is not None else codes.all()
+        p = tile.properties
+        assert p["NBPixels"] == (codes > 0).sum()
+        for code, name in enumerate(SHARES, 1):
+            assert p[name] == pytest.approx((codes == code).sum() / p["NBPixels"])
+        assert sum(p[name] for name in SHARES) == pytest.approx(1)
+        if tile is drawn[0]:
+            part = read_fresh(tile.id, ("lulc",), Window(100, 37, 21, 300))["lulc"]
+            assert np.array_equal(part[0], codes[100:121, 37:337])
+        # nothing smaller than 5 x 5 pixels was drawn
+        sizes = np.concatenate([np.bincount(components(codes == k)[0].ravel())[1:] for k in range(11)])
+        assert sizes[sizes < 25].sum() < 0.002 * codes.size
+        truth = a.overpass.landscape.label(a.overpass.box(a.window, 10), a.overpass.flight.day)
+        edges = [np.mean(m[:, 1:] != m[:, :-1]) for m in (truth, codes)]
+        assert edges[1] < 0.05
+        assert edges[1] < max(0.7 * edges[0], 0.03)  # outlines are rounder than the land's
+        marked.append(p["NBPixels"] / codes.size)
+        clouds += int((codes == 10).sum())
+    assert clouds > 0
+    assert 0.4 < min(marked) < max(marked) < 1
+    assert 0.7 < np.mean(marked) < 0.95
+
+
+def test_experts_draw_better_than_others(drawn):
+    """The same tiles by each: three experts' consensus is nearest to the truth, at the price of unmarked places."""
+    right = {kind: 0 for kind in (VALIDATION, EXPERT, NON_EXPERT)}
+    known = dict(right)
+    for tile in drawn[2::12]:
+        o = tile.annotation.overpass
+        truth = o.landscape.label(o.box(tile.annotation.window, 10), o.flight.day)
+        for kind in right:
+            label = annotation_to_label(AnnotationScene(replace(tile.annotation, labeler=kind), Cache(0)).codes())
+            known[kind] += int((label != IGNORE).sum())
+            right[kind] += int((label == truth).sum())
+    share = {kind: right[kind] / known[kind] for kind in right}
+    assert share[NON_EXPERT] + 0.03 < share[EXPERT] < share[VALIDATION] - 0.03
+    assert 0.65 < share[NON_EXPERT] < 0.9
+    assert known[VALIDATION] < known[EXPERT]
+
+
+def test_listing_annotated_tiles_draws_none(planet):
+    """The shares of the classes cost pixels: a filter by biome or date must not pay for them."""
+    tile = next(t for world in Planet()._worlds if world.site.name == "sonora" for t in world.annotated)
+    p = tile.properties
+    assert "Water" in p
+    assert p.get("biome") == 13
+    assert p.get("nothing") is None
+    assert tile.id not in tile._drawn._items
+    assert 0 <= p["Water"] <= 1
+    assert tile.id in tile._drawn._items
+    assert set(SHARES) | {"NBPixels", "dw_id"} <= set(dict(p)) == set({**p}) == set(p.keys())
+    with pytest.raises(KeyError):
+        p["nothing"]

@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 
 from dwplus.embedded_earth.catalog import BandSpec, Bounds, Scene, TableFeature, Window
-from dwplus.embedded_earth.planet import dynamic_world, sentinel1, sentinel2
+from dwplus.embedded_earth.planet import dw_labels, dynamic_world, sentinel1, sentinel2
+from dwplus.embedded_earth.planet.cloud_masks import PROBABILITY, SCORE, CloudMaskScene
+from dwplus.embedded_earth.planet.dw_labels import AnnotationScene
 from dwplus.embedded_earth.planet.dynamic_world import MAX_CLOUD, DynamicWorldScene
 from dwplus.embedded_earth.planet.landscape import Cache, Landscape, Memory
 from dwplus.embedded_earth.planet.orbits import (
@@ -49,7 +51,8 @@ from dwplus.embedded_earth.planet.weather import Sky, sun
 __all__ = ["SITES", "Planet", "Site"]
 
 TRUTH = "SAMPLE/TRUTH"
-_COLLECTIONS = (sentinel2.TOA, sentinel2.SR, dynamic_world.COLLECTION, sentinel1.COLLECTION, TRUTH)
+_COLLECTIONS = (sentinel2.TOA, sentinel2.SR, PROBABILITY, dynamic_world.COLLECTION, SCORE, sentinel1.COLLECTION, TRUTH,
+                dw_labels.COLLECTION)
 _TABLES: dict[str, Callable[[], list[tuple[str, dict[str, Any], dict[str, Any]]]]] = {
     "SAMPLE/SITES": site_rows, "RESOLVE/ECOREGIONS/2017": ecoregion_rows}
 #: The truth reaches this far beyond the site, metres (a tile may stick out by half its size).
@@ -58,6 +61,8 @@ _TRUTH_MARGIN = 6_000
 _TRUTH_DAY = (7, 1)
 #: Pixels of skies (12 bytes each) that are kept: 48 MB.
 _SKY_PIXELS = 4_000_000
+#: Pixels of annotated tiles (1 byte each) that are kept: 15 tiles.
+_DRAWN_PIXELS = 4_000_000
 #: Longest time, milliseconds, between the moment a satellite is abreast of a site and the time stamp of its scene.
 _SLACK = 300_000
 
@@ -128,8 +133,9 @@ def _spans(box: Bounds) -> list[tuple[float, float]]:
 class _World:
     """One site with everything that flies over it."""
 
-    def __init__(self, site: Site, seed: int, memory: Memory, skies: Cache[tuple[Sky | None]]) -> None:
-        self.site, self.seed, self.skies = site, seed, skies
+    def __init__(self, site: Site, seed: int, memory: Memory, skies: Cache[tuple[Sky | None]],
+                 drawn: Cache[np.ndarray]) -> None:
+        self.site, self.seed, self.skies, self._drawn = site, seed, skies, drawn
         self.landscape = Landscape(site, seed, memory)
         self.s2 = [(track, self._granules(track)) for track in s2_tracks(site, seed)]
         self.s1 = [(track, slices(track, seed)) for track in s1_tracks(site, seed)]
@@ -161,6 +167,16 @@ class _World:
                     if start <= overpass.time < end:
                         yield overpass
 
+    @functools.cached_property
+    def annotated(self) -> list[AnnotationScene]:
+        """The annotated tiles."""
+        @functools.cache
+        def year(number: int) -> list[Overpass]:
+            limits = ms_of(dt.date(number, 1, 1)), ms_of(dt.date(number + 1, 1, 1))
+            return [overpass for overpass in self.overpasses(*limits, None) if dw_labels.given_out(overpass)]
+
+        return [AnnotationScene(tile, self._drawn) for tile in dw_labels.annotated_tiles(self.site, self.seed, year)]
+
     def acquisitions(self, start: float, end: float, bounds: Bounds | None) -> Iterator[Acquisition]:
         for track, found in self.s1:
             near = [piece for piece in found if bounds is None or _meet(piece.footprint.bounds, bounds)]
@@ -171,6 +187,9 @@ class _World:
                     acquisition = Acquisition(self.landscape, self.seed, flight, piece)
                     if start <= acquisition.time < end and not acquisition.missing:
                         yield acquisition
+
+
+_Scene = Sentinel2Scene | DynamicWorldScene | CloudMaskScene | Sentinel1Scene | TruthScene | AnnotationScene
 
 
 class Planet:
@@ -186,8 +205,8 @@ class Planet:
 
     @functools.cached_property
     def _worlds(self) -> list[_World]:
-        memory, skies = Memory(), Cache[tuple[Sky | None]](_SKY_PIXELS)
-        return [_World(site, self.seed, memory, skies) for site in SITES]
+        memory, skies, drawn = Memory(), Cache[tuple[Sky | None]](_SKY_PIXELS), Cache[np.ndarray](_DRAWN_PIXELS)
+        return [_World(site, self.seed, memory, skies, drawn) for site in SITES]
 
     def describe(self) -> str:
         """One line for people: what this Earth is."""
@@ -224,6 +243,12 @@ class Planet:
                 return None
             start: int | None = ms_of(dt.date(int(year), *_TRUTH_DAY)) if 2000 < int(year) < 2100 else None
             worlds = [world for world in self._worlds if world.site.name == name]
+        elif collection == dw_labels.COLLECTION:
+            point = dw_labels.point_of(index)
+            if point is None:
+                return None
+            worlds = [world for world in self._worlds if _meet(world.bounds, (*point, *point))]
+            return next((tile for world in worlds for tile in world.annotated if tile.id == asset_id), None)
         elif collection == sentinel1.COLLECTION:
             parts = index.split("_")
             start = parse_stamp(parts[4]) if len(parts) == 9 else None
@@ -252,13 +277,17 @@ class Planet:
         return list[Scene](found)
 
     def _scenes(self, collection: str, worlds: list[_World], start: float, end: float, bounds: Bounds | None,
-                ) -> Iterator[Sentinel2Scene | DynamicWorldScene | Sentinel1Scene | TruthScene]:
+                ) -> Iterator[_Scene]:
         for world in worlds:
             if collection == TRUTH:
                 for year in range(FIRST_DAY.year, LAST_DAY.year + 1):
                     truth = TruthScene(world.landscape, year)
                     if start <= truth.time < end and (bounds is None or _meet(truth.bounds, bounds)):
                         yield truth
+            elif collection == dw_labels.COLLECTION:
+                for tile in world.annotated:
+                    if start <= tile.time < end and (bounds is None or _meet(tile.bounds, bounds)):
+                        yield tile
             elif collection == sentinel1.COLLECTION:
                 for acquisition in world.acquisitions(start, end, bounds):
                     yield Sentinel1Scene(acquisition)
@@ -269,6 +298,8 @@ class Planet:
                     elif collection == sentinel2.SR:
                         if overpass.sr_index is not None:
                             yield Sentinel2Scene(collection, overpass.sr_index, overpass)
+                    elif collection in (SCORE, PROBABILITY):
+                        yield CloudMaskScene(collection, overpass)
                     elif overpass.cover <= MAX_CLOUD:
                         yield DynamicWorldScene(overpass.index, overpass)
 

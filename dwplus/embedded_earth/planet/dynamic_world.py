@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -43,8 +44,10 @@ _CONFUSION: dict[int, tuple[float, int, float, int]] = {
     BARE: (0.08, SHRUB, 0.06, CROPS),
     SNOW: (0.03, BARE, 0.03, WATER),
 }
+#: The same where flooded vegetation is sedge and reed rather than wood: it is taken for meadow and scrub.
+_MARSH_CONFUSION = (0.20, GRASS, 0.07, SHRUB)
 #: Octaves of the two doubt fields by level (cells of 80 m x 2^level): errors come in blobs of 100 m to 1 km.
-_DOUBT = {4: 0.5, 3: 0.8, 2: 1.0, 1: 0.8, 0: 0.4}
+DOUBT_OCTAVES = {4: 0.5, 3: 0.8, 2: 1.0, 1: 0.8, 0: 0.4}
 #: How much of the doubt belongs to the place (and comes back in every scene) rather than to the scene.
 _PLACE = 0.8
 #: Highest and lowest probability of the winning class; Dynamic World rarely exceeds 0.8.
@@ -54,13 +57,15 @@ _SECOND = np.float32(0.45)
 
 
 @functools.cache
-def _tables() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Thresholds (low, high) on the doubt and the classes taken instead, each by true class."""
-    from statistics import NormalDist
+def doubt_tables(swamp: bool, scale: float = 1.0) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Thresholds (low, high) on the doubt and the classes taken instead, each by true class.
+
+    ``swamp`` tells whether flooded vegetation is wooded; ``scale`` is the number of errors as a share of the model's.
+    """
     inverse = NormalDist().inv_cdf
-    rows = [_CONFUSION[k] for k in range(CLASS_COUNT)]
-    low = np.array([inverse(r[0]) for r in rows], dtype=np.float32)
-    high = np.array([inverse(1 - r[2]) for r in rows], dtype=np.float32)
+    rows = [_CONFUSION[k] if k != FLOODED or swamp else _MARSH_CONFUSION for k in range(CLASS_COUNT)]
+    low = np.array([inverse(r[0] * scale) for r in rows], dtype=np.float32)
+    high = np.array([inverse(1 - r[2] * scale) for r in rows], dtype=np.float32)
     return low, high, np.array([r[1] for r in rows], np.uint8), np.array([r[3] for r in rows], np.uint8)
 
 
@@ -122,12 +127,12 @@ class DynamicWorldScene:
         seen = cover.label[rows.start + dr:rows.stop + dr, cols.start + dc:cols.stop + dc]
         smooth = _agree(_agree(seen, 1), 2)
         span = (node_range(box.row, box.height, NODE), node_range(box.col, box.width, NODE))
-        place = fbm([seed_of(o.landscape.seed, "doubt")], _DOUBT, *span)[0]
-        scene = fbm([seed_of(key, "doubt")], _DOUBT, *span)[0]
+        place = fbm([seed_of(o.landscape.seed, "doubt")], DOUBT_OCTAVES, *span)[0]
+        scene = fbm([seed_of(key, "doubt")], DOUBT_OCTAVES, *span)[0]
         nodes = place * np.float32(_PLACE) + scene * np.float32((1 - _PLACE ** 2) ** 0.5)
         nodes *= np.float32(1.1)  # interpolation between nodes takes some of the variance
         doubt = upsample(nodes, NODE, box.row, box.col, box.height, box.width)
-        low, high, first, second = _tables()
+        low, high, first, second = doubt_tables(o.landscape.site.swamp > 0.5)
         under, over = doubt < low.take(smooth), doubt > high.take(smooth)
         label = smooth.copy()
         np.copyto(label, first.take(smooth), where=under)
@@ -146,7 +151,7 @@ class DynamicWorldScene:
     def _probabilities(self, names: list[str], label: np.ndarray, smooth: np.ndarray, doubt: np.ndarray,
                        wrong: np.ndarray) -> dict[str, np.ndarray]:
         """Probabilities whose argmax is ``label`` by construction and whose sum is 1."""
-        low, high, first, second = _tables()
+        low, high, first, second = doubt_tables(self.overpass.landscape.site.swamp > 0.5)
         # distance from the nearer threshold: sure in the middle, unsure towards a change of mind
         gap = np.minimum(np.abs(doubt - low.take(smooth)), np.abs(high.take(smooth) - doubt))
         top = np.clip(_LOW + np.float32(0.30) * gap, _LOW, _TOP)

@@ -6,6 +6,7 @@ a pixel is the same bit pattern in whichever window it is computed.
 
 from __future__ import annotations
 
+import functools
 import zlib
 from collections.abc import Mapping, Sequence
 from statistics import NormalDist
@@ -137,7 +138,8 @@ def upsample(nodes: np.ndarray, factor: int, r0: int, c0: int, height: int, widt
     return out.reshape(-1, width)[first:first + height]
 
 
-def normal_table() -> np.ndarray:
+@functools.cache
+def normal_quantiles() -> np.ndarray:
     """float32 quantiles of the standard normal at the mid points of 2 ** TABLE_BITS equal classes."""
     count = 1 << TABLE_BITS
     inverse = NormalDist().inv_cdf

@@ -174,10 +174,10 @@ class Pass:
     relative_orbit: int
 
 
-def _heading(inclination: float, lat: float, ascending: bool) -> float:
-    """Azimuth of a ground track (spherical; the Earth's turning left aside), degrees."""
-    azimuth = math.degrees(math.asin(math.cos(math.radians(inclination)) / math.cos(math.radians(lat))))
-    return azimuth % 360 if ascending else (180 - azimuth) % 360
+def _heading(inclination: float, site: Site, ascending: bool) -> float:
+    """Direction of a ground track from grid north (spherical; the Earth's turning left aside), degrees."""
+    azimuth = math.degrees(math.asin(math.cos(math.radians(inclination)) / math.cos(math.radians(site.lat))))
+    return ((azimuth if ascending else 180 - azimuth) - site.convergence) % 360
 
 
 def _utc_second(site: Site, hour: float) -> int:
@@ -191,7 +191,7 @@ def s2_tracks(site: Site, seed: int) -> list[Track]:
     side = 1 if draw(key, "side") < 0.5 else -1
     # neighbouring ground tracks are flown 3 days (or 7) and about 10 minutes of local time apart
     choices = [(phase, side * 25_000.0, 0), (phase + 3, -side * 122_000.0, -side * 600)]
-    return [Track(site, k, p % 10, _utc_second(site, S2_LOCAL_HOUR) + late, _heading(S2_INCLINATION, site.lat, False),
+    return [Track(site, k, p % 10, _utc_second(site, S2_LOCAL_HOUR) + late, _heading(S2_INCLINATION, site, False),
                   offset, False, "MSI", S2_HALF_SWATH) for k, (p, offset, late) in enumerate(choices[:site.s2_orbits])]
 
 
@@ -206,11 +206,11 @@ def s1_tracks(site: Site, seed: int) -> list[Track]:
         way = site.passes[k % len(site.passes)]
         # days 0, 5 and 9 of 12: with one satellite no moment is more than 84 hours from a full pass
         tracks.append(Track(site, k, (phase + (0, 5, 9)[k]) % 12, _utc_second(site, S1_LOCAL_HOUR[way]) - 240 * k,
-                            _heading(S1_INCLINATION, site.lat, way == "A"), offsets[k], way == "A", "IW",
+                            _heading(S1_INCLINATION, site, way == "A"), offsets[k], way == "A", "IW",
                             S1_HALF_SWATH))
     if site.extended_wide:
         tracks.append(Track(site, len(tracks), (phase + 2) % 12, _utc_second(site, S1_LOCAL_HOUR["D"]) - 900,
-                            _heading(S1_INCLINATION, site.lat, False), 40_000.0, False, "EW", 200_000.0))
+                            _heading(S1_INCLINATION, site, False), 40_000.0, False, "EW", 200_000.0))
     return tracks
 
 

@@ -41,6 +41,8 @@ _SIGMA: dict[int, tuple[float, float]] = {
     WATER: (-22.0, -29.0), TREES: (-8.4, -14.2), GRASS: (-12.6, -19.6), FLOODED: (-4.2, -12.6), CROPS: (-12.0, -18.8),
     SHRUB: (-11.6, -17.4), BUILT: (-5.6, -13.2), BARE: (-13.6, -21.8), SNOW: (-12.5, -20.0),
 }
+#: Flooded vegetation without wood: stems of sedge and reed over water, a weaker double bounce.
+_MARSH = (-8.2, -17.0)
 #: Change with incidence angle, dB per degree, by class (VV; VH half): steep on water, flat in volumes.
 _SLOPE = {WATER: -0.55, TREES: -0.10, GRASS: -0.16, FLOODED: -0.16, CROPS: -0.15, SHRUB: -0.13, BUILT: -0.10,
           BARE: -0.22, SNOW: -0.15}
@@ -105,7 +107,10 @@ def sigma_table(landscape: Landscape, seed: int, flight: Pass, name: str) -> np.
     vigor = np.repeat((np.arange(VIGORS) + 0.5) / VIGORS - 0.5, BLENDS)
     power = np.empty((CLASS_COUNT, VIGORS * BLENDS))
     for k in range(CLASS_COUNT):
-        level = _SIGMA[k][cross] + change.get(k, 0.0) + _STATE_DB[k] * vigor
+        sigma = _SIGMA[k][cross]
+        if k == FLOODED:
+            sigma = landscape.site.swamp * sigma + (1 - landscape.site.swamp) * _MARSH[cross]
+        level = sigma + change.get(k, 0.0) + _STATE_DB[k] * vigor
         if k == BUILT:
             level[-_CORNERS * BLENDS:] += _CORNER_DB
         power[k] = 10 ** (level / 10)

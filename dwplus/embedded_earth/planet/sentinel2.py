@@ -29,7 +29,7 @@ from dwplus.embedded_earth.planet.landscape import (
     Cache,
     Landscape,
 )
-from dwplus.embedded_earth.planet.noise import TABLE_BITS, box_mean, draw, hash_grid, normal_table, seed_of
+from dwplus.embedded_earth.planet.noise import TABLE_BITS, box_mean, draw, hash_grid, normal_quantiles, seed_of
 from dwplus.embedded_earth.planet.orbits import (
     GRANULE_SIZE,
     S2_HALF_SWATH,
@@ -52,7 +52,8 @@ TOA, SR = "COPERNICUS/S2_HARMONIZED", "COPERNICUS/S2_SR_HARMONIZED"
 
 #: Surface reflectance x 10000 by class, (poor or dormant, rich or lush) state; bands as in BAND_SCALES. Values follow
 #: the common shapes of the ECOSTRESS/USGS spectral libraries; B10 (cirrus) sees no ground.
-#: Flooded vegetation is given the spectrum of trees almost: from above, a flooded wood is a wood.
+#: Flooded vegetation is given the spectrum of trees almost: from above, a flooded wood is a wood. Where it is no wood
+#: (see :data:`.sites.SWAMP`) it is sedge and moss over water: like meadow, with a dark short-wave infrared.
 _SPECTRA: dict[int, tuple[tuple[int, ...], tuple[int, ...]]] = {
     #        B1    B2    B3    B4    B5    B6    B7    B8    B8A   B9   B10  B11   B12
     WATER: ((420, 420, 480, 360, 300, 250, 230, 200, 180, 160, 10, 110, 80),
@@ -74,6 +75,8 @@ _SPECTRA: dict[int, tuple[tuple[int, ...], tuple[int, ...]]] = {
     SNOW: ((6200, 6300, 6200, 6100, 6000, 5700, 5500, 5200, 5000, 4600, 10, 900, 800),
            (9000, 9100, 9000, 8900, 8700, 8400, 8200, 8000, 7700, 7000, 10, 1300, 1100)),
 }
+_MARSH = ((300, 400, 610, 700, 1000, 1300, 1420, 1520, 1620, 1620, 10, 1500, 880),
+          (220, 290, 600, 420, 930, 2150, 2600, 2750, 2850, 2800, 10, 1650, 780))
 #: How far a class follows the season (0 evergreen or lifeless .. 1), and how far its pixels differ among themselves.
 _SEASONAL = {TREES: 0.75, FLOODED: 0.75, GRASS: 1.0, CROPS: 1.0, SHRUB: 0.8}
 _SPREAD = {WATER: 1.0, TREES: 0.7, FLOODED: 0.7, GRASS: 0.7, CROPS: 1.1, SHRUB: 0.9, BUILT: 1.0, BARE: 1.0, SNOW: 1.0}
@@ -92,11 +95,6 @@ _SHADOW, _SLOPE = np.float32(0.55), np.float32(0.08)
 _QA60_GAP = (dt.date(2022, 1, 25), dt.date(2024, 2, 28))
 #: SCL codes by class of the truth. Source: ESA Sen2Cor; 4 vegetation, 5 not vegetated, 6 water, 11 snow.
 _SCL = np.array([6, 4, 4, 4, 4, 5, 5, 5, 11], dtype=np.uint8)
-
-
-@functools.cache
-def _normal() -> np.ndarray:
-    return normal_table()
 
 
 @dataclass(frozen=True)
@@ -212,10 +210,14 @@ def spectra(landscape: Landscape, seed: int, day: dt.date) -> np.ndarray:
     """Surface reflectance x 10000 by band and (class, state): float32 (13, 9 * STATES)."""
     green = landscape.greenness(day)
     wet = rain(landscape.site, seed, day)
+    swamp = np.float32(landscape.site.swamp)
     vigor = (np.arange(VIGORS, dtype=np.float32) + np.float32(0.5)) / VIGORS - np.float32(0.5)  # -0.5 .. 0.5
     pure = np.empty((len(BAND_NAMES), CLASS_COUNT, VIGORS), dtype=np.float32)
     for k in range(CLASS_COUNT):
         poor, rich = (np.array(v, dtype=np.float32)[:, None] for v in _SPECTRA[k])
+        if k == FLOODED:
+            poor, rich = (wood * swamp + np.array(open_, dtype=np.float32)[:, None] * (1 - swamp)
+                          for wood, open_ in zip((poor, rich), _MARSH, strict=True))
         seasonal = _SEASONAL.get(k)
         level = 0.5 if seasonal is None else green * seasonal + 0.7 * (1 - seasonal)
         pure[:, k] = poor + (rich - poor) * np.clip(level + _SPREAD[k] * vigor, -0.15, 1.15)[None, :]
@@ -223,7 +225,8 @@ def spectra(landscape: Landscape, seed: int, day: dt.date) -> np.ndarray:
     table = np.empty((len(BAND_NAMES), CLASS_COUNT, VIGORS, BLENDS), dtype=np.float32)
     blend = (np.arange(BLENDS, dtype=np.float32) / (BLENDS - 1)) ** 2
     for k, (other, most) in _MIXED.items():
-        share = blend * np.float32(most)
+        # meadow runs through a marsh more than through a swamp
+        share = blend * (most + np.float32(0.3) * (1 - swamp) if k == FLOODED else np.float32(most))
         table[:, k] = pure[:, k, :, None] * (1 - share) + pure[:, other, :, None] * share
     return table.reshape(len(BAND_NAMES), -1)
 
@@ -318,7 +321,7 @@ class Sentinel2Scene:
             clear = np.float32(1) - sky.alpha
             dim = clear * (np.float32(1) - _SHADOW * sky.shadow)
             bright = sky.alpha * np.clip(np.float32(0.75) + np.float32(0.3) * sky.excess, 0.6, 1.1)
-        normal = _normal()
+        normal = normal_quantiles()
         out: dict[str, np.ndarray] = {}
         for name in names:
             k = BAND_NAMES.index(name)

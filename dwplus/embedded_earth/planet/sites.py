@@ -7,6 +7,7 @@ what grows there is invented. Fractions are rough area shares of the biome as Dy
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +25,10 @@ ECOREGION_MARGIN = 40_000.0
 #: Row 0 of the 10 m lattice lies at this northing in every zone; rows count southwards.
 LATTICE_NORTH = 10_000_000
 LATTICE_STEP = 10
+#: How wooded flooded vegetation is, by biome: 1 mangrove or swamp forest, 0 sedge, reed and moss. By hand, after the
+#: biomes' descriptions in Dinerstein et al. 2017.
+SWAMP = {1: 0.9, 2: 0.6, 3: 0.5, 4: 0.4, 5: 0.5, 6: 0.35, 7: 0.3, 8: 0.05, 9: 0.3, 10: 0.0, 11: 0.0, 12: 0.15, 13: 0.05,
+         14: 1.0}
 
 
 @dataclass(frozen=True)
@@ -106,6 +111,17 @@ class Site:
     def epsg(self) -> int:
         return (32600 if self.lat >= 0 else 32700) + self.zone
 
+    @property
+    def swamp(self) -> float:
+        """How wooded the flooded vegetation is, 0..1."""
+        return SWAMP[self.biome]
+
+    @functools.cached_property
+    def convergence(self) -> float:
+        """Angle at the centre from true north to grid north, degrees clockwise (Snyder 1987, on the sphere)."""
+        offset = math.radians(self.lon - (6 * self.zone - 183))
+        return math.degrees(math.atan(math.tan(offset) * math.sin(math.radians(self.lat))))
+
     @functools.cached_property
     def center(self) -> tuple[float, float]:
         """(easting, northing), metres, on the 10 m lattice."""
@@ -164,7 +180,7 @@ SITES: tuple[Site, ...] = (
         water_swing=0.02, wet_peak=240, green_low=0.25, green_peak=0.95, peak_day=260, parcel=(160, 80),
         growth=0.04, clear_sky=0.50, overcast=0.25, cloud_swing=0.16), passes="D", s1_orbits=2),
     Site("durango", 3, "Sierra Madre Occidental pine-oak forests", 305, "Nearctic", -105.4, 24.3, Recipe(
-        water=0.01, river=0.006, flooded=0.015, built=0.015, crops=0.10, trees=0.50, open_mix=(0.35, 0.50, 0.15),
+        water=0.01, river=0.006, flooded=0.008, built=0.015, crops=0.10, trees=0.50, open_mix=(0.35, 0.50, 0.15),
         wet_peak=225, green_low=0.45, green_peak=0.85, peak_day=240, parcel=(240, 160), clear_sky=0.55,
         overcast=0.20, cloud_swing=0.12)),
     Site("hesse", 4, "Western European broadleaf forests", 686, "Palearctic", 9.2, 51.2, Recipe(
@@ -192,11 +208,11 @@ SITES: tuple[Site, ...] = (
         water_swing=0.09, wet_peak=110, green_low=0.50, green_peak=0.95, peak_day=75, clear_sky=0.45,
         overcast=0.26, cloud_swing=0.15), passes="D", s1_orbits=2),
     Site("drakensberg", 10, "Drakensberg grasslands", 83, "Afrotropic", 28.6, -30.2, Recipe(
-        water=0.012, river=0.006, flooded=0.03, built=0.03, crops=0.15, trees=0.06, open_mix=(0.66, 0.18, 0.16),
+        water=0.012, river=0.006, flooded=0.02, built=0.03, crops=0.15, trees=0.06, open_mix=(0.66, 0.18, 0.16),
         wet_peak=30, snow_peak=0.08, green_low=0.20, green_peak=0.85, peak_day=30, parcel=(240, 120),
         clear_sky=0.52, overcast=0.22, cloud_swing=0.12)),
     Site("hardangervidda", 11, "Scandinavian Montane Birch forest and grasslands", 780, "Palearctic", 7.9, 60.4, Recipe(
-        water=0.09, river=0.005, flooded=0.05, built=0.012, crops=0.01, trees=0.22, open_mix=(0.42, 0.33, 0.25),
+        water=0.09, river=0.005, flooded=0.04, built=0.012, crops=0.01, trees=0.22, open_mix=(0.42, 0.33, 0.25),
         wet_peak=170, snow_peak=0.97, snow_low=0.03, clearing=0.001, green_low=0.20, green_peak=0.80, peak_day=205,
         clear_sky=0.30, overcast=0.38, cloud_swing=0.04)),
     Site("guadalquivir", 12, "Southwest Iberian Mediterranean sclerophyllous and mixed forests", 805, "Palearctic",
@@ -205,7 +221,7 @@ SITES: tuple[Site, ...] = (
              wet_peak=30, green_low=0.25, green_peak=0.85, peak_day=100, parcel=(400, 200), clear_sky=0.58,
              overcast=0.18, cloud_swing=0.16)),
     Site("sonora", 13, "Sonoran desert", 437, "Nearctic", -111.3, 29.6, Recipe(
-        water=0.008, river=0.003, flooded=0.012, built=0.02, crops=0.09, trees=0.02, open_mix=(0.06, 0.52, 0.42),
+        water=0.008, river=0.003, flooded=0.004, built=0.02, crops=0.09, trees=0.02, open_mix=(0.06, 0.52, 0.42),
         wet_peak=225, green_low=0.15, green_peak=0.45, peak_day=240, parcel=(640, 320), growth=0.03,
         clear_sky=0.72, overcast=0.10, cloud_swing=0.10), s1_orbits=2),
     Site("sundarbans", 14, "Sundarbans mangroves", 326, "Indomalayan", 89.2, 21.9, Recipe(
@@ -213,7 +229,7 @@ SITES: tuple[Site, ...] = (
         water_swing=0.04, wet_peak=235, clearing=0.001, green_low=0.65, green_peak=0.95, peak_day=280,
         parcel=(160, 80), clear_sky=0.46, overcast=0.28, cloud_swing=0.18, coast=-20_000.0), passes="D", s1_orbits=2),
     Site("kangerlussuaq", 11, "Kalaallit Nunaat Arctic steppe", 409, "Nearctic", -50.6, 67.0, Recipe(
-        water=0.07, river=0.008, flooded=0.05, built=0.004, crops=0.0, trees=0.0, open_mix=(0.34, 0.36, 0.30),
+        water=0.07, river=0.008, flooded=0.025, built=0.004, crops=0.0, trees=0.0, open_mix=(0.34, 0.36, 0.30),
         wet_peak=190, snow_peak=0.98, snow_low=0.02, green_low=0.10, green_peak=0.65, peak_day=205,
         clear_sky=0.42, overcast=0.28, cloud_swing=0.03, ice=17_000.0), extended_wide=True),
 )

@@ -119,6 +119,11 @@ class Clouds:
         values = np.sort(values, axis=None)
         return float(values[min(int((1 - self.cover / 100) * len(values)), len(values) - 1)])
 
+    def share(self, box: Box) -> float:
+        """Cloudy share (0..1) of a box, from every second node."""
+        rows, cols = node_range(box.row, box.height, NODE), node_range(box.col, box.width, NODE)
+        return float(np.mean(self._field(rows[::2], cols[::2]) > self.threshold))
+
     def sky(self, box: Box, factor: int) -> Sky | None:
         """Clouds over a lattice box in pixels of ``factor`` lattice steps (1, 2 or 6)."""
         dr, dc = self.shift
