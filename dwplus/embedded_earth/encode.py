@@ -51,6 +51,8 @@ def encode(value: Any, context: Context) -> Any:
         value = value.item()
     if isinstance(value, int | float):
         return number(value)
+    if isinstance(value, np.ndarray):
+        return encode(value.tolist(), context)
     if isinstance(value, list | tuple):
         return [encode(item, context) for item in value]
     if isinstance(value, dict):

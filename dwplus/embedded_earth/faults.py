@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 import re
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from dwplus.embedded_earth.limits import TOO_MANY
 
@@ -39,6 +41,28 @@ class Fault:
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise ValueError(f"fault kind {self.kind!r}: one of {', '.join(KINDS)}")
+
+
+def parse_fault(text: str) -> Fault:
+    """A fault from ``kind=status,path=computePixels,code=503,count=3,probability=0.5,skip=1,seconds=2``.
+
+    Raises
+    ------
+    ValueError
+        For a key or a value that it has not.
+    """
+    kinds = {field.name: field.type for field in dataclasses.fields(Fault)}
+    values: dict[str, Any] = {}
+    for part in text.split(","):
+        key, found, value = part.partition("=")
+        if not found or key not in kinds:
+            raise ValueError(f"fault {part!r}: must be KEY=VALUE with a key of {', '.join(kinds)}")
+        try:
+            values[key] = (float(value) if key in ("probability", "seconds")
+                           else int(value) if key in ("code", "skip", "count") else value)
+        except ValueError:
+            raise ValueError(f"fault {part!r}: the value must be a number") from None
+    return Fault(**values)
 
 
 @dataclass

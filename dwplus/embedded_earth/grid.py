@@ -305,29 +305,24 @@ def read_nearest(grid: Grid, projection: Projection, extent: Extent | None, dtyp
     read : ``(row, col, height, width) -> Pixels`` of a rectangle of the lattice within the extent.
     """
     at = positions(grid, projection)
-    cols, rows = _floor(at.col), _floor(at.row)
-    if not at.separable and extent is not None:
-        # Far-away positions would stretch the window; only those inside count.
-        inside = ((cols >= extent.col) & (cols < extent.col + extent.width)
-                  & (rows >= extent.row) & (rows < extent.row + extent.height))
-        if not inside.any():
+    if not at.separable:
+        found = _scattered(grid, projection, extent)
+        if found is None:
             return _empty(grid, dtype)
-        across, down = _span(cols[inside], None, None), _span(rows[inside], None, None)
-    else:
-        inside = None
-        across = _span(cols, *_part(extent, across=True))
-        down = _span(rows, *_part(extent, across=False))
+        (r0, c0, height, width), flat, inside = found
+        data, valid = read(r0, c0, height, width)
+        out = np.take(data, flat)
+        if valid is not None:
+            seen = np.take(valid, flat)
+            inside = seen if inside is None else inside & seen
+        return out, inside
+    cols, rows = _floor(at.col), _floor(at.row)
+    across, down = _span(cols, *_part(extent, across=True)), _span(rows, *_part(extent, across=False))
     if across is None or down is None:
         return _empty(grid, dtype)
     (c0, width), (r0, height) = across, down
     data, valid = read(r0, c0, height, width)
     cols, rows = cols - c0, rows - r0
-    if not at.separable:
-        out = data[np.clip(rows, 0, height - 1), np.clip(cols, 0, width - 1)]
-        if valid is not None:
-            seen = valid[np.clip(rows, 0, height - 1), np.clip(cols, 0, width - 1)]
-            inside = seen if inside is None else inside & seen
-        return out, None if inside is not None and inside.all() else inside
     if _steps(rows) and _steps(cols):
         if len(rows) == height and len(cols) == width:
             return data, valid
@@ -340,6 +335,38 @@ def read_nearest(grid: Grid, projection: Projection, extent: Extent | None, dtyp
         covered = in_rows[:, None] & in_cols
         mask = covered if mask is None else mask & covered
     return out, mask
+
+
+@functools.lru_cache(maxsize=8)
+def _scattered(grid: Grid, projection: Projection, extent: Extent | None,
+               ) -> tuple[tuple[int, int, int, int], np.ndarray, np.ndarray | None] | None:
+    """Where a grid that lies askew takes its pixels from; the same for all bands, so it is kept.
+
+    Returns
+    -------
+    ((row, col, height, width) of the window to read, flat index into it (h, w), which pixels lie on the raster: None
+    for all); None where none does.
+    """
+    at = positions(grid, projection)
+    cols, rows = _floor(at.col), _floor(at.row)
+    inside: np.ndarray | None = None
+    if extent is not None:
+        inside = ((cols >= extent.col) & (cols < extent.col + extent.width)
+                  & (rows >= extent.row) & (rows < extent.row + extent.height))
+        if not inside.any():
+            return None
+        if inside.all():
+            inside = None
+    kept = slice(None) if inside is None else inside
+    # Far-away positions would stretch the window; only those inside count.
+    across, down = _span(cols[kept], None, None), _span(rows[kept], None, None)
+    if across is None or down is None:
+        return None
+    (c0, width), (r0, height) = across, down
+    if height * width > MAX_INTERMEDIATE:
+        raise ComputeError(f"Reprojection output too large ({width}x{height} pixels).")
+    flat = np.clip(rows - r0, 0, height - 1) * width + np.clip(cols - c0, 0, width - 1)
+    return (r0, c0, height, width), flat, inside
 
 
 def _steps(index: np.ndarray) -> bool:

@@ -12,19 +12,25 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from dwplus.embedded_earth import discovery, encode, pixels
+import numpy as np
+
+from dwplus.embedded_earth import discovery, encode, pixels, tables
 from dwplus.embedded_earth.catalog import Catalog, Scene
 from dwplus.embedded_earth.errors import STATUS_NAMES, ComputeError
 from dwplus.embedded_earth.faults import Fault, Faults
 from dwplus.embedded_earth.functions.registry import Context, as_collection, as_image, call, client_file
 from dwplus.embedded_earth.graph import Graph
 from dwplus.embedded_earth.limits import Gate, Limits
+from dwplus.embedded_earth.operations import Operations
 from dwplus.embedded_earth.values import Feature, Image, TableElements, image_of
 
 _log = logging.getLogger(__name__)
 _PUBLIC = "projects/earthengine-public/assets/"
+#: What the client puts before ids of projects and users that are written without "assets".
+_LEGACY = "projects/earthengine-legacy/assets/"
 #: Features in one page of an answer, unless asked for fewer.
 _PAGE = 1_000
 
@@ -49,12 +55,14 @@ class EmbeddedEarth:
     latency_s : seconds every computing request takes longer.
     faults : trouble to inject.
     limits : the service's by default.
+    exports : folder that exports are written to; None keeps their results in memory (``operations.results``).
     """
 
     catalog: Catalog
     latency_s: float = 0.0
     faults: Faults = field(default_factory=Faults)
     limits: Limits = field(default_factory=Limits)
+    exports: Path | None = None
 
     def __post_init__(self) -> None:
         self.gate = Gate(self.limits)
@@ -62,6 +70,7 @@ class EmbeddedEarth:
         self._tables: dict[str, TableElements] = {}
         self._downloads: dict[str, dict[str, Any]] = {}
         self._lock = threading.Lock()
+        self.operations = Operations(self.exports, self._context, self._evaluate)
 
     def handle(self, method: str, path: str, query: Mapping[str, str], headers: Mapping[str, str],
                body: bytes) -> Answer:
@@ -81,7 +90,8 @@ class EmbeddedEarth:
                 time.sleep(self.latency_s)
             if fault is not None and fault.kind == "slow":
                 time.sleep(fault.seconds)
-            kind, content = self._route(method, path, query, body)
+            with np.errstate(all="ignore"):  # positions that no projection has become NaN, and are masked
+                kind, content = self._route(method, path, query, body)
             return Answer(200, {"content-type": kind}, content, fault)
         except ComputeError as error:
             return _error(error)
@@ -116,7 +126,10 @@ class EmbeddedEarth:
             handlers: dict[str, Callable[[dict[str, Any]], tuple[str, bytes]]] = {
                 "/value:compute": self._value, "/image:computePixels": self._compute_pixels,
                 "/table:computeFeatures": self._features,
-                "/thumbnails": lambda request: self._keep(f"{project}/thumbnails", request)}
+                "/thumbnails": lambda request: self._keep(f"{project}/thumbnails", request),
+                "/tables": lambda request: self._keep(f"{project}/tables", request),
+                "/image:export": lambda request: _json(self.operations.start(project, "EXPORT_IMAGE", request)),
+                "/table:export": lambda request: _json(self.operations.start(project, "EXPORT_FEATURES", request))}
             if rest in handlers:
                 return handlers[rest](_request(body))
         thumbnail = re.fullmatch(r"/thumbnails/([0-9a-f]+):getPixels", rest)
@@ -125,6 +138,11 @@ class EmbeddedEarth:
             if kept is None:
                 raise ComputeError(f"Not found: {project}/thumbnails/{thumbnail[1]}", 404)
             return self._compute_pixels(kept)
+        table = re.fullmatch(r"/tables/([0-9a-f]+):getFeatures", rest)
+        if table:
+            return self._download_table(f"{project}/tables/{table[1]}")
+        if rest == "/operations" or rest.startswith("/operations/"):
+            return self._operation(method, project + rest, query)
         if rest.startswith("/assets/") or rest.startswith(":listAssets"):
             return self._asset(project, rest, query, body)
         raise ComputeError(f"Method not found: {method} {path[:200]}", 404)
@@ -178,13 +196,37 @@ class EmbeddedEarth:
                 self._downloads.pop(next(iter(self._downloads)))
         return _json({"name": name})
 
+    def _download_table(self, name: str) -> tuple[str, bytes]:
+        """A kept table as a file."""
+        kept = self._downloads.get(name)
+        if kept is None:
+            raise ComputeError(f"Not found: {name}", 404)
+        context = self._context()
+        form = tables.check_format(kept.get("fileFormat"))
+        value = as_collection(context, self._evaluate(kept.get("expression"), context))
+        if value is None:
+            raise ComputeError("The expression is no collection.")
+        return tables.content_type(form), b"".join(tables.lines(iter(value), form, kept.get("selectors"), context))
+
+    def _operation(self, method: str, name: str, query: Mapping[str, str]) -> tuple[str, bytes]:
+        """Exports: list, look, cancel."""
+        if method == "GET" and name.endswith("/operations"):
+            size, start = _page_of(query)
+            return _json(self.operations.list(name.removesuffix("/operations"), size, start))
+        if method == "GET":
+            return _json(self.operations.get(name))
+        if method == "POST" and name.endswith(":cancel"):
+            return _json(self.operations.cancel(name.removesuffix(":cancel")))
+        raise ComputeError(f"Method not found: {method} {name[:200]}", 404)
+
     # -------------------------------------------------------------------------------------------------------- assets
 
     def _asset(self, project: str, rest: str, query: Mapping[str, str], body: bytes) -> tuple[str, bytes]:
         name, verb = "", "listAssets"
         if rest.startswith("/assets/"):
             name, _, verb = rest.removeprefix("/assets/").partition(":")
-        asset = name if project == "projects/earthengine-public" else f"{project}/assets/{name}"
+        catalogued = project in ("projects/earthengine-public", "projects/earthengine-legacy")
+        asset = name if catalogued else f"{project}/assets/{name}"
         if verb == "":
             return _json(self._describe(asset))
         if verb in ("listAssets", "listImages"):
@@ -202,15 +244,15 @@ class EmbeddedEarth:
         if scene is not None:
             return _image_asset(scene)
         if kind is None:
-            raise ComputeError(f"Asset '{_PUBLIC}{asset}' not found (does not exist or caller does not have access).",
+            raise ComputeError(f"Asset '{_name(asset)}' not found (does not exist or caller does not have access).",
                                404)
-        return {"type": kind, "name": _PUBLIC + asset, "id": asset, "updateTime": "2026-01-01T00:00:00Z",
+        return {"type": kind, "name": _name(asset), "id": asset, "updateTime": "2026-01-01T00:00:00Z",
                 "properties": {}}
 
     def _list(self, asset: str, query: Mapping[str, str], key: str) -> tuple[str, bytes]:
         kind = self.catalog.asset_type(asset) if asset else "FOLDER"
         if kind is None:
-            raise ComputeError(f"Asset '{_PUBLIC}{asset}' not found (does not exist or caller does not have access).",
+            raise ComputeError(f"Asset '{_name(asset)}' not found (does not exist or caller does not have access).",
                                404)
         size, start = _page_of(query)
         if kind == "IMAGE_COLLECTION":
@@ -225,6 +267,13 @@ class EmbeddedEarth:
         if start + size < total:
             out["nextPageToken"] = str(start + size)
         return _json(out)
+
+
+def _name(asset_id: str) -> str:
+    """Full resource name of an asset."""
+    if re.match(r"projects/[^/]+/assets/", asset_id):
+        return asset_id
+    return (_LEGACY if asset_id.split("/")[0] in ("projects", "users") else _PUBLIC) + asset_id
 
 
 def _page_of(request: Mapping[str, Any]) -> tuple[int, int]:
@@ -271,7 +320,7 @@ def _image_asset(scene: Scene) -> dict[str, Any]:
             "crsCode": spec.crs, "dimensions": {"width": spec.width, "height": spec.height},
             "affineTransform": dict(zip(names, spec.transform, strict=True))}})
     properties = scene.properties
-    out: dict[str, Any] = {"type": "IMAGE", "name": _PUBLIC + scene.id, "id": scene.id, "bands": bands,
+    out: dict[str, Any] = {"type": "IMAGE", "name": _name(scene.id), "id": scene.id, "bands": bands,
                            "updateTime": "2026-01-01T00:00:00Z",
                            "properties": {k: v for k, v in properties.items() if not k.startswith("system:")}}
     for key, name in (("system:time_start", "startTime"), ("system:time_end", "endTime")):

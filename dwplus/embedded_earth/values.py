@@ -13,6 +13,7 @@ import shapely.geometry
 import shapely.ops
 
 from dwplus.embedded_earth.catalog import Bounds, MissingRaster, Scene, TableFeature, Window
+from dwplus.embedded_earth.cubic import read_bicubic
 from dwplus.embedded_earth.errors import ComputeError
 from dwplus.embedded_earth.grid import (
     WGS84,
@@ -142,12 +143,20 @@ class Function:
     names: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Kernel:
-    """Weights (h, w) centred on the middle; ``units`` of the size it was given in."""
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """Weights (h, w) around a pixel: the focus lies at (``row``, ``col``)."""
 
-    weights: np.ndarray
-    normalized: bool = True
+    values: np.ndarray
+    row: int
+    col: int
+
+
+@dataclass(frozen=True, eq=False)
+class Kernel:
+    """Weights of a neighbourhood; ``at(metres)`` gives them for pixels of that size."""
+
+    at: Callable[[float], Weights]
 
 
 @dataclass(frozen=True)
@@ -324,7 +333,7 @@ def unique(bands: Iterable[Band]) -> tuple[Band, ...]:
 
 def constant_band(value: float, name: str = "constant") -> Band:
     """A number everywhere."""
-    if isinstance(value, bool) or float(value).is_integer():
+    if isinstance(value, bool) or (abs(value) < 2**63 and float(value).is_integer()):
         to = PixelType("int", int(value), int(value))
     else:
         to = PixelType("double", value, value)
@@ -344,8 +353,9 @@ def native_reader(band: Band) -> Callable[[int, int, int, int], Pixels]:
     return read
 
 
-def resampled(band: Band) -> Band:
-    """The band interpolated bilinearly between its own pixels; composites have none and stay as they are."""
+def resampled(band: Band, mode: str = "bilinear") -> Band:
+    """The band interpolated between its own pixels; composites have none and stay as they are."""
+    interpolate = read_bicubic if mode == "bicubic" else read_bilinear
     if band.is_composite:
         return band
     if band.constant is not None:
@@ -356,11 +366,11 @@ def resampled(band: Band) -> Band:
     def read(grid: Grid) -> Pixels:
         level = pyramid_level(grid, band.projection)
         if not level:
-            return read_bilinear(grid, band.projection, band.extent, reader, to.dtype)
+            return interpolate(grid, band.projection, band.extent, reader, to.dtype)
         # Coarse grids interpolate between the pixels of the pyramid's level, not between native ones.
         coarse = replace(band, projection=band.projection.coarser(level),
                          extent=None if band.extent is None else band.extent.coarser(level))
-        return read_bilinear(grid, coarse.projection, coarse.extent, native_reader(coarse), to.dtype)
+        return interpolate(grid, coarse.projection, coarse.extent, native_reader(coarse), to.dtype)
 
     return replace(band, type=replace(to, minimum=band.type.minimum, maximum=band.type.maximum), read=read,
                    constant=None)
@@ -484,7 +494,7 @@ def downsampled(pixels: Pixels, shape: tuple[int, int], level: int, policy: str,
         if policy == "sample":
             values, mask = parts[0], seen[0]
         elif policy == "mode":
-            values, mask = _most_frequent(parts, seen), seen.any(axis=0)
+            values, mask = _most_frequent(parts, seen), np.asarray(seen.any(axis=0))
         else:
             count = seen.sum(axis=0)
             total = np.where(seen, parts, 0).sum(axis=0, dtype="f8")

@@ -16,6 +16,7 @@ from dwplus.embedded_earth.functions.geometries import bounds, footprint, togeth
 from dwplus.embedded_earth.functions.images import renamed
 from dwplus.embedded_earth.functions.registry import Context, as_element, as_geometry, as_image, function
 from dwplus.embedded_earth.functions.scalars import equal
+from dwplus.embedded_earth.functions.statistics import reduce_together
 from dwplus.embedded_earth.grid import WGS84, Grid, Pixels, Projection
 from dwplus.embedded_earth.values import (
     Band,
@@ -445,6 +446,9 @@ def quality_mosaic(context: Context, elements: Collection, quality: str) -> Imag
 def reduce_collection(context: Context, elements: Collection, reducer: Reducer, suffix: bool) -> Image:
     """Reduce a collection pixel by pixel, band by band."""
     images = _images(context, elements)
+    if reducer.inputs > 1:
+        like = Band("", PixelType("double"), WGS84, None, lambda grid: (np.zeros(grid.shape), None))
+        return _composite(images, reduce_together(reducer, images, like))
     groups = _groups(images)
     like = Band("", PixelType("double"), WGS84, None, lambda grid: (np.zeros(grid.shape), None))
     bands = reducers.reduce_images(reducer, list(groups.values()), list(groups), like)

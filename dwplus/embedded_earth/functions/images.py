@@ -658,11 +658,9 @@ def projection(context: Context, image: Image) -> Projection:
 
 @function("Image.resample")
 def resample(context: Context, image: Image, mode: str) -> Image:
-    if mode != "bilinear":
-        if mode == "bicubic":
-            raise ComputeError("Image.resample: mode 'bicubic' is not supported by the embedded Earth.")
+    if mode not in ("bilinear", "bicubic"):
         raise ComputeError(f"Image.resample: Invalid interpolation mode: '{mode}'.")
-    return image.with_bands(map(resampled, image.bands))
+    return image.with_bands(resampled(band, mode) for band in image.bands)
 
 
 def target_projection(crs: Projection | None, transform: Sequence[float] | None, scale: float | None,

@@ -47,7 +47,10 @@ def _single(name: str, rows: Callable[[np.ndarray, np.ndarray], Any], stack: Sta
         assert stack is not None
         return [stack(data, valid)]
 
-    return Reducer(name, 1, (name,), of, images if stack is not None else None, lambda t: [to(t)], weighted)
+    # Output names that differ from the reducer's. Source: the service's list of algorithms.
+    output = {"allNonZero": "all", "anyNonZero": "any", "sampleStdDev": "stdDev",
+              "sampleVariance": "variance"}.get(name, name)
+    return Reducer(name, 1, (output,), of, images if stack is not None else None, lambda t: [to(t)], weighted)
 
 
 def _number(value: Any, name: str) -> float:
@@ -80,9 +83,15 @@ def _sd_stack(data: np.ndarray, valid: np.ndarray) -> tuple[Any, Any]:
 
 def _percentile_stack(percent: float) -> Stack:
     def stack(data: np.ndarray, valid: np.ndarray) -> tuple[Any, Any]:
+        # Sorted with the masked ones last: nanpercentile goes pixel by pixel, a hundred times slower.
+        last = np.maximum(valid.sum(axis=0) - 1, 0)
+        values = np.sort(np.where(valid, data.astype("f8"), np.inf), axis=0)
+        at = last * (percent / 100)
+        low = np.floor(at).astype(int)
+        below = np.take_along_axis(values, low[None], 0)[0]
+        above = np.take_along_axis(values, np.minimum(low + 1, last)[None], 0)[0]
         seen = valid.any(axis=0)
-        values = np.where(valid | ~seen, data.astype("f8"), np.nan)
-        return np.nan_to_num(np.nanpercentile(values, percent, axis=0)), seen
+        return np.where(seen, below + np.where(seen, above - below, 0) * (at - low), 0), seen
 
     return stack
 
@@ -463,8 +472,8 @@ def reduce_region(context: Context, image: Image, reducer: Reducer, region: Geom
     if reducer.inputs == 1:
         found: dict[str, Any] = {}
         for name in columns:
-            values = dict(zip(reducer.outputs, apply([name]), strict=True))
-            found |= {name if len(reducer.outputs) == 1 else f"{name}_{key}": v for key, v in values.items()}
+            outputs = dict(zip(reducer.outputs, apply([name]), strict=True))
+            found |= {name if len(reducer.outputs) == 1 else f"{name}_{key}": v for key, v in outputs.items()}
         return found
     if reducer.inputs != len(columns):
         raise ComputeError(f"Image.reduceRegion: Need {reducer.inputs} bands for the reducer, image has "

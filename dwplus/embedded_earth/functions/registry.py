@@ -8,11 +8,14 @@ from __future__ import annotations
 import functools
 import importlib.util
 import json
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import shapely
 
 from dwplus.embedded_earth.catalog import Catalog
 from dwplus.embedded_earth.errors import ComputeError, not_found
@@ -39,8 +42,9 @@ from dwplus.embedded_earth.values import (
     image_of,
 )
 
+_log = logging.getLogger(__name__)
 _FUNCTIONS: dict[str, Callable[..., Any]] = {}
-_ROOT = "projects/earthengine-public/assets/"
+_ROOTS = ("projects/earthengine-public/assets/", "projects/earthengine-legacy/assets/")
 
 
 def function(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -120,8 +124,9 @@ class Context:
             raise not_found(name, "ImageCollection.load", "ImageCollection")
 
         def load(hints: Hints) -> Any:
-            scenes = self.catalog.scenes(name, hints.start_ms, hints.end_ms, hints.bounds)
-            return map(image_of, scenes or ())
+            for scene in self.catalog.scenes(name, hints.start_ms, hints.end_ms, hints.bounds) or ():
+                self.check_time()
+                yield image_of(scene)
 
         return Collection("ImageCollection", load, {}, name)
 
@@ -142,7 +147,9 @@ class Context:
 def _short(asset_id: str) -> str:
     if not isinstance(asset_id, str):
         raise ComputeError(f"Asset ids are strings; got {type(asset_id).__name__}.")
-    return asset_id.removeprefix(_ROOT)
+    for root in _ROOTS:
+        asset_id = asset_id.removeprefix(root)
+    return asset_id
 
 
 def call(context: Context, name: str, arguments: dict[str, Any]) -> Any:
@@ -180,6 +187,10 @@ def call(context: Context, name: str, arguments: dict[str, Any]) -> Any:
         if name.split(".")[0] + "." not in error.message and ": " not in error.message:
             raise ComputeError(f"{name}: {error.message}", error.code) from error
         raise
+    except (AttributeError, TypeError, ValueError, LookupError, ArithmeticError, shapely.errors.ShapelyError) as error:
+        # Arguments of the right type that make no sense together; the request is at fault, not the Earth.
+        _log.debug("arguments that %s cannot work with", name, exc_info=True)
+        raise ComputeError(f"{name}: the arguments do not fit together ({error}).") from error
 
 
 def convert(context: Context, value: Any, kind: str, where: str) -> Any:

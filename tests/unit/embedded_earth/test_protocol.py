@@ -38,7 +38,7 @@ def test_functions_are_known_to_the_service():
 
 @pytest.mark.parametrize(("expression", "words"), [
     (invoke("Image.hersImage"), ["Image.hersImage"]),
-    (invoke("Terrain.slope", input=1), ["Terrain.slope", "not supported"]),
+    (invoke("Terrain.fillMinima", image=1), ["Terrain.fillMinima", "not supported"]),
     (invoke("Image.frobnicate"), ["Image.frobnicate", "no function"]),
     (invoke("Number.add", left=1), ["Number.add", "'right'", "required"]),
     (invoke("Number.add", left=1, right=2, up=3), ["Number.add", "'up'"]),
