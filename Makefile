@@ -21,7 +21,7 @@ RUN ?=
 ARGS = $(if $(START),--start '$(START)') $(if $(END),--end '$(END)') $(if $(STORE),--store '$(STORE)') \
 	$(if $(EE_PROJECT),--project '$(EE_PROJECT)') $(if $(WORLD),--world '$(WORLD)') --scheduler '$(SCHEDULER)'
 
-.PHONY: help setup export-region regenerate train evaluate test lint bench gpu-check
+.PHONY: help setup export-region regenerate train evaluate test lint bench soak gpu-check
 
 help: ## list targets and variables
 	@echo "targets"
@@ -72,4 +72,10 @@ gpu-check: $(VENV)/.ready ## CUDA tests, speed and a short training; writes gpu-
 	@$(BIN)/python -m benchmarks.bench_model --json gpu-check.json
 
 bench: $(VENV)/.ready ## time the embedded Earth and the exporter; prints a table
-	@$(BIN)/python benchmarks/bench_export.py
+	@$(BIN)/python -m benchmarks.bench_export
+	@$(BIN)/python -W ignore -m benchmarks.bench_earth
+	@$(BIN)/python -m benchmarks.bench_plan
+	@$(BIN)/python -m benchmarks.bench_fire
+
+soak: $(VENV)/.ready ## export under faults, kills and a full disk; at most 20 minutes
+	@$(BIN)/python -m benchmarks.soak

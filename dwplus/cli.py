@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dwplus import console
 from dwplus.console import say
+from dwplus.errors import StopError
+
+if TYPE_CHECKING:
+    from dwplus.export import Summary
 
 app = typer.Typer(
     name="dwplus", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
@@ -25,6 +31,11 @@ World = Annotated[str | None, typer.Option(
 Project = Annotated[str | None, typer.Option(
     "--project", metavar="ID", help="Google Cloud project with Earth Engine; without it the embedded Earth answers.")]
 Store = Annotated[Path, typer.Argument(metavar="STORE", help="Folder of the Zarr store.")]
+Scheduler = Annotated[str, typer.Option(help="threads, processes, or the address of a Dask scheduler.")]
+MaxHours = Annotated[float | None, typer.Option(
+    "--max-hours", min=0, help="Stop after so many hours; shards in work are finished.")]
+BudgetEecuHours = Annotated[float | None, typer.Option(
+    "--budget-eecu-hours", min=0, help="Stop when so much compute is used, estimated from the time requests take.")]
 
 
 def _finish(action: Callable[[], int]) -> None:
@@ -37,19 +48,32 @@ def plan(
                                                               "`dwplus keys` and pipelines/regions.")],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="PLAN", help="GeoParquet file to write.")],
     world: World = None, project: Project = None,
+    budget: Annotated[float | None, typer.Option(
+        "--budget", metavar="HOURS", min=1e-6, help="EECU-hours to compare the estimated cost with.")] = None,
+    maps: Annotated[list[Path] | None, typer.Option(
+        "--map", metavar="FILE", help="Map to write as well: FILE.html or FILE.png; may be given twice.")] = None,
 ) -> None:
-    """Choose tiles and pair each with its scenes; fetches metadata only."""
+    """Choose tiles, pair each with its scenes, and say what an export will give and cost; fetches metadata only."""
     def action() -> int:
         from dwplus.earth import connect
         from dwplus.planning.plan import describe, make_plan, write_plan
+        from dwplus.planning.preview import check_map, preview, write_map
         from dwplus.spec import load_spec
+
+        for path in maps or []:
+            check_map(path)
 
         wanted = load_spec(spec)
         session = connect(project, world)
         say(session.description)
         made = make_plan(session, wanted, say)
         write_plan(made, output)
+        for line in preview(made, budget):
+            say(line)
         say(describe(made))
+        for path in maps or []:
+            write_map(made, path)
+            say(f"map written to {path}")
         say(f"plan written to {output}")
         return 0
 
@@ -60,36 +84,100 @@ def plan(
 def export(
     plan: Annotated[Path, typer.Argument(metavar="PLAN", help="GeoParquet file made by `dwplus plan`.")],
     store: Store, world: World = None, project: Project = None,
-    scheduler: Annotated[str, typer.Option(help="threads, processes, or the address of a Dask scheduler.")] = "threads",
+    scheduler: Scheduler = "threads",
     quicklooks: Annotated[bool, typer.Option(help="One PNG per biome in STORE.quicklook.")] = True,
+    max_hours: MaxHours = None, budget_eecu_hours: BudgetEecuHours = None,
 ) -> None:
     """Fetch the planned tiles into a Zarr store; run again to go on after a stop."""
-    _finish(lambda: export_and_show(plan, store, world, project, scheduler, quicklooks))
+    _finish(lambda: export_and_show(plan, store, world, project, scheduler, quicklooks, max_hours, budget_eecu_hours))
 
 
-def export_and_show(plan: Path, store: Path, world: str | None, project: str | None, scheduler: str,
-                    quicklooks: bool) -> int:
+def export_and_show(plan: Path, store: Path, world: str | None, project: str | None, scheduler: str, quicklooks: bool,
+                    max_hours: float | None = None, budget_eecu_hours: float | None = None) -> int:
     """Export, print the summary, draw the quicklooks. Returns the exit code."""
+    from dwplus.budget import Budget
     from dwplus.earth import EarthConfig, connect_config
-    from dwplus.export import by_biome_lines
     from dwplus.export import export as run_export
+    from dwplus.export import summarise
 
     config = EarthConfig(project or None, world or None)
     say(connect_config(config).description)
-    with console.shard_progress() as progress:
-        summary = run_export(plan, store, config, scheduler=scheduler, progress=progress)
+    try:
+        with console.shard_progress() as progress:
+            summary = run_export(plan, store, config, scheduler=scheduler, budget=Budget(max_hours, budget_eecu_hours),
+                                 progress=progress)
+    except StopError:
+        if store.exists():
+            _show(summarise(store), store)
+        raise
+    _show(summary, store)
+    if quicklooks and summary.exported:
+        from dwplus.viz import quicklooks as draw
+
+        folder = Path(f"{str(store).rstrip('/')}.quicklook")
+        say(f"{len(draw(store, folder))} quicklooks in {folder}")
+    if summary.stopped:
+        given = [item for name, value in (("--world", world), ("--project", project), ("--scheduler", scheduler))
+                 if value for item in (name, value)]
+        again = shlex.join(["dwplus", "export", str(plan), str(store), *given])
+        say(f"stopped: {summary.stopped}; go on with: {again}")
+    return 0 if summary.complete else 1
+
+
+def _show(summary: Summary, store: Path) -> None:
+    """The summary by biome, an example of each reason, the sum, and the store."""
+    from dwplus.export import by_biome_lines
+
     for line in by_biome_lines(summary):
         say(line)
     for reason, example in summary.examples.items():
         say(f"{reason}: e.g. {example}")
     say(summary.line)
     say(f"store {store}")
-    if quicklooks and summary.exported:
-        from dwplus.viz import quicklooks as draw
 
-        folder = Path(f"{str(store).rstrip('/')}.quicklook")
-        say(f"{len(draw(store, folder))} quicklooks in {folder}")
-    return 1 if summary.failed or summary.pending else 0
+
+@app.command()
+def verify(store: Store) -> None:
+    """Read a store once and check it against its checksums and itself; exit code 1 when anything is wrong."""
+    def action() -> int:
+        from dwplus.store.verify import verify as check
+
+        began = time.monotonic()
+        with console.count_progress("shards checked") as show:
+            report = check(store, show)
+        for fault in report.faults:
+            say(str(fault))
+        seconds = max(time.monotonic() - began, 1e-9)
+        counts = ", ".join(f"{n} {status}" for status, n in report.tiles.items() if n)
+        size = report.bytes / 1e6
+        say(f"{counts or 'no tile'}; {size:.0f} MB in {seconds:.1f} s ({size / seconds:.0f} MB/s)")
+        if report.faults:
+            mend = f"; `dwplus repair {store}` fetches {len(report.shards)} shards again" if report.shards else ""
+            say(f"{len(report.faults)} faults{mend}")
+        else:
+            say("no fault")
+        return 1 if report.faults else 0
+
+    _finish(action)
+
+
+@app.command()
+def repair(store: Store, world: World = None, project: Project = None, scheduler: Scheduler = "threads") -> None:
+    """Fetch again just the shards that are damaged."""
+    def action() -> int:
+        from dwplus.earth import EarthConfig, connect_config
+        from dwplus.export import repair as mend
+
+        config = EarthConfig(project or None, world or None)
+        say(connect_config(config).description)
+        with console.shard_progress() as progress:
+            summary, left = mend(store, config, scheduler=scheduler, progress=progress, say=say)
+        for fault in left:
+            say(f"not repaired: {fault}")
+        _show(summary, store)
+        return 0 if summary.complete and not left else 1
+
+    _finish(action)
 
 
 @app.command()
@@ -99,6 +187,73 @@ def describe(store: Store) -> None:
         from dwplus.report import describe as text
 
         say(text(store))
+        return 0
+
+    _finish(action)
+
+
+@app.command()
+def report(
+    store: Store,
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="HTML file to write.")],
+) -> None:
+    """Write a page on a store: map, classes, gaps, clouds, bands, rejects, pictures; one file that fetches nothing."""
+    def action() -> int:
+        from dwplus.report import write_report
+
+        say(f"report written to {write_report(store, output)}")
+        return 0
+
+    _finish(action)
+
+
+@app.command()
+def stats(
+    store: Store,
+    split: Annotated[str, typer.Option(help="Tiles to read: train, val, test or all.")] = "train",
+) -> None:
+    """Measure every band of a store and keep the figures in its attributes."""
+    def action() -> int:
+        from dwplus.store import stats as statistics
+
+        with console.count_progress("shards read") as show:
+            found = statistics.measure(store, split, progress=show)
+        statistics.store_statistics(store, found)
+        for line in statistics.describe(found):
+            say(line)
+        return 0
+
+    _finish(action)
+
+
+@app.command()
+def card(
+    store: Store,
+    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="DIR", help="Default: STORE.card.")] = None,
+) -> None:
+    """Describe a store for others: Croissant, STAC collection, GeoParquet of its tiles, data card."""
+    def action() -> int:
+        from dwplus.store.card import FILES, write_card
+
+        say(f"{', '.join(FILES)} written to {write_card(store, output)}")
+        return 0
+
+    _finish(action)
+
+
+@app.command()
+def tile(
+    store: Store,
+    tile_id: Annotated[str, typer.Argument(metavar="TILE", help="Name of the tile.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for the files.")] = Path("."),
+    window: Annotated[str | None, typer.Option(metavar="START/END", help="Where a store has several.")] = None,
+) -> None:
+    """Write a tile as cloud-optimised GeoTIFFs: Sentinel-2, Sentinel-1, label."""
+    def action() -> int:
+        from dwplus.store.geotiff import write_geotiffs
+
+        for path in write_geotiffs(store, tile_id, output, window).values():
+            say(str(path))
         return 0
 
     _finish(action)
@@ -128,6 +283,9 @@ def serve(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port on loopback; 0 takes a free one.")] = 0,
     latency_ms: Annotated[float, typer.Option(min=0, help="Pause before every answer.")] = 0,
     fault_rate: Annotated[float, typer.Option(min=0, max=1, help="Share of requests answered with a fault.")] = 0,
+    fault: Annotated[list[str] | None, typer.Option(
+        metavar="KEY=VALUE,...", help="A fault to inject, e.g. kind=drop,path=computePixels,count=3; kinds: status "
+        "(with code), drop, truncate, garbage, slow (with seconds); also probability, skip. May be repeated.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the sample planet and of the faults.")] = 0,
 ) -> None:
     """Serve the embedded Earth on loopback; the first line of output is its URL."""
@@ -135,7 +293,25 @@ def serve(
         from dwplus.earth.session import serve_embedded
 
         serve_embedded(None if world is None else str(world), port=port, latency_s=latency_ms / 1000,
-                       fault_rate=fault_rate, seed=seed, announce=say)
+                       fault_rate=fault_rate, seed=seed, faults=fault or (), announce=say)
+        return 0
+
+    _finish(action)
+
+
+@earth_app.command()
+def functions() -> None:
+    """List the functions of Earth Engine that the embedded Earth supports, then those it lacks."""
+    def action() -> int:
+        from dwplus.earth.session import embedded_functions
+
+        have, lack = embedded_functions()
+        say(f"supported, {len(have)}:")
+        for name in have:
+            say(f"  {name}")
+        say(f"not supported, {len(lack)}; each answers a 400 that names it:")
+        for name in lack:
+            say(f"  {name}")
         return 0
 
     _finish(action)

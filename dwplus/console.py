@@ -23,19 +23,23 @@ def say(line: str) -> None:
 
 
 @contextlib.contextmanager
-def shard_progress() -> Iterator[Callable[[int, int, Counter[str]], None]]:
+def shard_progress() -> Iterator[Callable[[int, int, Counter[str], str], None]]:
     """A progress callback for :func:`dwplus.export.export`."""
     if not sys.stdout.isatty():
         started = last = time.monotonic()
 
-        def log(done: int, total: int, tiles: Counter[str]) -> None:
-            nonlocal last
+        shown = -1
+
+        def log(done: int, total: int, tiles: Counter[str], note: str) -> None:
+            nonlocal last, shown
             now = time.monotonic()
-            if total and (done == total or now - last >= QUIET_SECONDS):
-                last = now
+            if total and done != shown and (done == total or now - last >= QUIET_SECONDS) or (
+                    now - last >= 6 * QUIET_SECONDS):
+                last, shown = now, done
                 counts = ", ".join(f"{n} {status}" for status, n in sorted(tiles.items()))
                 rate = sum(tiles.values()) / max(now - started, 1e-9)
-                say(f"shards {done}/{total}: {counts or 'starting'} ({rate:.1f} tiles/s)")
+                left = f", {_span((now - started) / done * (total - done))} left" if 0 < done < total else ""
+                say(f"shards {done}/{total}: {counts or 'starting'} ({rate:.1f} tiles/s{left}; {note})")
 
         yield log
         return
@@ -52,12 +56,44 @@ def shard_progress() -> Iterator[Callable[[int, int, Counter[str]], None]]:
                   TextColumn("{task.fields[tiles]}"), TimeElapsedColumn(), TextColumn("left"),
                   TimeRemainingColumn()) as bar:
         task = bar.add_task("export", total=None, tiles="")
+        started = time.monotonic()
 
-        def show(done: int, total: int, tiles: Counter[str]) -> None:
+        def show(done: int, total: int, tiles: Counter[str], note: str) -> None:
+            counts = ", ".join(f"{n} {status}" for status, n in sorted(tiles.items()))
+            rate = sum(tiles.values()) / max(time.monotonic() - started, 1e-9)
             bar.update(task, completed=done, total=max(total, 1) if total else 0,
-                       tiles=", ".join(f"{n} {status}" for status, n in sorted(tiles.items())))
+                       tiles=f"{counts}, {rate:.1f} tiles/s; {note}" if counts else note)
 
         yield show
+
+
+@contextlib.contextmanager
+def count_progress(title: str) -> Iterator[Callable[[int, int], None]]:
+    """A callback for (done, total)."""
+    if not sys.stdout.isatty():
+        last = time.monotonic()
+
+        def log(done: int, total: int) -> None:
+            nonlocal last
+            if time.monotonic() - last >= QUIET_SECONDS:
+                last = time.monotonic()
+                say(f"{title} {done}/{total}")
+
+        yield log
+        return
+    from rich.progress import Progress
+
+    with Progress() as bar:
+        task = bar.add_task(title, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _span(seconds: float) -> str:
+    """A time in the unit people would use."""
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
 
 
 class Parser(argparse.ArgumentParser):

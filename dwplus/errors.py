@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class DwplusError(Exception):
     """Root of the project's own errors; ``exit_code`` is what the command line answers with."""
@@ -20,7 +22,24 @@ class EarthError(DwplusError):
 
 
 class HealingError(EarthError):
-    """May pass by itself: too many requests, a server error, a dropped or cut-off answer."""
+    """May pass by itself: too many requests, a server error, a dropped or cut-off answer.
+
+    Attributes
+    ----------
+    throttled : the service asked for fewer requests (429).
+    retry_after : seconds the service asked to wait (``Retry-After``), None where it did not say.
+    """
+
+    def __init__(self, message: str, *, throttled: bool = False, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.throttled, self.retry_after = throttled, retry_after
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _healing, (str(self), self.throttled, self.retry_after)
+
+
+def _healing(message: str, throttled: bool, retry_after: float | None) -> HealingError:
+    return HealingError(message, throttled=throttled, retry_after=retry_after)
 
 
 class TooLargeError(EarthError):
@@ -31,7 +50,9 @@ class RefusedError(EarthError):
     """The request itself is wrong or its asset is gone: asking again does not help."""
 
 
-class AccessError(EarthError):
-    """No access: credentials, project or quota. The run must stop."""
+class StopError(DwplusError):
+    """The run must stop; what is exported stays, and the same command goes on once the cause is gone."""
 
-    exit_code = 2
+
+class AccessError(StopError, EarthError):
+    """No access: credentials, project or quota. The run must stop."""

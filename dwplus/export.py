@@ -3,33 +3,58 @@
 from __future__ import annotations
 
 import contextlib
-import os
+import datetime as dt
+import functools
+import gc
+import json
+import math
+import queue
+import re
 import shutil
+import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import zarr
 
+import dwplus
+from dwplus import cluster
+from dwplus.budget import NO_LIMIT, Budget, eecu_hours
 from dwplus.earth import EarthConfig, Session, connect_config
-from dwplus.errors import AccessError, DwplusError, HealingError, InputError, RefusedError, TooLargeError
+from dwplus.earth.limiter import Counts, Traffic
+from dwplus.errors import DwplusError, HealingError, InputError, RefusedError, StopError, TooLargeError
+from dwplus.ledger import Ledger
 from dwplus.planning import plan as plans
+from dwplus.planning import quality
 from dwplus.spec import DatasetSpec
 from dwplus.store import layout, writer
+from dwplus.store import verify as checks
+from dwplus.store.locks import only_run, only_writer, sweep
 from dwplus.store.reader import tile_table
-from dwplus.store.writer import TileResult
-from dwplus.taxonomy import BIOMES
+from dwplus.store.shards import DamageError
+from dwplus.store.verify import Fault
+from dwplus.store.writer import PackedTile, TileResult
+from dwplus.summary import Summary, by_biome_lines, summarise, summarise_table
 
 if TYPE_CHECKING:
     import distributed
-    import geopandas as gpd
     import pandas as pd
 
-#: Called with (shards done, shards in all, tiles by status so far in this run).
-Progress = Callable[[int, int, "Counter[str]"], None]
+__all__ = ["ShardReport", "ShardTask", "Summary", "by_biome_lines", "export", "export_shard", "export_tile", "repair",
+           "run_shards", "summarise", "summarise_table", "unfinished_shards"]
+
+#: Called with (shards done, shards in all, tiles by status so far in this run, state of the gate in words).
+Progress = Callable[[int, int, "Counter[str]", str], None]
+#: Seconds between two looks at budget and progress, and between two lines of the run log.
+TICK_SECONDS, LOG_SECONDS = 1.0, 30.0
+#: Times a run goes over tiles that failed for a reason that may pass.
+ROUNDS = 2
 #: Classes of failure, for the summary.
 FAILURES: tuple[tuple[type[DwplusError], str], ...] = (
     (HealingError, "transient"), (TooLargeError, "too_large"), (RefusedError, "refused"))
@@ -50,53 +75,17 @@ class ShardTask:
     rows: tuple[tuple[int, dict[str, Any]], ...]
 
 
-@dataclass
-class Summary:
-    """Numbers of a store that add up: planned = exported + rejected:<reason> + failed:<class> + pending.
+@dataclass(frozen=True)
+class ShardReport:
+    """What became of one shard: tiles by status, a ledger row for each tile, and why the run must stop, if it must."""
 
-    ``rejected`` and ``failed`` count by reason; ``examples`` keeps one full reason of each; ``by_biome`` holds counts
-    by status.
-    """
-
-    planned: int
-    exported: int
-    pending: int
-    rejected: dict[str, int] = field(default_factory=dict)
-    failed: dict[str, int] = field(default_factory=dict)
-    examples: dict[str, str] = field(default_factory=dict)
-    by_biome: dict[int, dict[str, int]] = field(default_factory=dict)
-
-    @property
-    def line(self) -> str:
-        """The sum, in one line."""
-        parts = [f"{self.exported} exported",
-                 *(f"{n} rejected:{reason}" for reason, n in self.rejected.items()),
-                 *(f"{n} failed:{kind}" for kind, n in self.failed.items()), f"{self.pending} pending"]
-        return f"{self.planned} planned = {' + '.join(parts)}"
-
-
-def summarise(store: str | Path) -> Summary:
-    """The summary of a store, from its statuses alone."""
-    return summarise_table(tile_table(store))
-
-
-def summarise_table(table: pd.DataFrame) -> Summary:
-    """As :func:`summarise`, from a :func:`dwplus.store.reader.tile_table`."""
-    summary = Summary(planned=len(table), exported=int((table["status"] == "exported").sum()),
-                      pending=int((table["status"] == "pending").sum()))
-    for status, counts in (("rejected", summary.rejected), ("failed", summary.failed)):
-        reasons = table.loc[table["status"] == status, "reason"].astype(str)
-        counts |= reasons.str.split(":").str[0].value_counts().sort_index().to_dict()
-        summary.examples |= {reason.split(":")[0]: reason for reason in reasons.sort_values()}
-    for biome, rows in table.groupby("biome"):
-        summary.by_biome[int(biome)] = {s: int((rows["status"] == s).sum()) for s in layout.STATUSES}
-    assert summary.planned == (summary.exported + summary.pending + sum(summary.rejected.values())
-                               + sum(summary.failed.values()))
-    return summary
+    counts: Counter[str]
+    attempts: tuple[dict[str, Any], ...]
+    stop: str = ""
 
 
 def export(plan_path: str | Path, store: str | Path, config: EarthConfig, *, scheduler: str = "threads",
-           progress: Progress = lambda *_: None) -> Summary:
+           budget: Budget = NO_LIMIT, progress: Progress = lambda *_: None) -> Summary:
     """Export a plan into a store, or go on where an earlier run stopped.
 
     Parameters
@@ -105,6 +94,7 @@ def export(plan_path: str | Path, store: str | Path, config: EarthConfig, *, sch
     store : folder of the store; made when missing.
     config : the Earth to ask.
     scheduler : ``threads`` (this process), ``processes`` (one worker process per core) or a Dask scheduler's address.
+    budget : limits of this run; when one is reached, shards in work are finished and the summary says so.
 
     Returns
     -------
@@ -113,9 +103,9 @@ def export(plan_path: str | Path, store: str | Path, config: EarthConfig, *, sch
     Raises
     ------
     InputError
-        For a plan or store that does not fit.
-    AccessError
-        Where Earth Engine refuses the credentials or the quota is gone; what is exported stays.
+        For a plan or store that does not fit, or a store that another run is writing.
+    StopError
+        Where the run cannot go on: credentials, quota, a full disk, no answer for long; what is exported stays.
     """
     if "://" in str(store):
         raise InputError(f"store {store}: only local folders can be written so far")
@@ -126,60 +116,314 @@ def export(plan_path: str | Path, store: str | Path, config: EarthConfig, *, sch
     plan = plan.sort_values(["biome", "window", "epsg", "x0", "y0", "label_id"], kind="stable", ignore_index=True)
     earth = "earth-engine" if config.project else "embedded-earth"
     connect_config(config)  # before anything is written: a wrong project must leave nothing behind
-    if Path(store).exists():
-        layout.check_same(store, plan, spec, earth)
-    else:
-        layout.create(store, plan, spec, created=plans.created(plan_path), earth=earth)
-    tasks = shard_tasks(store, plan, spec)
-    _check_space(store, tasks, spec)
-    _run(tasks, config, scheduler, progress)
-    return summarise(store)
+    with only_run(store) as folder:
+        try:
+            if Path(store).exists():
+                layout.check_same(store, plan, spec, earth)
+            else:
+                layout.create(store, plan, spec, created=plans.created(plan_path), earth=earth)
+        except InputError:
+            if not Path(store).exists():
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
+        planned = plan[plan["state"] == "planned"].drop(columns=["spec", "geometry"])
+        return run_shards(store, planned, spec, config, folder, scheduler=scheduler, budget=budget, progress=progress)
 
 
-def shard_tasks(store: str | Path, plan: gpd.GeoDataFrame, spec: DatasetSpec) -> list[ShardTask]:
-    """The shards that are not finished."""
-    root = layout.open_root(store)
-    tasks = []
-    planned = plan[plan["state"] == "planned"].drop(columns=["spec", "geometry"])
-    for biome, rows in planned.groupby("biome", sort=True):
-        name = layout.group_name(int(biome))
-        group = root[name]
-        assert isinstance(group, zarr.Group)
-        records = rows.to_dict("records")
-        for start in range(0, len(records), spec.store.shard_tiles):
-            stop = min(start + spec.store.shard_tiles, len(records))
-            if todo := writer.unfinished(group, start, stop):
-                tasks.append(ShardTask(str(store), name, start, stop, spec.to_json(),
-                                       tuple((i, {str(k): v for k, v in records[i].items()}) for i in todo)))
-    return tasks
+def repair(store: str | Path, config: EarthConfig, *, scheduler: str = "threads", progress: Progress = lambda *_: None,
+           say: Callable[[str], None] = lambda _: None) -> tuple[Summary, list[Fault]]:
+    """Check a store, fetch again the shards that are damaged, and check those faults again.
 
-
-def _check_space(store: str | Path, tasks: list[ShardTask], spec: DatasetSpec) -> None:
-    """Refuse to begin what cannot fit: half of the raw bytes is what a store needs at the least (measured 0.42)."""
-    pixel = 2 * len(spec.sentinel2.bands) + (2 if spec.store.s1_dtype == "int16" else 4) * len(spec.s1_bands) + 1
-    needed = sum(len(task.rows) for task in tasks) * spec.tile.size ** 2 * pixel // 2
-    free = shutil.disk_usage(Path(store)).free
-    if needed > free:
-        raise InputError(f"store {store}: needs about {needed / 1e9:.1f} GB, the disk has {free / 1e9:.1f} GB free; "
-                         "choose another STORE, or fewer tiles")
-
-
-def export_shard(task: ShardTask, config: EarthConfig, threads: int) -> Counter[str]:
-    """Fetch the unfinished tiles of one shard and write it; runs in a worker.
+    Parameters
+    ----------
+    say : told what was found.
 
     Returns
     -------
-    Counter of tiles by status.
+    Summary of the store, and the faults that are left: those that no pixels can mend.
+
+    Raises
+    ------
+    InputError
+        For a store of another Earth, or one that another run is writing.
+    """
+    root = layout.open_root(store)
+    earth = "earth-engine" if config.project else "embedded-earth"
+    if root.attrs.get("earth") != earth:
+        raise InputError(f"store {store}: holds pixels of {root.attrs.get('earth')}, this run would fetch from "
+                         f"{earth}; give the --project or --world it was exported from")
+    connect_config(config)
+    with only_run(store) as folder:
+        sweep(store)
+        report = checks.verify(store)
+        for fault in report.faults:
+            say(str(fault))
+        if not report.shards:
+            return summarise(store), report.faults
+        tiles = checks.reset(store, report.shards)
+        say(f"{len(report.shards)} shards with {tiles} tiles are fetched again")
+        spec = DatasetSpec.from_json(json.dumps(root.attrs["spec"]), f"store {store}")
+        rows = checks.planned_rows(store, tile_table(store))
+        summary = run_shards(store, rows, spec, config, folder, scheduler=scheduler, progress=progress,
+                             only=frozenset(report.shards))
+        return summary, checks.verify(store).faults
+
+
+def run_shards(store: str | Path, planned: pd.DataFrame, spec: DatasetSpec, config: EarthConfig, folder: Path, *,
+               scheduler: str = "threads", budget: Budget = NO_LIMIT, progress: Progress = lambda *_: None,
+               only: frozenset[tuple[str, int]] | None = None) -> Summary:
+    """Fetch whatever is unfinished in a store, for who holds it (:func:`dwplus.store.locks.only_run`).
+
+    Parameters
+    ----------
+    planned : rows of all tiles of the store, in its order.
+    folder : the run folder.
+    only : shards (group and first tile) to which the run keeps; None for all.
+
+    Returns
+    -------
+    Summary of the whole store.
+    """
+    sweep(store)
+    began = dt.datetime.now(dt.UTC)
+    name = re.sub(r"[^a-z0-9]+", "-", spec.name.lower()).strip("-")[:38]
+    config = replace(config, workload=f"dwplus-{name}-{began:%Y%m%dt%H%M%S}")
+    connect_config(config)
+    try:
+        run = _Run(store, planned, spec, config, Ledger(folder, config.workload), scheduler, budget, progress,
+                   only)
+        summary = run.go()
+        summary.stopped = run.stopped
+        run.ledger.log(f"ended: {run.stopped or 'done'}; {summary.line}")
+    except OSError as error:
+        if error.errno in writer.FULL:
+            raise StopError(f"store {store}: the disk is full ({error.strerror}); free some space and run the same "
+                            "command again, what is exported stays") from error
+        raise
+    finally:
+        sweep(store)
+    return summary
+
+
+def unfinished_shards(store: str | Path, shard_tiles: int) -> Iterator[tuple[str, int, int, list[int]]]:
+    """The shards that hold pending or failed tiles: group, first and last + 1 tile, and the tiles to do."""
+    root = layout.open_root(store)
+    for name in layout.biome_groups(root):
+        group = root[name]
+        assert isinstance(group, zarr.Group)
+        status = writer.statuses(group)
+        for start in range(0, len(status), shard_tiles):
+            stop = min(start + shard_tiles, len(status))
+            todo = start + np.flatnonzero(np.isin(status[start:stop], (layout.PENDING, layout.FAILED)))
+            if len(todo):
+                yield name, start, stop, todo.tolist()
+
+
+def _check_space(store: str | Path, tiles: int, spec: DatasetSpec) -> None:
+    """Refuse to begin what cannot fit: half of the raw bytes is what a store needs at the least (measured 0.42)."""
+    pixel = 2 * len(spec.sentinel2.bands) + (2 if spec.store.s1_dtype == "int16" else 4) * len(spec.s1_bands) + 1
+    needed = tiles * spec.tile.size ** 2 * pixel // 2
+    free = shutil.disk_usage(Path(store)).free
+    if needed > free:
+        raise InputError(f"store {store}: needs about {needed / 1e9:.1f} GB, the disk has {free / 1e9:.1f} GB free; "
+                         "free some space, or choose another STORE or fewer tiles")
+
+
+class _Run:
+    """One run over the unfinished shards of a store: hands them out, watches the budget, writes the ledger."""
+
+    def __init__(self, store: str | Path, planned: pd.DataFrame, spec: DatasetSpec, config: EarthConfig, ledger: Ledger,
+                 scheduler: str, budget: Budget, progress: Progress,
+                 only: frozenset[tuple[str, int]] | None) -> None:
+        self.store, self.spec, self.config, self.ledger = store, spec, config, ledger
+        self.scheduler, self.budget, self.progress, self.only = scheduler, budget, progress, only
+        self.groups = {layout.group_name(int(biome)): rows for biome, rows in planned.groupby("biome", sort=True)}
+        self.tiles: Counter[str] = Counter()
+        self.done = self.total = self.lost = 0
+        self.stopped = self.error = ""
+        self.began = self._logged = time.monotonic()
+
+    def go(self) -> Summary:
+        """Run to the end, to the budget's end, or until the run must stop."""
+        todo = self._unfinished()
+        self.total = len(todo)
+        _check_space(self.store, sum(len(item[3]) for item in todo), self.spec)
+        self.ledger.log(f"begins: dwplus {dwplus.__version__}, {connect_config(self.config).description}, scheduler "
+                        f"{self.scheduler}, {self.budget}, {self.total} shards to do")
+        if not todo:
+            self.progress(0, 0, self.tiles, "")
+            return summarise(self.store)
+        slots = math.ceil(cluster.fetchers(self.config) / self.spec.store.shard_tiles) + 1
+        with cluster.client_of(self.scheduler, min(slots, self.total)) as client:
+            if self.scheduler == "threads":
+                traffic: Callable[[], Traffic] = connect_config(self.config).limiter.state
+            else:
+                cluster.allow(client, self.config)
+                traffic = cluster.traffic(client, self.config)
+            self._before = traffic().counts
+            for _ in range(ROUNDS):
+                self._round(client, todo, traffic)
+                if self.stopped or self.error:
+                    break
+                todo = [item for item in self._unfinished() if self._may_heal(item)]
+                self.total += len(todo)
+        if self.error:
+            self.ledger.log(f"stopped: {self.error}")
+            raise StopError(self.error)
+        if self.lost:
+            self.ledger.log(f"{self.lost} shards lost their worker {cluster.LOST_WORKERS} times and stay pending")
+        return summarise(self.store)
+
+    def _unfinished(self) -> list[tuple[str, int, int, list[int]]]:
+        return [item for item in unfinished_shards(self.store, self.spec.store.shard_tiles)
+                if self.only is None or item[:2] in self.only]
+
+    def _may_heal(self, item: tuple[str, int, int, list[int]]) -> bool:
+        group = layout.open_root(self.store)[item[0]]
+        assert isinstance(group, zarr.Group)
+        return any(str(reason).startswith("transient") for reason in writer.reasons(group)[item[1]:item[2]])
+
+    def _task(self, item: tuple[str, int, int, list[int]]) -> ShardTask:
+        name, start, stop, todo = item
+        records = self.groups[name].iloc[todo].to_dict("records")
+        return ShardTask(str(self.store), name, start, stop, self.spec.to_json(),
+                         tuple((i, {str(k): v for k, v in row.items()}) for i, row in zip(todo, records, strict=True)))
+
+    def _round(self, client: distributed.Client, todo: list[tuple[str, int, int, list[int]]],
+               traffic: Callable[[], Traffic]) -> None:
+        rest = iter(todo)
+        running: dict[Any, str] = {}
+        ready: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._show(traffic())
+        try:
+            while True:
+                # Few ahead of the workers: the graph stays small, and a stop leaves nothing to take back.
+                ahead = 2 * sum(client.nthreads().values()) or 1
+                while len(running) < ahead and not (self.stopped or self.error) and (item := next(rest, None)):
+                    future = client.submit(export_shard, self._task(item), self.config, self.scheduler != "threads",
+                                           pure=False)
+                    running[future] = f"{item[0]} from tile {item[1]} on"
+                    future.add_done_callback(ready.put)
+                if not running:
+                    return
+                with contextlib.suppress(queue.Empty):
+                    ready.get(timeout=TICK_SECONDS)
+                for future in [future for future in running if future.done()]:
+                    self._take(future, running.pop(future))
+                now = traffic()
+                if not self.stopped and (spent := self.budget.spent(time.monotonic() - self.began,
+                                                                    self._used(now.counts).seconds)):
+                    self.stopped = spent
+                if self.stopped or self.error:
+                    self._drop_waiting(client, running)
+                self._show(now)
+        except BaseException:
+            client.cancel(list(running))
+            raise
+
+    def _take(self, future: Any, where: str) -> None:
+        import distributed
+
+        self.done += 1
+        try:
+            report: ShardReport = future.result()
+        except distributed.KilledWorker:
+            self.lost += 1
+            self.ledger.log(f"{where}: lost its worker {cluster.LOST_WORKERS} times")
+            return
+        except distributed.CancelledError:
+            return
+        self.tiles += report.counts
+        self.error = self.error or report.stop
+        self.ledger.attempts(report.attempts)
+
+    def _drop_waiting(self, client: distributed.Client, running: dict[Any, str]) -> None:
+        """Take back the shards no worker has begun."""
+        begun = {str(key) for keys in client.processing().values() for key in keys}
+        for future in [f for f in running if str(f.key) not in begun and f.status == "pending"]:
+            future.cancel()
+            del running[future]
+
+    def _used(self, now: Counts) -> Counts:
+        """What this run sent: a cluster's gate may have served others before."""
+        old = self._before
+        return Counts(now.requests - old.requests, now.throttled - old.throttled, now.healed - old.healed,
+                      now.seconds - old.seconds)
+
+    def _show(self, now: Traffic) -> None:
+        used = self._used(now.counts)
+        note = f"{now.active} of {now.places} in flight, {used.requests} requests"
+        if used.healed:
+            note += f", {used.healed} tried again"
+        if used.throttled:
+            note += f", {used.throttled} times 429, rate now {now.rate:.0f}/s"
+        if self.budget.eecu_hours is not None:
+            note += f", about {eecu_hours(used.seconds):.2g} EECU-hours"
+        if self.stopped or self.error:
+            note += ", stopping"
+        self.progress(self.done, self.total, self.tiles, note)
+        if time.monotonic() - self._logged >= LOG_SECONDS or self.done == self.total:
+            self._logged = time.monotonic()
+            counts = ", ".join(f"{n} {status}" for status, n in sorted(self.tiles.items()))
+            self.ledger.log(f"shards {self.done}/{self.total}: {counts}; {note}")
+
+
+@functools.lru_cache(maxsize=1)
+def _pool(threads: int) -> ThreadPoolExecutor:
+    """The threads of this process that fetch: one set for all shards in work, so that the end of one shard does not
+    leave places empty."""
+    gc.collect()
+    gc.freeze()  # modules stay: looking through them again and again costs 3 ms a tile
+    return ThreadPoolExecutor(threads, thread_name_prefix="dwplus-fetch")
+
+
+def export_shard(task: ShardTask, config: EarthConfig, shared: bool) -> ShardReport:
+    """Fetch the unfinished tiles of one shard and write it; runs in a worker.
+
+    Parameters
+    ----------
+    shared : whether this process is one of several that share an allowance.
     """
     session = connect_config(config)
+    if shared:
+        cluster.share_allowance(config)
     spec = DatasetSpec.from_json(task.spec)
-    group = layout.open_root(task.store, "r+")[task.group]
-    assert isinstance(group, zarr.Group)
-    with ThreadPoolExecutor(threads) as pool:
-        results = pool.map(lambda item: (item[0], export_tile(session, spec, item[1])), task.rows)
-        done = dict(results)
-    writer.write_shard(group, task.start, task.stop, done)
-    return Counter(layout.STATUSES[result.status] for result in done.values())
+    with only_writer(task.store, task.group, task.start):
+        group = layout.open_biome(task.store, task.group, "r+")
+        todo = set(writer.unfinished(group, task.start, task.stop))  # a worker of an earlier run may have been at it
+        shards = writer.formats(task.store, group)
+        stopping = threading.Event()
+
+        def one(item: tuple[int, dict[str, Any]]) -> tuple[int, PackedTile | str, float]:
+            began = time.monotonic()
+            if stopping.is_set():
+                return item[0], "", 0.0
+            try:
+                result = export_tile(session, spec, item[1])
+            except StopError as error:
+                stopping.set()
+                return item[0], str(error), time.monotonic() - began
+            with session.cpu:
+                return item[0], writer.pack(shards, result), time.monotonic() - began
+
+        found = list(_pool(cluster.fetchers(config)).map(one, [row for row in task.rows if row[0] in todo]))
+        done = {index: tile for index, tile, _ in found if isinstance(tile, PackedTile)}
+        stop = next((tile for _, tile, _ in found if isinstance(tile, str) and tile), "")
+        try:
+            if done:
+                writer.write_shard(group, task.start, task.stop, done)
+        except StopError as error:
+            done, stop = {}, str(error)
+        except DamageError as error:
+            done, stop = {}, f"store {task.store}: {task.group} from tile {task.start} on is damaged ({error}); run " \
+                             f"`dwplus repair {task.store}`, then the same command again"
+    names = {index: row.get("tile_id", "") for index, row in task.rows}
+    attempts = tuple(
+        {"tile": names[index], "group": task.group, "index": index, "seconds": round(seconds, 3),
+         **({"status": layout.STATUSES[tile.status], "reason": tile.reason}
+            if isinstance(tile, PackedTile) and index in done else {"status": "stopped", "reason": stop})}
+        for index, tile, seconds in found if seconds)
+    return ShardReport(Counter(layout.STATUSES[tile.status] for tile in done.values()), attempts, stop)
 
 
 def export_tile(session: Session, spec: DatasetSpec, row: dict[str, Any]) -> TileResult:
@@ -187,7 +431,7 @@ def export_tile(session: Session, spec: DatasetSpec, row: dict[str, Any]) -> Til
 
     Raises
     ------
-    AccessError
+    StopError
         Which stops the run.
     """
     from dwplus.earth.stack import fetch_tile
@@ -195,13 +439,13 @@ def export_tile(session: Session, spec: DatasetSpec, row: dict[str, Any]) -> Til
 
     grid = PixelGrid(int(row["epsg"]), row["x0"], row["y0"], row["scale"], int(row["size"]), int(row["size"]))
     try:
-        pixels = fetch_tile(session, spec, grid, row["label_id"], row["s2_id"], row["s1_id"].split(","))
-    except AccessError:
+        pixels = fetch_tile(session, spec, grid, row["label_id"], row["s2_id"], row["s1_id"].split(","),
+                            row.get("s2_product") or None)
+    except StopError:
         raise
     except RefusedError as error:
-        # The service refuses an asset that is gone with a 400 or 404: asking again will not help.
-        status = layout.REJECTED if "not found" in str(error) else layout.FAILED
-        return TileResult(status, f"{'asset_gone' if status == layout.REJECTED else 'refused'}: {error}")
+        # Asking again will not help: an asset that is gone is a 400 or a 404.
+        return TileResult(layout.REJECTED, f"{'asset_gone' if 'not found' in str(error) else 'refused'}: {error}")
     except DwplusError as error:
         kind = next((name for type_, name in FAILURES if isinstance(error, type_)), "other")
         return TileResult(layout.FAILED, f"{kind}: {error}")
@@ -212,65 +456,6 @@ def export_tile(session: Session, spec: DatasetSpec, row: dict[str, Any]) -> Til
                                            f"quality.min_label_fraction is {spec.quality.min_label_fraction}")
     if not writer.valid_fraction(pixels.s2, pixels.s1, pixels.label):
         return TileResult(layout.REJECTED, "no_valid_pixel: no pixel has a label, S2 and S1")
+    if reason := quality.refuse(pixels.s2, pixels.s1, spec.quality):
+        return TileResult(layout.REJECTED, reason)
     return TileResult(layout.EXPORTED, "", pixels.s2, pixels.s1, pixels.label)
-
-
-@contextlib.contextmanager
-def _client(scheduler: str) -> Iterator[distributed.Client]:
-    import dask
-    import distributed
-
-    # Nothing of a run lives in Dask's own folders; the nanny's start-up advice is not for our users.
-    dask.config.set({"distributed.worker.use-file-locking": False, "distributed.admin.log-length": 0})
-    cores = os.cpu_count() or 1
-    try:
-        if scheduler == "threads":
-            client = distributed.Client(processes=False, n_workers=1, threads_per_worker=cores, dashboard_address=None,
-                                        memory_limit=0)
-        elif scheduler == "processes":
-            client = distributed.Client(processes=True, n_workers=cores, threads_per_worker=1, dashboard_address=None)
-        elif "://" in scheduler:
-            client = distributed.Client(scheduler, timeout="10s")
-        else:
-            raise InputError(f"SCHEDULER {scheduler!r}: must be threads, processes or an address such as "
-                             "tcp://host:8786")
-    except OSError as error:
-        raise InputError(f"SCHEDULER {scheduler!r}: does not answer ({error})") from None
-    try:
-        yield client
-    finally:
-        client.close()
-
-
-def _run(tasks: list[ShardTask], config: EarthConfig, scheduler: str, progress: Progress) -> None:
-    import distributed
-
-    tiles: Counter[str] = Counter()
-    if not tasks:
-        progress(0, 0, tiles)
-        return
-    with _client(scheduler) as client:
-        workers = client.scheduler_info(n_workers=-1)["workers"]
-        owners = max(1, sum(w["nthreads"] for w in workers.values()))
-        share = config.share(len(workers))
-        if config.project is None and (config.world is None or "://" not in config.world):
-            threads = 1  # the embedded Earth of this process computes on the very cores that wait for it
-        else:
-            threads = max(1, share.concurrency * len(workers) // owners)
-        futures = [client.submit(export_shard, task, share, threads, pure=False, retries=0) for task in tasks]
-        progress(0, len(tasks), tiles)
-        try:
-            for done, future in enumerate(distributed.as_completed(futures), 1):
-                tiles += future.result()
-                progress(done, len(tasks), tiles)
-        except BaseException:
-            client.cancel(futures)
-            raise
-
-
-def by_biome_lines(summary: Summary) -> list[str]:
-    """A table of counts by biome, as lines."""
-    lines = [f"{'biome':<60}" + "".join(f"{s:>10}" for s in layout.STATUSES)]
-    for biome, counts in summary.by_biome.items():
-        lines.append(f"{f'{biome:2d} {BIOMES[biome]}':<60}" + "".join(f"{counts[s]:>10}" for s in layout.STATUSES))
-    return lines

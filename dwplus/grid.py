@@ -6,6 +6,7 @@ import datetime as dt
 import functools
 import math
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -202,7 +203,9 @@ def lattice_tiles(region: shapely.Geometry, size: int, scale: float, limit: int 
     """Tiles of the world's fixed lattice whose centre lies in a region.
 
     In each UTM zone the corners lie at whole multiples of ``size * scale`` metres, so tiles never overlap within a
-    zone, and a larger region keeps the tiles of a smaller one. A tile belongs to the zone of its centre.
+    zone, and a larger region keeps the tiles of a smaller one. A tile belongs to the zone of its centre; where the
+    lattices of two zones meet, the tiles of the eastern one that would overlap the western one's are left out (at the
+    equator, the southern one's).
 
     Parameters
     ----------
@@ -219,11 +222,51 @@ def lattice_tiles(region: shapely.Geometry, size: int, scale: float, limit: int 
     ValueError
         Where the region leaves UTM's latitudes, or holds more than ``limit`` cells.
     """
-    west, south, east, north = region.bounds
-    if south < UTM_SOUTH or north > UTM_NORTH:
-        raise ValueError(f"the region reaches latitudes {south:.2f} to {north:.2f}; UTM serves 80 S to 84 N")
     step = size * scale
     tiles: list[Tile] = []
+    for cells in lattice_cells(region, step, limit):
+        for x_mid, y_mid, close in zip(cells.x, cells.y, cells.close, strict=True):
+            grid = PixelGrid(cells.epsg, float(x_mid - step / 2), float(y_mid + step / 2), scale, size, size)
+            if not (close and gives_way(grid)):
+                tiles.append(tile_on_grid(grid))
+    return tiles
+
+
+@dataclass(frozen=True)
+class LatticeCells:
+    """Cells of one zone's lattice, as arrays of equal length.
+
+    Attributes
+    ----------
+    epsg : CRS of the zone.
+    x, y : centres, metres.
+    lon, lat : centres, degrees.
+    close : whether another lattice is so near that :func:`gives_way` has to tell.
+    """
+
+    epsg: int
+    x: np.ndarray
+    y: np.ndarray
+    lon: np.ndarray
+    lat: np.ndarray
+    close: np.ndarray
+
+
+def lattice_cells(region: shapely.Geometry, step: float, limit: int | None = None) -> Iterator[LatticeCells]:
+    """The cells of :func:`lattice_tiles` as arrays, zone by zone, north to south and west to east in each.
+
+    Parameters
+    ----------
+    step : side of a cell, metres.
+
+    Raises
+    ------
+    ValueError
+        As :func:`lattice_tiles`.
+    """
+    _, south, _, north = region.bounds
+    if south < UTM_SOUTH or north > UTM_NORTH:
+        raise ValueError(f"the region reaches latitudes {south:.2f} to {north:.2f}; UTM serves 80 S to 84 N")
     cells = 0
     for epsg, piece in _zone_pieces(region):
         forward, back = transformer(4326, epsg), transformer(epsg, 4326)
@@ -233,18 +276,56 @@ def lattice_tiles(region: shapely.Geometry, size: int, scale: float, limit: int 
         columns = np.arange(math.floor(x.min() / step), math.ceil(x.max() / step))
         rows = np.arange(math.floor(y.min() / step), math.ceil(y.max() / step))
         cells += len(columns) * len(rows)
-        if cells > limit:
+        if limit is not None and cells > limit:
             raise ValueError(f"the region holds more than {limit:,} tiles of {step / 1000:g} km; "
                              "plan it in smaller pieces")
-        cx, cy = np.meshgrid((columns + 0.5) * step, (rows[::-1] + 0.5) * step)
-        lon, lat = back.transform(cx.ravel(), cy.ravel())
+        cx, cy = (axis.ravel() for axis in np.meshgrid((columns + 0.5) * step, (rows[::-1] + 0.5) * step))
+        lon, lat = back.transform(cx, cy)
         # The piece's own longitudes may run past 180; move the centres to where the piece is.
         shift = np.round((piece.centroid.x - lon) / 360.0) * 360.0
+        shapely.prepare(piece)
         inside = shapely.contains_xy(piece, lon + shift, lat)
-        for x_mid, y_mid in zip(cx.ravel()[inside], cy.ravel()[inside], strict=True):
-            tiles.append(tile_on_grid(PixelGrid(epsg, float(x_mid - step / 2), float(y_mid + step / 2), scale,
-                                                size, size)))
-    return tiles
+        # Only tiles within two widths of a western border or, in the south, of the equator can meet another lattice.
+        east_of = (lon - (lon0 - 3) + 180.0) % 360.0 - 180.0
+        close = (east_of * 111_320 * np.cos(np.radians(lat)) < 2 * step) | (
+            (epsg > 32700) & (lat * 111_320 > -2 * step))
+        yield LatticeCells(epsg, cx[inside], cy[inside], lon[inside], lat[inside], close[inside])
+
+
+def gives_way(grid: PixelGrid) -> bool:
+    """Whether a lattice tile shares ground with one of a lattice that goes first: the zone's to the west, and on the
+    southern side of the equator the northern one's. It depends on the tile alone, not on the region."""
+    corners = shapely.get_coordinates(grid.footprint())
+    lon = grid.center[0]
+    border = _near_value((grid.epsg % 100) * 6 - 186, lon)
+    # A tile of the other lattice sticks out by up to half its width: look a whole one ahead.
+    width, height = np.ptp(corners, axis=0)
+    first: list[int] = []
+    if corners[:, 0].min() < border + width:
+        first.append(grid.epsg // 100 * 100 + (grid.epsg % 100 - 2) % 60 + 1)
+    if grid.epsg > 32700 and corners[:, 1].max() > -height:
+        first += [32600 + (grid.epsg % 100 + turn) % 60 + 1 for turn in (-1, -2, 0)]
+    return any(_meets_lattice(grid, corners, epsg) for epsg in first)
+
+
+def _near_value(lon: float, reference: float) -> float:
+    """A longitude in the turn nearest to a reference, degrees."""
+    return reference + (lon - reference + 180.0) % 360.0 - 180.0
+
+
+def _meets_lattice(grid: PixelGrid, corners: np.ndarray, epsg: int) -> bool:
+    """Whether a tile of another zone's lattice, with its centre in that zone, shares more than a hair with the grid."""
+    step = grid.width * grid.scale
+    x, y = transformer(4326, epsg).transform(corners[:, 0], corners[:, 1])
+    outline = shapely.Polygon(np.column_stack([x, y])).buffer(-1e-3 * step)
+    west, south, east, north = outline.bounds
+    for column in range(math.floor(west / step), math.ceil(east / step)):
+        for row in range(math.floor(south / step), math.ceil(north / step)):
+            tile = shapely.box(column * step, row * step, (column + 1) * step, (row + 1) * step)
+            lon, lat = transformer(epsg, 4326).transform((column + 0.5) * step, (row + 0.5) * step)
+            if utm_epsg(lon, lat) == epsg and outline.intersects(tile):
+                return True
+    return False
 
 
 def _zone_pieces(region: shapely.Geometry) -> list[tuple[int, shapely.Geometry]]:

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 from dataclasses import dataclass
 
 import shapely
 
 _S2_INDEX = re.compile(r"(\d{8}T\d{6})_(\d{8}T\d{6})_T(\d{2})([C-X])([A-Z]{2})")
+_S2_PRODUCT = re.compile(r"S2[A-D]_MSIL\d[AC]_(\d{8}T\d{6})_.*_T(\d{2}[C-X][A-Z]{2})_\d{8}T\d{6}(\.SAFE)?")
 
 
 @dataclass(frozen=True)
 class LabelScene:
-    """A Dynamic World image.
+    """A Dynamic World image, or a tile drawn by people.
 
     Attributes
     ----------
-    index : ``system:index``, the id of the Sentinel-2 L1C scene it was made from.
+    index : ``system:index``; of a Dynamic World image this is the id of the Sentinel-2 L1C scene it was made from.
     time_ms : ``system:time_start``, milliseconds since 1970, UTC.
     footprint : polygon in EPSG:4326.
     crs, transform, shape : the native grid (Earth Engine's transform order; (height, width)), None where unknown.
+    s2_index : id of its Sentinel-2 scene where that is not ``index``; may be empty.
+    sensed : ``<sensing start>_<MGRS tile>`` of its Sentinel-2 product where known.
+    by_date : whether it may fall back to a Sentinel-2 scene of its date, of the granule ``mgrs`` where that is known.
     """
 
     index: str
@@ -28,6 +33,10 @@ class LabelScene:
     crs: str | None = None
     transform: tuple[float, ...] | None = None
     shape: tuple[int, int] | None = None
+    s2_index: str = ""
+    sensed: str = ""
+    by_date: bool = False
+    mgrs: str = ""
 
     @property
     def epsg(self) -> int | None:
@@ -36,24 +45,35 @@ class LabelScene:
         return None if match is None else (32600 if match[4] >= "N" else 32700) + int(match[3])
 
     @property
+    def date(self) -> dt.date:
+        """Day of the label, UTC."""
+        return dt.datetime.fromtimestamp(self.time_ms / 1000, dt.UTC).date()
+
+    @property
     def sensing(self) -> str:
         """Sensing start and MGRS tile: what products of one sensing share, whatever their second time stamp."""
-        return sensing_key(self.index)
+        return self.sensed or sensing_key(self.s2_index or self.index)
 
 
 @dataclass(frozen=True)
 class OpticalScene:
-    """A Sentinel-2 image; ``cloud`` is CLOUDY_PIXEL_PERCENTAGE, NaN where unknown."""
+    """A Sentinel-2 image; ``cloud`` is CLOUDY_PIXEL_PERCENTAGE, NaN where unknown, ``product`` is ``sr`` or ``toa``."""
 
     index: str
     time_ms: int
     mgrs: str | None
     cloud: float
     footprint: shapely.Geometry
+    product: str = "sr"
 
     @property
     def sensing(self) -> str:
         return sensing_key(self.index)
+
+    @property
+    def date(self) -> dt.date:
+        """Day of sensing, UTC."""
+        return dt.datetime.fromtimestamp(self.time_ms / 1000, dt.UTC).date()
 
 
 @dataclass(frozen=True)
@@ -72,3 +92,16 @@ def sensing_key(index: str) -> str:
     """``<sensing start>_<MGRS tile>`` of a Sentinel-2 index; other indices stand for themselves."""
     match = _S2_INDEX.fullmatch(index)
     return index if match is None else f"{match[1]}_{match[3]}{match[4]}{match[5]}"
+
+
+def product_sensing(product: str) -> str:
+    """:func:`sensing_key` of a Sentinel-2 product's name (``S2B_MSIL2A_20190812T143759_N0213_R096_T20MMA_...``), or
+    empty where it is no such name."""
+    match = _S2_PRODUCT.fullmatch(product)
+    return "" if match is None else f"{match[1]}_{match[2]}"
+
+
+def sensing_date(index: str) -> dt.date | None:
+    """Day at the head of a Sentinel-2 index or sensing key, UTC; None where there is none."""
+    match = re.match(r"(\d{4})(\d{2})(\d{2})T\d{6}_", index)
+    return None if match is None else dt.date(int(match[1]), int(match[2]), int(match[3]))

@@ -83,12 +83,34 @@ class Window(_Model):
 class Labels(_Model):
     """Where labels come from."""
 
-    source: Literal["dynamic-world-v1"] = Field(
-        "dynamic-world-v1", description="dynamic-world-v1: the model's own image of a Sentinel-2 scene")
-    per_window: Literal["best", "all"] = Field(
-        "best", description="label scenes per tile and window: best = the least cloudy that pairs, all = each one")
+    source: Literal["dynamic-world-v1", "annotations"] = Field(
+        "dynamic-world-v1", description="dynamic-world-v1: the model's own image of a Sentinel-2 scene; annotations: "
+                                        "tiles drawn by people, on fixed dates, from labels.path or labels.asset")
+    path: str | None = Field(None, description="annotations: folder of GeoTIFFs as published (PANGAEA 933475: codes "
+                                               "0..10, names dw_<lon>_<lat>-<yyyymmdd>.tif), with the metadata sheet "
+                                               "when there; relative to the spec file")
+    asset: str | None = Field(None, description="annotations: Earth Engine image collection of the same tiles, e.g. "
+                                                "projects/wri-datalab/dynamic_world/v1/DW_LABELS")
+    per_window: Literal["best", "all", "mode"] = Field(
+        "best", description="label scenes per tile and window: best = the clearest that pairs (see quality.clouds), "
+                            "all = each one, mode = the most frequent class of all, with the best one's S2 and S1")
     min_confidence: float = Field(0, ge=0, lt=1, description="labels whose highest class probability is lower become "
                                                              "255; Dynamic World's never exceeds about 0.80")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Labels:
+        given = [key for key in ("path", "asset") if getattr(self, key)]
+        if self.source == "annotations":
+            if len(given) != 1:
+                raise ValueError("annotations need a path (a folder of GeoTIFFs) or an asset (an Earth Engine "
+                                 f"collection), {'not both' if given else 'found neither'}")
+            if self.per_window == "mode":
+                raise ValueError("per_window mode is Dynamic World V1's; annotations have one date each")
+            if self.min_confidence:
+                raise ValueError("min_confidence is Dynamic World V1's; annotations carry no probabilities")
+        elif given:
+            raise ValueError(f"{given[0]} belongs to source annotations, found source {self.source!r}")
+        return self
 
 
 class TileShape(_Model):
@@ -109,6 +131,10 @@ class Sentinel1(_Model):
                                                         "rejected")
     average: Literal["linear", "db"] = Field("linear", description="what the mean policy averages: linear power or dB")
     orbit: Literal["any", "ascending", "descending"] = Field("any", description="orbit pass allowed")
+    prefer_orbit: Literal["any", "ascending", "descending"] = Field("any", description="orbit pass preferred")
+    prefer_relative_orbits: tuple[int, ...] = Field((), description="relative orbits (1..175) preferred")
+    prefer_hours: float = Field(24, ge=0, description="hours that a pass may be farther off than the nearest for each "
+                                                      "preference it meets")
     keep_angle: bool = Field(False, description="add the incidence angle (degrees) as a third S1 band")
 
 
@@ -120,6 +146,8 @@ class Sentinel2(_Model):
     bands: tuple[str, ...] = Field(("B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B11", "B12"), min_length=1,
                                    description="bands in the order of the store's s2_band axis")
     max_cloud: float = Field(35, ge=0, le=100, description="largest CLOUDY_PIXEL_PERCENTAGE of the scene")
+    fallback: Literal["none", "toa"] = Field("none", description="where the sr scene is missing (2015 to 2018): none = "
+                                                                 "reject the tile, toa = take L1C, recorded per tile")
 
     @model_validator(mode="after")
     def _known_bands(self) -> Sentinel2:
@@ -136,8 +164,14 @@ class Sampling(_Model):
     """Which tiles of the region are taken."""
 
     per_biome: int | None = Field(None, ge=1, description="planned tiles per biome and window; none = every tile")
-    strategy: Literal["grid"] = Field("grid", description="grid: lattice tiles in seeded order, needs no pixels")
+    strategy: Literal["grid", "stratified"] = Field(
+        "grid", description="grid: tiles in seeded order, needs no pixels; stratified: of these, the ones that even "
+                            "out how often each class is low, medium or high in a tile (looks at their labels)")
+    ecoregions: Literal["area", "equal"] = Field("area", description="share of each ecoregion in its biome's quota: by "
+                                                                     "its area in the region, or equal")
     seed: int = Field(0, description="order of the candidates and assignment of the splits")
+    guard_metres: float = Field(0, ge=0, description="least distance between tiles of different splits; tiles nearer "
+                                                     "are no candidates, those of train first, those of test never")
 
 
 class Quality(_Model):
@@ -147,6 +181,15 @@ class Quality(_Model):
                                                              "scene's and the S1 pass's footprint")
     min_label_fraction: float = Field(0.2, ge=0, le=1, description="least share of labelled pixels; below it an "
                                                                   "exported tile is rejected")
+    clouds: Literal["scene", "label", "cloud-score-plus"] = Field(
+        "scene", description="how clear a tile is: scene = CLOUDY_PIXEL_PERCENTAGE alone; label = the label's own mask "
+                             "over the tile; cloud-score-plus = share of it with cs_cdf >= 0.6. The latter two look at "
+                             "pixels, 100 m apart, while planning")
+    min_clear: float = Field(0.7, ge=0, le=1, description="least clear share of the tile, where clouds is not scene")
+    min_s2_valid: float = Field(0.5, ge=0, le=1, description="least share of pixels with Sentinel-2 data; below it an "
+                                                             "exported tile is rejected")
+    min_s1_valid: float = Field(0.5, ge=0, le=1, description="least share of pixels with Sentinel-1 data, border noise "
+                                                             "taken off; below it an exported tile is rejected")
     s1_edge_db: float = Field(-40, description="VV at or below this many dB is border noise and masked in all S1 bands")
 
 
@@ -175,6 +218,13 @@ class DatasetSpec(_Model):
     quality: Quality = Quality()
     store: StoreSpec = StoreSpec()
 
+    @model_validator(mode="after")
+    def _clouds_of_labels(self) -> DatasetSpec:
+        if self.labels.source == "annotations" and self.quality.clouds == "label":
+            raise ValueError("quality.clouds label is Dynamic World V1's mask; for annotations take scene or "
+                             "cloud-score-plus")
+        return self
+
     @property
     def s1_bands(self) -> tuple[str, ...]:
         return ("VV", "VH", "angle") if self.sentinel1.keep_angle else ("VV", "VH")
@@ -196,7 +246,7 @@ def load_spec(path: str | Path, overrides: dict[str, Any] | None = None) -> Data
 
     Parameters
     ----------
-    path : the YAML file; region files in it are taken relative to its folder.
+    path : the YAML file; region files and the folder of annotations are taken relative to its folder.
     overrides : top-level keys that replace those of the file.
 
     Raises
@@ -217,6 +267,9 @@ def load_spec(path: str | Path, overrides: dict[str, Any] | None = None) -> Data
         raise InputError(f"{path}: a spec is a mapping of keys such as name, region and windows, "
                          f"found {type(raw).__name__}")
     raw = {**raw, **(overrides or {})}
+    labels = raw.get("labels")
+    if isinstance(labels, dict) and isinstance(labels.get("path"), str):
+        raw["labels"] = {**labels, "path": str(path.parent / labels["path"])}
     if "region" in raw:
         raw["region"] = [_resolved(part, path.parent) for part in _as_list(raw["region"])]
     return make_spec(raw, str(path))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import zarr
 
 from dwplus.errors import InputError
@@ -61,6 +62,26 @@ def label_colours(label: np.ndarray) -> np.ndarray:
     return table[label]
 
 
+def most_varied(table: pd.DataFrame) -> pd.DataFrame:
+    """Of each biome the exported tile with the most even class mix and the fewest holes; columns of the tile table."""
+    table = table[table["status"] == "exported"]
+    counts = table[[f"count_{c}" for c in CLASSES]].to_numpy("float64")
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    mix = -(shares * np.log(np.maximum(shares, 1e-12))).sum(axis=1) * table["valid_fraction"]
+    order = table.assign(mix=mix).sort_values(["biome", "mix", "tile_id"], ascending=[True, False, True])
+    return order.groupby("biome").head(1)
+
+
+def pictures(root: zarr.Group, group: str, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A tile's Sentinel-2, Sentinel-1 and label as float (y, x, 3), 0..1."""
+    s2, s1, label = (np.asarray(root[f"{group}/{name}"][index]) for name in ("s2", "s1", "label"))  # type: ignore[index]
+    bands = [str(b) for b in np.asarray(root[f"{group}/s2_band"])]
+    decibels = s1.astype("float32")
+    if s1.dtype.kind == "i":
+        decibels = np.where(s1 == layout.S1_NODATA, np.nan, s1 * np.float32(layout.S1_SCALE))
+    return true_colour(s2, bands), false_colour(decibels), label_colours(label)
+
+
 def quicklooks(store: str | Path, folder: str | Path) -> list[Path]:
     """One PNG per biome: Sentinel-2, Sentinel-1 and label of the exported tile with the most even class mix.
 
@@ -75,29 +96,18 @@ def quicklooks(store: str | Path, folder: str | Path) -> list[Path]:
     from matplotlib.patches import Patch
 
     root = layout.open_root(store)
-    table = tile_table(store)
-    table = table[table["status"] == "exported"]
-    counts = table[[f"count_{c}" for c in CLASSES]].to_numpy("float64")
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    table = table.assign(mix=-(shares * np.log(np.maximum(shares, 1e-12))).sum(axis=1) * table["valid_fraction"])
+    table = most_varied(tile_table(store))
     folder = Path(folder)
     written = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for _, rows in table.groupby("biome"):
-            row = rows.sort_values(["mix", "tile_id"], ascending=[False, True]).iloc[0]
-            group = root[row["group"]]
-            assert isinstance(group, zarr.Group)
-            s2, s1, label = (np.asarray(group[name][row["index"]]) for name in ("s2", "s1", "label"))
-            bands = [str(b) for b in group["s2_band"][...]]  # type: ignore[index, union-attr]
-            decibels = s1.astype("float32")
-            if s1.dtype.kind == "i":
-                decibels = np.where(s1 == layout.S1_NODATA, np.nan, s1 * np.float32(layout.S1_SCALE))
+        for _, row in table.iterrows():
+            label = np.asarray(root[f"{row['group']}/label"][row["index"]])
             present = [c for c in range(len(CLASSES)) if (label == c).any()]
             figure = Figure(figsize=(12, 5.4), layout=ConstrainedLayoutEngine(rect=(0, 0, 1, 0.88)))
             for axis, image, title in zip(
                     figure.subplots(1, 3),
-                    (true_colour(s2, bands), false_colour(decibels), label_colours(label)),
+                    pictures(root, row["group"], row["index"]),
                     (f"Sentinel-2 true colour\n{row['s2_time']:%Y-%m-%d %H:%M} UTC, cloud {row['s2_cloud']:.0f} %",
                      f"Sentinel-1 VV, VH, VV-VH\n{row['s1_time']:%Y-%m-%d %H:%M} UTC, {str(row['orbit_pass']).lower()}",
                      f"Dynamic World label\n{(label != IGNORE).mean():.0%} labelled"), strict=True):

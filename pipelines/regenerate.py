@@ -54,14 +54,26 @@ def changes(old: pd.DataFrame, new: pd.DataFrame) -> list[str]:
             f"{'lost':<10}{len(before - now):>8}"]
 
 
+def spec_for(old: DatasetSpec, start: str, end: str) -> DatasetSpec:
+    """The spec of a data set with another window.
+
+    Labels drawn by people have fixed dates: Dynamic World V1's take their place, on the same tiles.
+    """
+    raw = {**old.model_dump(mode="json"), "windows": [[start, end]]}
+    if old.labels.source == "annotations":
+        raw |= {"labels": {}, "tile": {**raw["tile"], "grid": "utm"}}
+    return make_spec(raw, "regenerate")
+
+
 def run(source: str, start: str | None, end: str | None, store: str | None, project: str | None, world: str | None,
         scheduler: str) -> int:
     """Plan the new window for the old tiles, print what changed, export."""
     if not (start and end):
         raise InputError("START and END: give the new window's first date and the day after its last")
     tiles, old_spec = read_source(source)
-    raw = old_spec.model_dump(mode="json")
-    spec = make_spec({**raw, "windows": [[start, end]]}, "regenerate")
+    spec = spec_for(old_spec, start, end)
+    if spec.labels.source != old_spec.labels.source:
+        say(f"{source} has drawn labels, which exist for their own dates only: the new window takes Dynamic World V1's")
     target = Path(store or f"{source.rstrip('/').removesuffix('.zarr').removesuffix('.plan.parquet')}-{start}.zarr")
     if target.resolve() == Path(source).resolve():
         raise InputError(f"STORE {target}: is the store the tiles come from; choose another")

@@ -1,4 +1,9 @@
-"""One gate for all requests of a process: places in flight, requests per second, and healing what can heal."""
+"""One gate for all requests of a process: places in flight, requests per second, and healing what can heal.
+
+The gate adapts: each time the service says "too many" both numbers shrink by a share, and grow back step by step
+(additive increase, multiplicative decrease, as in Jacobson, "Congestion avoidance and control", 1988). Several
+processes share one allowance through :mod:`dwplus.earth.sharing`.
+"""
 
 from __future__ import annotations
 
@@ -6,22 +11,99 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Literal, TypeVar
 
 import tenacity
 
 from dwplus.earth import limits
 from dwplus.earth.errors import classify
-from dwplus.errors import HealingError
+from dwplus.errors import HealingError, StopError
 
 T = TypeVar("T")
+#: Metadata goes before pixels at the gate; while pixels wait it takes no more than a share of it.
+Lane = Literal["metadata", "pixels"]
 
-#: Attempts at one request, and the longest pause between two, seconds.
-ATTEMPTS, LONGEST_PAUSE = 7, 30.0
+#: Attempts at one request while others succeed, and the longest pause between two, s.
+ATTEMPTS, LONGEST_PAUSE = 10, 30.0
+#: Seconds without a single answer after which the run stops rather than fail tile after tile.
+OUTAGE_SECONDS = 600.0
+#: What a 429 leaves of places and rate, at most once in so many seconds.
+DECREASE, CALM_SECONDS = 0.7, 1.0
+#: Share of the full allowance that comes back each second.
+INCREASE = 0.1
+#: Share of the places that metadata may take while pixels wait.
+METADATA_SHARE = 0.2
+
+
+class Window:
+    """How much of the allowance is in use: additive increase, multiplicative decrease. Pure, the clock is given.
+
+    Parameters
+    ----------
+    concurrency : requests in flight, at the most.
+    per_second : requests started per second, at the most.
+    """
+
+    def __init__(self, concurrency: int, per_second: float) -> None:
+        self.concurrency, self.per_second = concurrency, per_second
+        self._places, self._rate = float(concurrency), float(per_second)
+        self._calm_until = self._grown = self._shut_until = float("-inf")
+
+    @property
+    def places(self) -> int:
+        return max(1, int(self._places))
+
+    @property
+    def rate(self) -> float:
+        """Requests per second."""
+        return self._rate
+
+    def grow(self, now: float) -> None:
+        """Take back a step for the time that passed since the last call or decrease."""
+        passed = 0.0 if self._grown == float("-inf") else max(0.0, now - max(self._grown, self._calm_until))
+        self._grown = now
+        self._places = min(self.concurrency, self._places + INCREASE * self.concurrency * passed)
+        self._rate = min(self.per_second, self._rate + INCREASE * self.per_second * passed)
+
+    def throttled(self, now: float, retry_after: float | None = None) -> None:
+        """The service said "too many"; it may have said for how long (s) to send nothing."""
+        self.grow(now)
+        if retry_after:
+            self._shut_until = max(self._shut_until, now + retry_after)
+        if now >= self._calm_until:  # answers to requests sent before the last decrease say nothing new
+            self._places = max(1.0, self._places * DECREASE)
+            self._rate = max(1.0, self._rate * DECREASE)
+            self._calm_until = now + CALM_SECONDS
+
+    def shut(self, now: float) -> float:
+        """Seconds for which nothing must be sent."""
+        return max(0.0, self._shut_until - now)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What went through a gate: requests, those that were answered "too many", those that were tried again, and the
+    seconds the service took for all."""
+
+    requests: int = 0
+    throttled: int = 0
+    healed: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """A gate at a moment: requests in flight, places and rate (1/s) in force, and what went through so far."""
+
+    active: int
+    places: int
+    rate: float
+    counts: Counts
 
 
 class Limiter:
-    """Keeps to a number of requests in flight and a rate.
+    """Keeps to a number of requests in flight and a rate, in two lanes.
 
     Parameters
     ----------
@@ -31,47 +113,173 @@ class Limiter:
 
     def __init__(self, concurrency: int = limits.CONCURRENT_REQUESTS,
                  per_second: float = limits.REQUESTS_PER_SECOND) -> None:
-        self._places = threading.BoundedSemaphore(concurrency)
-        self._spacing = 1.0 / per_second
-        self._lock = threading.Lock()
+        self._window = Window(concurrency, per_second)
+        self._changed = threading.Condition()
+        self._waiting: dict[Lane, int] = {"metadata": 0, "pixels": 0}
+        self._active: dict[Lane, int] = {"metadata": 0, "pixels": 0}
         self._next = 0.0
-        self.requests = 0
-        self.healed = 0
+        self._granted: tuple[int, float, float] | None = None  # places, rate, until when; of a shared allowance
+        self._shared = False
+        self._answered = time.monotonic()
+        self.requests = self.healed = self.throttled = 0
+        self.seconds = 0.0
+        self.asked = 0.0  # the longest Retry-After since it was last passed on, s
+
+    # ------------------------------------------------------------------------------------------------ shared allowance
+
+    def share(self) -> None:
+        """From now on wait for grants; until the first, nothing is sent."""
+        with self._changed:
+            self._shared = True
+
+    def grant(self, places: int, rate: float, seconds: float, shut: float = 0.0) -> None:
+        """Take a part of a shared allowance.
+
+        Parameters
+        ----------
+        places : requests in flight. rate : requests per second.
+        seconds : how long it is good for without another grant.
+        shut : seconds to send nothing at all.
+        """
+        with self._changed:
+            now = time.monotonic()
+            self._granted = places, rate, now + seconds
+            self._next = max(self._next, now + shut)
+            self._changed.notify_all()
+
+    @property
+    def demand(self) -> tuple[int, int]:
+        """Requests in flight, and those in flight or waiting."""
+        with self._changed:
+            active = sum(self._active.values())
+            return active, active + sum(self._waiting.values())
+
+    @property
+    def allowance(self) -> tuple[int, float]:
+        """Places and rate (1/s) in force now."""
+        with self._changed:
+            return self._allowance(time.monotonic())
+
+    def _allowance(self, now: float) -> tuple[int, float]:
+        if self._shared:
+            if self._granted is None or now > self._granted[2]:
+                return 0, 0.0
+            return self._granted[:2]
+        self._window.grow(now)
+        return self._window.places, self._window.rate
+
+    # ----------------------------------------------------------------------------------------------------------- gate
 
     @contextmanager
-    def place(self) -> Iterator[None]:
+    def place(self, lane: Lane = "pixels") -> Iterator[None]:
         """Wait for a place and for the rate."""
-        with self._places:
-            with self._lock:
-                now = time.monotonic()
-                start = max(now, self._next)
-                self._next = start + self._spacing
-                self.requests += 1
-            if start > now:
-                time.sleep(start - now)
+        with self._changed:
+            self._waiting[lane] += 1
+            try:
+                while pause := self._pause(lane):
+                    self._changed.wait(pause)
+            finally:
+                self._waiting[lane] -= 1
+            self._active[lane] += 1
+            self.requests += 1
+        began = time.monotonic()
+        try:
             yield
+        finally:
+            with self._changed:
+                self.seconds += time.monotonic() - began
+                self._active[lane] -= 1
+                self._changed.notify_all()
 
-    def send(self, request: Callable[[], T]) -> T:
-        """Send one request; heal by exponential back-off with jitter what may pass, raise the rest as project errors.
+    def _pause(self, lane: Lane) -> float:
+        """Seconds to wait before asking again, 0 to go; takes the next start on the time line when it says go."""
+        now = time.monotonic()
+        places, rate = self._allowance(now)
+        active, waiting = self._active, self._waiting
+        if active["metadata"] + active["pixels"] >= places or rate <= 0:
+            return 0.5
+        share = max(1, int(METADATA_SHARE * places))
+        if lane == "metadata" and waiting["pixels"] and active["metadata"] >= share:
+            return 0.5
+        if lane == "pixels" and waiting["metadata"] and active["metadata"] < share:
+            return 0.01
+        if self._next > now:
+            return self._next - now
+        self._next = now + 1.0 / rate
+        return 0.0
+
+    # -------------------------------------------------------------------------------------------------------- healing
+
+    def send(self, request: Callable[[], T], lane: Lane = "pixels") -> T:
+        """Send one request; heal by back-off with jitter what may pass, raise the rest as project errors.
 
         Raises
         ------
         EarthError
             The last one, with the server's words.
+        StopError
+            Where nothing at all was answered for :data:`OUTAGE_SECONDS`.
         """
+        began = time.monotonic()
+
         def once() -> T:
             try:
-                with self.place():
-                    return request()
+                with self.place(lane):
+                    answer = request()
             except Exception as error:  # sorted, never swallowed
-                raise classify(error) from error
+                found = classify(error)
+                self._note(found)
+                raise found from error
+            with self._changed:
+                self._answered = time.monotonic()
+            return answer
 
-        retry = tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(HealingError), stop=tenacity.stop_after_attempt(ATTEMPTS),
-            wait=tenacity.wait_random_exponential(multiplier=0.5, max=LONGEST_PAUSE), reraise=True,
-            before_sleep=self._count_healing)
-        return retry(once)
+        def stop(state: tenacity.RetryCallState) -> bool:
+            # Where nothing is answered the trouble is not this request's: wait for the service to come back.
+            if self._answered > began:
+                return state.attempt_number >= ATTEMPTS
+            return time.monotonic() - max(began, self._answered) > OUTAGE_SECONDS
+
+        retry = tenacity.Retrying(retry=tenacity.retry_if_exception_type(HealingError), stop=stop, wait=_wait,
+                                  reraise=True, before_sleep=self._count_healing)
+        try:
+            return retry(once)
+        except HealingError as error:
+            if self._answered > began:
+                raise
+            raise StopError(f"Earth Engine answered no request for {OUTAGE_SECONDS / 60:.0f} minutes (last: {error}); "
+                            "run the same command again when it is back") from error
+
+    def _note(self, error: Exception) -> None:
+        with self._changed:
+            if isinstance(error, HealingError):
+                if error.throttled:
+                    self.throttled += 1
+                    self.asked = max(self.asked, error.retry_after or 0.0)
+                    self._window.throttled(time.monotonic(), error.retry_after)
+                if error.retry_after:
+                    self._next = max(self._next, time.monotonic() + error.retry_after)
+            else:
+                self._answered = time.monotonic()  # a refusal is an answer too
 
     def _count_healing(self, _: tenacity.RetryCallState) -> None:
-        with self._lock:
+        with self._changed:
             self.healed += 1
+
+    def state(self) -> Traffic:
+        """The gate now."""
+        with self._changed:
+            places, rate = self._allowance(time.monotonic())
+            return Traffic(sum(self._active.values()), places, rate,
+                           Counts(self.requests, self.throttled, self.healed, self.seconds))
+
+
+_exponential = tenacity.wait_random_exponential(multiplier=0.5, max=LONGEST_PAUSE)
+
+
+def _wait(state: tenacity.RetryCallState) -> float:
+    """Seconds before the next attempt: what the service asked for and a jitter on top, else exponential."""
+    error = state.outcome.exception() if state.outcome else None
+    asked = getattr(error, "retry_after", None)
+    pause = _exponential(state)
+    return pause if asked is None else asked + min(pause, 1.0)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import threading
 import urllib.parse
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,13 +17,16 @@ from google.auth.credentials import AnonymousCredentials
 
 from dwplus.earth import limits
 from dwplus.earth.errors import classify
-from dwplus.earth.limiter import Limiter
+from dwplus.earth.limiter import Lane, Limiter
+from dwplus.earth.transport import Transport
 from dwplus.errors import InputError
 
 T = TypeVar("T")
 
 #: Project name sent to an embedded Earth, which asks for none.
 EMBEDDED_PROJECT = "embedded-earth"
+#: Seconds more than the service works on a request that we wait for its answer.
+GRACE_SECONDS = 30
 
 
 @dataclass(frozen=True)
@@ -35,30 +38,43 @@ class EarthConfig:
     project : Google Cloud project; None for an embedded Earth.
     world : an asset tree's folder or the URL of a running embedded Earth; None for the sample planet.
     seed : seed of the sample planet.
-    concurrency : this process's share of the requests in flight.
+    concurrency, per_second : requests in flight and started per second, of all processes of a run together.
+    workload : tag by which the service accounts for the requests; empty for none.
     """
 
     project: str | None = None
     world: str | None = None
     seed: int = 0
     concurrency: int = limits.CONCURRENT_REQUESTS
+    per_second: float = limits.REQUESTS_PER_SECOND
+    workload: str = field(default="", compare=False)
 
-    def share(self, processes: int) -> EarthConfig:
-        """The same Earth for one of several processes that divide the quota between them."""
-        return replace(self, concurrency=max(1, limits.CONCURRENT_REQUESTS // max(1, processes)))
+    @property
+    def remote(self) -> bool:
+        """Whether the Earth computes elsewhere, not in this process."""
+        return self.project is not None or (self.world is not None and "://" in self.world)
 
 
 @dataclass
 class Session:
-    """A connected Earth: its description for people, and the gate every request goes through."""
+    """A connected Earth: its description for people, and the gates everything goes through.
+
+    Attributes
+    ----------
+    limiter : for requests.
+    cpu : for decoding and compressing, which are bounded apart from requests: as many at once as there are cores.
+    largest : the largest request (pixels) the service could work, by kind of image; learned from its refusals.
+    """
 
     config: EarthConfig
     description: str
     limiter: Limiter = field(default_factory=Limiter)
+    cpu: threading.BoundedSemaphore = field(default_factory=lambda: threading.BoundedSemaphore(os.cpu_count() or 1))
+    largest: dict[Hashable, int] = field(default_factory=dict)
 
-    def send(self, request: Callable[[], T]) -> T:
+    def send(self, request: Callable[[], T], lane: Lane = "metadata") -> T:
         """Send one request through the gate."""
-        return self.limiter.send(request)
+        return self.limiter.send(request, lane)
 
     def compute(self, value: Any) -> Any:
         """``getInfo`` of an Earth Engine object through the gate."""
@@ -95,6 +111,7 @@ def connect_config(config: EarthConfig) -> Session:
     global _current
     with _lock:
         if _current is not None and _current.config == config:
+            ee.data.setDefaultWorkloadTag(config.workload)
             return _current
         if _current is not None:
             ee.Reset()
@@ -111,7 +128,8 @@ def connect_config(config: EarthConfig) -> Session:
         # The project's own gate is the only one that retries: two loops would multiply.
         ee.data.setMaxRetries(0)
         ee.data.setDeadline(limits.REQUEST_SECONDS * 1000)
-        _current = Session(config, description, Limiter(config.concurrency))
+        ee.data.setDefaultWorkloadTag(config.workload)
+        _current = Session(config, description, Limiter(config.concurrency, config.per_second))
         return _current
 
 
@@ -121,7 +139,8 @@ def _connect_service(project: str) -> str:
         credentials: Any = "persistent"
         if key:
             credentials, _ = google.auth.load_credentials_from_file(key, scopes=ee.oauth.SCOPES)
-        ee.Initialize(credentials, project=project, url=ee.data.HIGH_VOLUME_API_BASE_URL)
+        ee.Initialize(credentials, project=project, url=ee.data.HIGH_VOLUME_API_BASE_URL,
+                      http_transport=Transport(limits.REQUEST_SECONDS + GRACE_SECONDS))
     except (ee.EEException, google.auth.exceptions.GoogleAuthError, OSError) as error:
         words = " ".join(str(error).split())
         if "authorize" in words.lower() or isinstance(error, google.auth.exceptions.DefaultCredentialsError):
@@ -144,7 +163,8 @@ def _connect_url(url: str) -> str:
         os.environ[name] = ",".join(filter(None, [os.environ.get(name), host]))
     _quiet_start()
     try:
-        ee.Initialize(AnonymousCredentials(), project=EMBEDDED_PROJECT, url=url)
+        ee.Initialize(AnonymousCredentials(), project=EMBEDDED_PROJECT, url=url,
+                      http_transport=Transport(limits.REQUEST_SECONDS + GRACE_SECONDS))
     except Exception as error:
         raise InputError(f"no embedded Earth answers at {url} ({classify(error)}); start one with "
                          "`dwplus earth serve`") from error
@@ -184,8 +204,15 @@ def embedded_earth(world: str | None, seed: int = 0, **options: Any) -> Any:
     return EmbeddedEarth(catalog, **options)
 
 
+def embedded_functions() -> tuple[list[str], list[str]]:
+    """Names of the service's functions that the embedded Earth supports, and of those it lacks."""
+    from dwplus.embedded_earth.functions import missing, supported
+
+    return supported(), missing()
+
+
 def serve_embedded(world: str | None, *, port: int = 0, latency_s: float = 0.0, fault_rate: float = 0.0, seed: int = 0,
-                   announce: Callable[[str], None] = print) -> None:
+                   faults: Sequence[str] = (), announce: Callable[[str], None] = print) -> None:
     """Serve an embedded Earth on loopback until interrupted; announces the URL first, then what it is.
 
     Raises
@@ -193,9 +220,14 @@ def serve_embedded(world: str | None, *, port: int = 0, latency_s: float = 0.0, 
     InputError
         Where the folder is no asset tree, or the port is taken.
     """
-    from dwplus.embedded_earth import random_faults, serve
+    from dwplus.embedded_earth import Faults, parse_fault, random_faults, serve
 
-    earth = embedded_earth(world, seed, latency_s=latency_s, faults=random_faults(fault_rate, seed))
+    try:
+        given = [parse_fault(text) for text in faults]
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    trouble = random_faults(fault_rate, seed)
+    earth = embedded_earth(world, seed, latency_s=latency_s, faults=Faults([*given, *trouble.faults], seed))
     try:
         server = serve(earth, port)
     except OSError as error:

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import ee
+import numpy as np
 import shapely
 import shapely.geometry
 
-from dwplus.earth.images import dynamic_world, ecoregions, sentinel1, sentinel2
+from dwplus.annotations import Annotation, annotation, plain_id
+from dwplus.earth import pixels
+from dwplus.earth.images import dw_labels, dynamic_world, ecoregions, sentinel1, sentinel2
 from dwplus.earth.session import Session
 from dwplus.errors import InputError, RefusedError, TooLargeError
+from dwplus.grid import PixelGrid
 from dwplus.scenes import LabelScene, OpticalScene, RadarScene
 from dwplus.spec import DatasetSpec
 
 #: Points per request for biomes: below the 5,000 elements of an answer, and about 200 bytes each of a 10 MiB request.
 POINTS_PER_REQUEST = 2_000
+#: Pixels of the map that large regions are thinned by, degrees: the globe is one request of 20 MB.
+MAP_DEGREES = 0.1
 #: How far (m) a coastal tile may lie from its ecoregion's simplified outline.
 COAST_METRES = 10_000
 
@@ -34,12 +40,47 @@ class Catalogue:
 
 
 @dataclass(frozen=True)
+class Query:
+    """What to look for: optical scenes over an area (EPSG:4326, about a degree across) on the days [start, end), UTC,
+    radar within reach of them and, where ``labels``, Dynamic World images."""
+
+    area: shapely.Geometry
+    start: dt.date
+    end: dt.date
+    labels: bool = True
+
+
+@dataclass(frozen=True)
 class Place:
     """Where a point lies: biome number 1..14, ecoregion, and whether it lies inside its polygon or near it."""
 
     biome: int
     ecoregion: str
     inside: bool
+
+
+@dataclass(frozen=True)
+class EcoregionMap:
+    """Ecoregions of a large region at a glance, pixels of :data:`MAP_DEGREES`.
+
+    Attributes
+    ----------
+    ids : int16 (row, col), north up, 0 outside all; a pixel beside an ecoregion counts as in it, for coasts' sake.
+    west, north : outer corner of the upper-left pixel, degrees.
+    names : ecoregion's number -> (biome, name).
+    """
+
+    ids: np.ndarray
+    west: float
+    north: float
+    names: dict[int, tuple[int, str]]
+
+    def at(self, lon: np.ndarray, lat: np.ndarray) -> np.ndarray:
+        """Ecoregion numbers at points, degrees; 0 outside all."""
+        col = np.floor(((lon - self.west) % 360) / MAP_DEGREES).astype(int)
+        row = np.floor((self.north - lat) / MAP_DEGREES).astype(int)
+        inside = (row >= 0) & (row < self.ids.shape[0]) & (col >= 0) & (col < self.ids.shape[1])
+        return np.where(inside, self.ids[row.clip(0, self.ids.shape[0] - 1), col.clip(0, self.ids.shape[1] - 1)], 0)
 
 
 @dataclass(frozen=True)
@@ -66,71 +107,126 @@ def sample_sites(session: Session) -> list[Site]:
     return [Site(f["properties"]["name"], shapely.geometry.shape(f["geometry"])) for f in answer["features"]]
 
 
-def catalogues(session: Session, spec: DatasetSpec, areas: Sequence[shapely.Geometry], start: dt.date,
-               end: dt.date) -> list[Catalogue]:
-    """Labels, optical and radar scenes over each of several areas, in one request.
+def catalogues(session: Session, spec: DatasetSpec, queries: Sequence[Query],
+               on_split: Callable[[int], None] = lambda _: None) -> list[Catalogue]:
+    """Labels, optical and radar scenes of several queries, in one request.
 
     A request that is too much for the service is halved: first in areas, then in time.
 
     Parameters
     ----------
-    areas : polygons in EPSG:4326, each about a degree across.
-    start, end : the window of label dates, [start, end), UTC.
+    on_split : called with the number of queries of a request that was halved.
 
     Returns
     -------
-    list of Catalogue, one per area, in order.
+    list of Catalogue, one per query, in order.
     """
-    if not areas:
+    if not queries:
         return []
     try:
-        answers = session.compute(ee.List([_scenes(spec, area, start, end) for area in areas]))
+        answers = session.compute(ee.List([_scenes(spec, query) for query in queries]))
         return [_catalogue(answer) for answer in answers]
     except TooLargeError:
-        if len(areas) > 1:
-            half = len(areas) // 2
-            return [found for part in (areas[:half], areas[half:])
-                    for found in catalogues(session, spec, part, start, end)]
-        days = (end - start).days
+        if len(queries) > 1:
+            on_split(len(queries))
+            half = len(queries) // 2
+            return [found for part in (queries[:half], queries[half:])
+                    for found in catalogues(session, spec, part, on_split)]
+        query, = queries
+        days = (query.end - query.start).days
         if days < 2:
             raise
-        middle = start + dt.timedelta(days=days // 2)
-        (one,), (two,) = (catalogues(session, spec, areas, a, b) for a, b in ((start, middle), (middle, end)))
+        middle = query.start + dt.timedelta(days=days // 2)
+        (one,), (two,) = (catalogues(session, spec, [part]) for part in (replace(query, end=middle),
+                                                                         replace(query, start=middle)))
         return [Catalogue(one.labels + two.labels, _distinct(one.optical + two.optical),
                           _distinct(one.radar + two.radar))]
 
 
-def _scenes(spec: DatasetSpec, area: shapely.Geometry, start: dt.date, end: dt.date) -> ee.Dictionary:
-    """The three collections over an area; dates are filtered first, for the radar archive is large."""
+def _scenes(spec: DatasetSpec, query: Query) -> ee.Dictionary:
+    """The collections over an area; dates are filtered first, for the radar archive is large."""
     reach = dt.timedelta(hours=spec.sentinel1.max_gap_hours)
-    first, last = _midnight(start), _midnight(end)
-    bounds = ee.Geometry(shapely.geometry.mapping(area), None, False)
+    first, last = _midnight(query.start), _midnight(query.end)
+    bounds = ee.Geometry(shapely.geometry.mapping(query.area), None, False)
     # A twin's own time may differ from the label's by the length of a datatake.
     slack = dt.timedelta(hours=1)
-    return ee.Dictionary({
+    parts: dict[str, Any] = {
         # Filters come before select, which maps over all that is left.
-        "labels": dynamic_world.scenes().filterDate(first, last).filterBounds(bounds).select(["label"]),
-        "optical": _features(
-            sentinel2.scenes(spec.sentinel2.product).filterDate(first - slack, last + slack).filterBounds(bounds),
-            ["system:index", "system:time_start", "MGRS_TILE", "CLOUDY_PIXEL_PERCENTAGE"]),
-        "radar": _features(
-            sentinel1.scenes(spec.sentinel1.orbit).filterDate(first - reach, last + reach).filterBounds(bounds),
-            ["system:index", "system:time_start", "orbitProperties_pass", "relativeOrbitNumber_start",
-             "platform_number"]),
-    })
+        f"optical_{product}": _features(
+            sentinel2.scenes(product).filterDate(first - slack, last + slack).filterBounds(bounds),
+            ["system:index", "system:time_start", "MGRS_TILE", "CLOUDY_PIXEL_PERCENTAGE"])
+        for product in products(spec)}
+    parts["radar"] = _features(
+        sentinel1.scenes(spec.sentinel1.orbit).filterDate(first - reach, last + reach).filterBounds(bounds),
+        ["system:index", "system:time_start", "orbitProperties_pass", "relativeOrbitNumber_start", "platform_number"])
+    if query.labels:
+        parts["labels"] = dynamic_world.scenes().filterDate(first, last).filterBounds(bounds).select(["label"])
+    return ee.Dictionary(parts)
+
+
+def products(spec: DatasetSpec) -> tuple[str, ...]:
+    """Sentinel-2 products to look in: the one asked for, and ``toa`` where the spec allows it as a fall-back."""
+    asked = spec.sentinel2.product
+    return (asked, "toa") if asked == "sr" and spec.sentinel2.fallback == "toa" else (asked,)
 
 
 def _catalogue(answer: dict[str, Any]) -> Catalogue:
     return Catalogue(
-        [scene for image in answer["labels"]["features"] if (scene := _label_scene(image))],
-        [OpticalScene(p["index"], p["time"], p.get("mgrs"), _number(p.get("cloud")), shape)
-         for p, shape in _read(answer["optical"], {"system:index": "index", "system:time_start": "time",
-                                                   "MGRS_TILE": "mgrs", "CLOUDY_PIXEL_PERCENTAGE": "cloud"})],
+        [scene for image in answer.get("labels", {"features": []})["features"] if (scene := _label_scene(image))],
+        [OpticalScene(p["index"], p["time"], p.get("mgrs"), _number(p.get("cloud")), shape,
+                      key.removeprefix("optical_"))
+         for key in sorted(answer) if key.startswith("optical_")
+         for p, shape in _read(answer[key], {"system:index": "index", "system:time_start": "time",
+                                             "MGRS_TILE": "mgrs", "CLOUDY_PIXEL_PERCENTAGE": "cloud"})],
         [RadarScene(p["index"], p["time"], p.get("pass", ""), _whole(p.get("orbit")), str(p.get("platform", "")), shape)
          for p, shape in _read(answer["radar"], {
              "system:index": "index", "system:time_start": "time", "orbitProperties_pass": "pass",
              "relativeOrbitNumber_start": "orbit", "platform_number": "platform"})],
     )
+
+
+def drawn(session: Session, asset: str, start: dt.date, end: dt.date, area: shapely.Geometry | None = None,
+          ) -> list[Annotation]:
+    """The tiles of an annotation asset that were drawn on scenes of [start, end), UTC, sorted by index.
+
+    One request; halved in time where the service finds it too large (an answer holds 5,000 elements).
+
+    Parameters
+    ----------
+    area : polygon in EPSG:4326 that an image must touch; None for the whole globe.
+
+    Raises
+    ------
+    InputError
+        Where there is no such collection.
+    """
+    collection = dw_labels.scenes(asset).filterDate(_midnight(start), _midnight(end))
+    if area is not None:
+        collection = collection.filterBounds(ee.Geometry(shapely.geometry.mapping(area), None, False))
+    try:
+        answer = session.compute(collection)
+    except TooLargeError:
+        middle = start + dt.timedelta(days=(end - start).days // 2)
+        if middle == start:
+            raise
+        both = {a.scene.index: a for span in ((start, middle), (middle, end))
+                for a in drawn(session, asset, *span, area)}
+        return [both[index] for index in sorted(both)]
+    except RefusedError as error:
+        if "not found" not in str(error):
+            raise
+        raise InputError(f"labels.asset {asset}: is not on this Earth ({session.description}); the published one is "
+                         f"{dw_labels.DW_LABELS}") from error
+    found = []
+    for image in answer["features"]:
+        scene = _label_scene(image)
+        properties = image["properties"]
+        dw_id = plain_id(str(properties.get("dw_id") or "")) or plain_id(scene.index if scene else "")
+        if scene is None or not dw_id or scene.crs is None or scene.transform is None or scene.shape is None:
+            continue
+        found.append(annotation(scene.index, dw_id, properties, scene.footprint, scene.crs, scene.transform,
+                                scene.shape, str(properties.get("folder") or "")))
+    return sorted(found, key=lambda a: a.scene.index)
 
 
 def places(session: Session, points: list[tuple[float, float]]) -> list[Place | None]:
@@ -157,6 +253,28 @@ def places(session: Session, points: list[tuple[float, float]]) -> list[Place | 
                 ee.Reducer.toList(2), ["i", "eco_id"])
             found |= {int(i): (int(eco), False) for i, eco in session.compute(pairs)["list"]}
     return [Place(*names[found[i][0]], found[i][1]) if i in found else None for i in range(len(points))]
+
+
+def ecoregion_map(session: Session, bounds: tuple[float, float, float, float]) -> EcoregionMap:
+    """Ecoregions within (west, south, east, north), in two requests; longitudes may run past 180."""
+    west, south, east, north = bounds
+    if east - west > 350 or west < -180 or east > 180:
+        west, east = -180.0, 180.0
+    west, south = (MAP_DEGREES * (math.floor(v / MAP_DEGREES) - 1) for v in (west, south))
+    east, north = (MAP_DEGREES * (math.ceil(v / MAP_DEGREES) + 1) for v in (east, north))
+    west, east = max(west, -180.0), min(east, 180.0)
+    grid = PixelGrid(4326, west, north, MAP_DEGREES, round((north - south) / MAP_DEGREES),
+                     round((east - west) / MAP_DEGREES))
+    image = ecoregions.painted().unmask(0, False).toInt16()
+    ids = pixels.fetch(session, image, grid, np.dtype([("eco_id", "<i2")]))["eco_id"]
+    grown = ids.copy()
+    for down in (-1, 0, 1):
+        for right in (-1, 0, 1):
+            beside = np.roll(ids, (down, right), (0, 1))
+            np.copyto(grown, beside, where=(grown == 0))
+    answer = session.compute(ecoregions.regions().reduceColumns(
+        ee.Reducer.toList(3), ["ECO_ID", "BIOME_NUM", "ECO_NAME"]))
+    return EcoregionMap(grown, west, north, {int(eco): (int(biome), name) for eco, biome, name in answer["list"]})
 
 
 def _points(batch: list[tuple[int, tuple[float, float]]]) -> ee.FeatureCollection:
@@ -207,7 +325,7 @@ def _midnight(day: dt.date) -> dt.datetime:
 
 
 def _distinct(scenes: list[Any]) -> list[Any]:
-    return list({scene.index: scene for scene in scenes}.values())
+    return list({(scene.index, getattr(scene, "product", "")): scene for scene in scenes}.values())
 
 
 def _number(value: Any) -> float:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import shapely
@@ -66,6 +66,7 @@ class RadarPairing:
     coverage : share of the tile inside the slices' footprints.
     count : passes averaged; 1 for ``nearest``.
     orbit_pass, relative_orbit : of the pass; ``MIXED`` and -1 where passes differ.
+    platform : satellites, comma-joined.
     """
 
     indices: tuple[str, ...]
@@ -75,15 +76,27 @@ class RadarPairing:
     count: int
     orbit_pass: str
     relative_orbit: int
+    platform: str
 
 
 @dataclass(frozen=True)
 class Pairing:
-    """A label scene with its optical and radar partners."""
+    """A label scene with its optical and radar partners.
+
+    ``match`` says how the optical scene was found: ``id``, ``sensing`` (same sensing start and granule under another
+    id) or ``date`` (an annotation without an id: same day and granule). ``labels`` are the scenes of a composite.
+    """
 
     label: LabelScene
     optical: OpticalScene
     radar: RadarPairing
+    match: str = "id"
+    labels: tuple[str, ...] = ()
+
+    @property
+    def label_ids(self) -> tuple[str, ...]:
+        """The label scenes to export: ``label`` alone, or all scenes of a composite with ``label`` first."""
+        return self.labels or (self.label.index,)
 
 
 @dataclass(frozen=True)
@@ -93,6 +106,9 @@ class Rules:
     policy: str = "nearest"
     max_gap_hours: float = 144.0
     orbit: str = "any"
+    prefer_orbit: str = "any"
+    prefer_relative_orbits: tuple[int, ...] = ()
+    prefer_hours: float = 24.0
     max_cloud: float = 100.0
     min_coverage: float = 0.99
     on_label_grid: bool = False
@@ -144,8 +160,9 @@ def pair_radar(tile: shapely.Geometry, time_ms: int, candidates: Sequence[Pass],
                rules: Rules) -> RadarPairing | Rejection:
     """Pair a tile and a time with radar.
 
-    ``nearest``: of the passes within ``max_gap_hours`` that cover the tile, the one with the smallest |gap|; ties go to
-    the larger coverage, then the smaller index. ``mean``: all of them.
+    ``nearest``: of the passes within ``max_gap_hours`` that cover the tile, the one with the smallest |gap|, counted
+    ``prefer_hours`` larger for each preference (orbit pass, relative orbit) it does not meet; ties go to the larger
+    coverage, then the smaller index. ``mean``: all passes in reach that touch the tile, which together must cover it.
 
     Returns
     -------
@@ -163,21 +180,37 @@ def pair_radar(tile: shapely.Geometry, time_ms: int, candidates: Sequence[Pass],
         if not slices or abs(slices[0].time_ms - time_ms) > reach:
             continue
         touched = True
-        if share >= rules.min_coverage:
-            fitting.append((abs(slices[0].time_ms - time_ms), -share, slices[0].index, slices, one_pass))
+        if rules.policy == "mean" or share >= rules.min_coverage:
+            handicap = rules.prefer_hours * HOUR_MS * _unmet(one_pass, rules)
+            fitting.append((abs(slices[0].time_ms - time_ms) + handicap, -share, slices[0].index, slices, one_pass))
     if not fitting:
         return S1_PARTIAL if touched else NO_S1
     fitting.sort(key=lambda item: item[:3])
     if rules.policy == "nearest":
         fitting = fitting[:1]
+        together = -fitting[0][1]
+    else:
+        together = -min(item[1] for item in fitting)
+        if together < 1 - 1e-9:  # no pass covers the whole tile alone
+            together = coverage(tile, [s.footprint for *_, slices, _ in fitting for s in slices])
+        if together < rules.min_coverage:
+            return S1_PARTIAL
     orbit_passes = {p.orbit_pass for *_, p in fitting}
     orbits = {p.relative_orbit for *_, p in fitting}
     mean_ms = round(sum(slices[0].time_ms for *_, slices, _ in fitting) / len(fitting))
     return RadarPairing(
         indices=tuple(s.index for *_, slices, _ in fitting for s in slices),
-        time_ms=mean_ms, gap_hours=(mean_ms - time_ms) / HOUR_MS, coverage=min(-item[1] for item in fitting),
+        time_ms=mean_ms, gap_hours=(mean_ms - time_ms) / HOUR_MS, coverage=together,
         count=len(fitting), orbit_pass=orbit_passes.pop() if len(orbit_passes) == 1 else "MIXED",
-        relative_orbit=orbits.pop() if len(orbits) == 1 else -1)
+        relative_orbit=orbits.pop() if len(orbits) == 1 else -1,
+        platform=",".join(sorted({p.slices[0].platform for *_, p in fitting})))
+
+
+def _unmet(one_pass: Pass, rules: Rules) -> int:
+    """How many of the preferences a pass does not meet."""
+    unmet = rules.prefer_orbit != "any" and one_pass.orbit_pass.lower() != rules.prefer_orbit
+    return unmet + bool(rules.prefer_relative_orbits
+                        and one_pass.relative_orbit not in rules.prefer_relative_orbits)
 
 
 def newest(scenes: Iterable[LabelScene]) -> list[LabelScene]:
@@ -187,15 +220,37 @@ def newest(scenes: Iterable[LabelScene]) -> list[LabelScene]:
 
 
 class OpticalTable:
-    """Optical scenes, found by a label's id or, where ids differ, by its sensing and MGRS tile."""
+    """Optical scenes, found by a label's id; where ids differ, by its sensing and granule; by its date at the last.
 
-    def __init__(self, scenes: Iterable[OpticalScene]) -> None:
-        ordered = sorted(scenes, key=lambda s: s.index)
+    Scenes of a second product (``toa`` where ``sr`` was asked for) count only where the first has none.
+    """
+
+    def __init__(self, scenes: Iterable[OpticalScene], product: str = "sr") -> None:
+        ordered = sorted(scenes, key=lambda s: (s.product == product, s.index))  # the product asked for wins, then the
+        self._by_sensing = {s.sensing: s for s in ordered}                       # last product of a sensing
         self._by_index = {s.index: s for s in ordered}
-        self._by_sensing = {s.sensing: s for s in ordered}  # the last product of a sensing wins
 
-    def partner(self, label: LabelScene) -> OpticalScene | None:
-        return self._by_index.get(label.index) or self._by_sensing.get(label.sensing)
+    def partner(self, label: LabelScene, tile: shapely.Geometry | None = None) -> tuple[OpticalScene, str] | None:
+        """The scene of a label and how it was found; None where there is none.
+
+        Parameters
+        ----------
+        tile : where a label may fall back to its date (:attr:`LabelScene.by_date`), the scene of its granule that
+            covers most of this is taken; ties go to the least cloudy, then the first index.
+        """
+        if scene := self._by_index.get(label.s2_index or label.index):
+            # An id of the second product may have a twin of the first under another id.
+            twin = self._by_sensing[scene.sensing]
+            return (scene, "id") if twin.product == scene.product else (twin, "sensing")
+        if scene := self._by_sensing.get(label.sensing):
+            return scene, "sensing"
+        if not label.by_date or tile is None:
+            return None
+        zone = "" if label.crs is None else f"{int(label.crs[-2:]):02d}"
+        of_day = [(-coverage(tile, [s.footprint]), math.inf if math.isnan(s.cloud) else s.cloud, s.index, s)
+                  for s in self._by_sensing.values() if s.date == label.date
+                  and (s.mgrs == label.mgrs if label.mgrs else (s.mgrs or zone).startswith(zone))]
+        return (min(of_day, key=lambda item: item[:3])[3], "date") if of_day else None
 
 
 def on_grid(grid: PixelGrid, scene: LabelScene) -> bool:
@@ -232,7 +287,7 @@ def pair(grid: PixelGrid, labels: Sequence[LabelScene], optical: OpticalTable, r
 
     def rank(label: LabelScene) -> tuple[float, int, str]:
         partner = optical.partner(label)
-        cloud = math.inf if partner is None or math.isnan(partner.cloud) else partner.cloud
+        cloud = math.inf if partner is None or math.isnan(partner[0].cloud) else partner[0].cloud
         return cloud, label.time_ms, label.index
 
     for label in sorted(labels, key=rank):
@@ -246,6 +301,21 @@ def pair(grid: PixelGrid, labels: Sequence[LabelScene], optical: OpticalTable, r
     return found or furthest
 
 
+def usable_labels(grid: PixelGrid, labels: Sequence[LabelScene], optical: OpticalTable, rules: Rules) -> list[str]:
+    """Indices of the label scenes that cover a tile and are not too cloudy, paired with radar or not; in order of
+    time."""
+    tile = grid.footprint()
+    return [label.index for label in labels
+            if label.epsg in (None, grid.epsg) and coverage(tile, [label.footprint]) >= rules.min_coverage
+            and not (rules.on_label_grid and not on_grid(grid, label))
+            and not ((found := optical.partner(label, tile)) and found[0].cloud > rules.max_cloud)]
+
+
+def with_labels(pairing: Pairing, indices: Sequence[str]) -> Pairing:
+    """The same pair with the label scenes of a composite, its own first."""
+    return replace(pairing, labels=(pairing.label.index, *(i for i in indices if i != pairing.label.index)))
+
+
 def _pair_label(grid: PixelGrid, tile: shapely.Geometry, label: LabelScene, optical: OpticalTable,
                 radar: Sequence[Pass], rules: Rules) -> Pairing | Rejection:
     if label.epsg is not None and label.epsg != grid.epsg:
@@ -255,12 +325,13 @@ def _pair_label(grid: PixelGrid, tile: shapely.Geometry, label: LabelScene, opti
         return LABEL_PARTIAL if share > 0 else NO_LABEL
     if rules.on_label_grid and not on_grid(grid, label):
         return LABEL_OFF_GRID
-    partner = optical.partner(label)
-    if partner is None:
+    found = optical.partner(label, tile)
+    if found is None:
         return NO_S2
+    partner, match = found
     if partner.cloud > rules.max_cloud:
         return S2_CLOUDY
     if coverage(tile, [partner.footprint]) < rules.min_coverage:
         return S2_PARTIAL
     paired = pair_radar(tile, partner.time_ms, radar, rules)
-    return paired if isinstance(paired, Rejection) else Pairing(label, partner, paired)
+    return paired if isinstance(paired, Rejection) else Pairing(label, partner, paired, match)

@@ -7,30 +7,44 @@ import json
 import math
 import os
 import tempfile
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import geopandas as gpd
-import numpy as np
 import pandas as pd
 import pyarrow
 import shapely
 
 from dwplus.earth import Session
-from dwplus.earth.tables import Catalogue, Place, catalogues, places
 from dwplus.errors import InputError
-from dwplus.grid import PixelGrid, Tile, lattice_tiles, near_longitude, tile_from_id, tile_on_grid
-from dwplus.planning import pairing, regions, sampling
-from dwplus.scenes import LabelScene
+from dwplus.grid import Tile
+from dwplus.planning import pairing, regions
+from dwplus.planning.candidates import (
+    Candidate,
+    annotated,
+    candidates_of,
+    cells,
+    guarded,
+    is_sparse,
+    label_grid,
+    lattice,
+    place,
+    sparse,
+    window_of,
+)
+from dwplus.planning.draw import Archive, Drawing, draw
 from dwplus.spec import DatasetSpec, Window
+
+__all__ = ["COLUMNS", "MORE_COLUMNS", "REASONS", "Candidate", "candidates_of", "created", "describe", "make_plan",
+           "read_plan", "spec_of", "summary", "write_plan"]
 
 #: What a reject reason means, for people.
 REASONS = {
     "no_ecoregion": "the tile's centre lies at sea or on ice, outside every ecoregion",
     "no_label": "no Dynamic World image in the window",
+    "other_ecoregion": "the tile's centre lies in another ecoregion than a coarse map had it",
     "label_partial": "no Dynamic World image covers the whole tile",
     "label_off_grid": "no Dynamic World image has the tile's pixels",
     "no_s2": "the label's Sentinel-2 scene is not in the archive",
@@ -38,40 +52,29 @@ REASONS = {
     "s2_partial": "no Sentinel-2 scene covers the whole tile",
     "no_s1": "no IW VV+VH Sentinel-1 pass within sentinel1.max_gap_hours",
     "s1_partial": "no Sentinel-1 pass in reach covers the whole tile",
+    "clouded": "no scene leaves quality.min_clear of the tile clear",
+    "few_labels": "less than quality.min_label_fraction of the tile is labelled",
+    "duplicate": "the same tile and label are planned already",
 }
 #: Columns of a plan, in order; ``spec`` holds the frozen spec in every row, so that it survives filters and edits.
 COLUMNS = ("tile_id", "window", "epsg", "x0", "y0", "size", "scale", "biome", "ecoregion", "coastal", "label_id",
            "s2_id", "s1_id", "s2_time", "s1_time", "gap_hours", "s1_count", "s1_coverage", "s2_cloud", "orbit_pass",
            "relative_orbit", "split", "state", "reason", "spec")
-#: Side of the areas that share one metadata request, degrees: about 400 tiles of 5.1 km.
-CELL_DEGREES = 1.0
-#: Cells bundled into one metadata request, and such requests in flight.
-CELLS_PER_REQUEST, LOOKUPS = 16, 4
+#: Further columns, after those; a plan without them is read as one that knows nothing of them. ``platform`` holds the
+#: satellites of ``s1_id``; ``s2_match`` says how the S2 scene was found (``id``, ``sensing``, ``date``); ``label_set``
+#: is an annotation's set; ``clear`` (0..1, NaN where not looked at) is what ``quality.clouds`` measured; ``strata``
+#: rates the classes, see :func:`dwplus.planning.sampling.strata`.
+MORE_COLUMNS = {"platform": "", "s2_product": "", "s2_match": "", "label_set": "", "clear": math.nan, "strata": ""}
 
 Progress = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A tile that may be taken, with its place on earth, its split and its turn in the seeded order."""
-
-    tile: Tile
-    place: Place | None
-    split: str
-    draw: float
-
-    @property
-    def cell(self) -> tuple[int, int]:
-        lon, lat = self.tile.grid.center
-        return math.floor(lon / CELL_DEGREES), math.floor(lat / CELL_DEGREES)
 
 
 def make_plan(session: Session, spec: DatasetSpec, progress: Progress = lambda _: None,
               kept: list[Candidate] | None = None) -> gpd.GeoDataFrame:
     """Plan a data set.
 
-    Per window, candidates are drawn in seeded order, biome by biome, until each biome has ``sampling.per_biome``
-    planned tiles; every tile drawn is a row, ``planned`` or ``rejected`` with its reason.
+    Per window, candidates are drawn in seeded order, biome by biome and ecoregion by ecoregion, until each biome has
+    ``sampling.per_biome`` planned tiles; every tile drawn is a row, ``planned`` or ``rejected`` with its reason.
 
     Parameters
     ----------
@@ -80,7 +83,8 @@ def make_plan(session: Session, spec: DatasetSpec, progress: Progress = lambda _
 
     Returns
     -------
-    GeoDataFrame in EPSG:4326 with :data:`COLUMNS` and the tiles' footprints, sorted by biome, window and tile.
+    GeoDataFrame in EPSG:4326 with :data:`COLUMNS`, :data:`MORE_COLUMNS` and the tiles' footprints, sorted by biome,
+    window and tile.
 
     Raises
     ------
@@ -88,209 +92,91 @@ def make_plan(session: Session, spec: DatasetSpec, progress: Progress = lambda _
         Where no tile can be planned; the sentence counts the reasons.
     """
     shapes = [] if kept is not None else regions.polygons(session, spec)
-    if kept is None and spec.tile.grid == "utm":
-        fixed: list[Candidate] | None = _place(session, spec, _lattice(shapes, spec))
-    else:
-        fixed = kept
+    fixed, weights = kept, None
+    if kept is None and spec.labels.source == "annotations":
+        fixed = annotated(session, spec, shapes)
+    elif kept is None and spec.tile.grid == "utm":
+        if is_sparse(shapes, spec):
+            fixed, weights = sparse(session, spec, shapes)
+        else:
+            fixed = place(session, spec, lattice(shapes, spec))
     rows: list[dict[str, object]] = []
     for window in spec.windows:
-        archive = _Archive(session, spec, window)
-        candidates = fixed if fixed is not None else _place(session, spec, _label_tiles(archive, shapes, spec))
+        archive = Archive(session, spec, window)
+        candidates = fixed if fixed is not None else place(session, spec, _label_tiles(archive, shapes, spec))
+        if kept is None:
+            candidates = guarded(candidates, spec)
+        candidates = [c for c in candidates if c.annotation is None or window_of(spec, c.annotation.date) == window]
         progress(f"window {window}: {len(candidates)} candidate tiles")
-        rows += _draw(archive, candidates, spec, window, progress, None if kept is not None
-                      else spec.sampling.per_biome)
+        drawing = Drawing(archive, [c for c in candidates if c.place is not None], weights)
+        rows += _rows(drawing, candidates, window, progress, None if kept is not None else spec.sampling.per_biome)
+    _mark_duplicates(rows)
     return _frame(rows, spec)
 
 
-def candidates_of(tiles: pd.DataFrame) -> list[Candidate]:
-    """The planned tiles of a plan, or the tiles of a store, as candidates with the places and splits they have.
-
-    Parameters
-    ----------
-    tiles : a plan, or a :func:`dwplus.store.reader.tile_table`.
-    """
-    if "state" in tiles:
-        tiles = tiles[tiles["state"] == "planned"]
-    unique = tiles.drop_duplicates("tile_id")
-    return [Candidate(tile_from_id(row.tile_id), Place(int(row.biome), row.ecoregion, not row.coastal),
-                      str(row.split), 0.0) for row in unique.itertuples()]
-
-
-def _lattice(shapes: Iterable[shapely.Geometry], spec: DatasetSpec) -> list[Tile]:
-    tiles: dict[str, Tile] = {}
-    for shape in shapes:
-        try:
-            found = lattice_tiles(shape, spec.tile.size, spec.tile.scale)
-        except ValueError as error:
-            raise InputError(f"region: {error}") from None
-        tiles |= {tile.id: tile for tile in found}
+def _label_tiles(archive: Archive, shapes: Iterable[shapely.Geometry], spec: DatasetSpec) -> list[Tile]:
+    """Tiles cut from the label images' own grids, whose centre lies in the region."""
+    shapes = list(shapes)
+    archive.fetch(cells(shapes))
+    tiles = label_grid(archive.labels(), shapes, spec)
     if not tiles:
-        raise InputError(f"region: holds the centre of no {spec.tile.size}-pixel tile; it is too small, "
-                         "or tile.size too large")
-    return list(tiles.values())
+        raise InputError(f"region: no Dynamic World image from {archive.window.start} to {archive.window.end} has a "
+                         f"whole {spec.tile.size}-pixel tile of {spec.tile.scale:g} m whose centre lies in it")
+    # A cell's scenes reach beyond it: its tiles are looked up by the cell of their centre.
+    archive.clear()
+    return tiles
 
 
-def _place(session: Session, spec: DatasetSpec, tiles: list[Tile]) -> list[Candidate]:
-    """Candidates with biome and ecoregion, in seeded order."""
-    found = places(session, [tile.grid.center for tile in tiles])
-    seed = spec.sampling.seed
-    candidates = [Candidate(tile, place, sampling.split_of(seed, tile.grid), sampling.draw_order(seed, tile.id))
-                  for tile, place in zip(tiles, found, strict=True)]
-    return sorted(candidates, key=lambda c: (c.draw, c.tile.id))
-
-
-class _Lookup:
-    """Scenes over one cell, ready for pairing."""
-
-    def __init__(self, scenes: Catalogue) -> None:
-        self.labels = pairing.newest(scenes.labels)
-        self.optical = pairing.OpticalTable(scenes.optical)
-        self.passes = pairing.passes(scenes.radar)
-
-
-class _Archive:
-    """The scenes of one window, fetched once per area."""
-
-    def __init__(self, session: Session, spec: DatasetSpec, window: Window) -> None:
-        self._session, self._spec, self._window = session, spec, window
-        self._cells: dict[tuple[int, int], _Lookup] = {}
-
-    def fetch(self, areas: dict[tuple[int, int], shapely.Geometry]) -> None:
-        """Fetch the cells not yet known: many cells a request, a few requests at a time."""
-        missing = [cell for cell in sorted(areas) if cell not in self._cells]
-        bundles = [missing[i:i + CELLS_PER_REQUEST] for i in range(0, len(missing), CELLS_PER_REQUEST)]
-
-        def look_up(bundle: list[tuple[int, int]]) -> list[_Lookup]:
-            found = catalogues(self._session, self._spec, [areas[cell] for cell in bundle], self._window.start,
-                               self._window.end)
-            return [_Lookup(scenes) for scenes in found]
-
-        with ThreadPoolExecutor(LOOKUPS) as pool:
-            for bundle, found in zip(bundles, pool.map(look_up, bundles), strict=True):
-                self._cells |= dict(zip(bundle, found, strict=True))
-
-    def __getitem__(self, cell: tuple[int, int]) -> _Lookup:
-        return self._cells[cell]
-
-
-def _draw(archive: _Archive, candidates: list[Candidate], spec: DatasetSpec, window: Window, progress: Progress,
+def _rows(drawing: Drawing, candidates: list[Candidate], window: Window, progress: Progress,
           quota: int | None) -> list[dict[str, object]]:
-    """Rows of one window: candidates tried in order until every biome has its quota, or all of them."""
-    areas = _areas(candidates)
-    waiting: dict[int, list[Candidate]] = defaultdict(list)
-    rows = []
-    for candidate in candidates:
-        if candidate.place is None:
-            rows.append(_row(candidate, window, spec, "no_ecoregion"))
-        else:
-            waiting[candidate.place.biome].append(candidate)
-    planned: Counter[int] = Counter()
-    while waiting:
-        batch: list[Candidate] = []
-        for biome in sorted(waiting):
-            # Draw half as many again as are missing: some will be rejected.
-            size = len(waiting[biome]) if quota is None else math.ceil(1.5 * (quota - planned[biome]))
-            batch += waiting[biome][:size]
-            waiting[biome] = waiting[biome][size:]
-        archive.fetch({c.cell: areas[c.cell] for c in batch})
-        for candidate in batch:
-            assert candidate.place is not None
-            biome = candidate.place.biome
-            if quota is not None and planned[biome] >= quota:
-                continue
-            new = _pair(archive, candidate, spec, window)
-            rows += new
-            planned[biome] += any(row["state"] == "planned" for row in new)
-        progress(f"window {window}: {sum(planned.values())} tiles planned, {len(rows)} rows")
-        waiting = {b: rest for b, rest in waiting.items() if rest and (quota is None or planned[b] < quota)}
+    """Rows of one window."""
+    spec = drawing.spec
+    rows = [_row(c, window, spec, "no_ecoregion") for c in candidates if c.place is None]
+    placed = [c for c in candidates if c.place is not None]
+    for candidate in draw(drawing, placed, quota, lambda text: progress(f"window {window}: {text}")):
+        outcome = drawing.pairs(candidate)
+        letters = drawing.letters.get(candidate.id, "")
+        candidate = replace(candidate, place=drawing.place_of(candidate))
+        if isinstance(outcome, pairing.Rejection):
+            rows.append(_row(candidate, window, spec, outcome.reason, strata=letters))
+            continue
+        for pair in outcome:
+            look = drawing.looks.get((candidate.id, pair.label.index))
+            clear = math.nan if look is None or spec.quality.clouds == "scene" else look.clear
+            rows.append(_row(candidate, window, spec, "", pair, clear, letters))
     return rows
 
 
-def _pair(archive: _Archive, candidate: Candidate, spec: DatasetSpec, window: Window) -> list[dict[str, object]]:
-    scenes = archive[candidate.cell]
-    rules = pairing.Rules(
-        policy=spec.sentinel1.policy, max_gap_hours=spec.sentinel1.max_gap_hours, orbit=spec.sentinel1.orbit,
-        max_cloud=spec.sentinel2.max_cloud, min_coverage=spec.quality.min_coverage,
-        on_label_grid=spec.tile.grid == "label")
-    outcome = pairing.pair(candidate.tile.grid, scenes.labels, scenes.optical, scenes.passes, rules,
-                           best_only=spec.labels.per_window == "best")
-    if isinstance(outcome, pairing.Rejection):
-        return [_row(candidate, window, spec, outcome.reason)]
-    return [_row(candidate, window, spec, "", pair) for pair in outcome]
-
-
 def _row(candidate: Candidate, window: Window, spec: DatasetSpec, reason: str,
-         pair: pairing.Pairing | None = None) -> dict[str, object]:
-    grid, place = candidate.tile.grid, candidate.place
+         pair: pairing.Pairing | None = None, clear: float = math.nan, strata: str = "") -> dict[str, object]:
+    grid, here, drawn = candidate.tile.grid, candidate.place, candidate.annotation
     row: dict[str, object] = {
         "tile_id": candidate.tile.id, "window": str(window), "epsg": grid.epsg, "x0": grid.x0, "y0": grid.y0,
-        "size": grid.width, "scale": grid.scale, "biome": place.biome if place else 0,
-        "ecoregion": place.ecoregion if place else "", "coastal": bool(place and not place.inside),
-        "split": candidate.split, "state": "rejected" if reason else "planned",
-        "reason": reason, "geometry": grid.footprint(),
+        "size": grid.width, "scale": grid.scale, "biome": here.biome if here else 0,
+        "ecoregion": here.ecoregion if here else "", "coastal": bool(here and not here.inside),
+        "label_id": drawn.scene.index if drawn else "", "split": candidate.split,
+        "state": "rejected" if reason else "planned", "reason": reason, "geometry": grid.footprint(),
+        "label_set": drawn.set if drawn else "", "clear": clear, "strata": strata,
     }
     if pair is not None:
         row |= {
-            "label_id": pair.label.index, "s2_id": pair.optical.index, "s1_id": ",".join(pair.radar.indices),
+            "label_id": ",".join(pair.label_ids), "s2_id": pair.optical.index, "s1_id": ",".join(pair.radar.indices),
             "s2_time": pair.optical.time_ms, "s1_time": pair.radar.time_ms, "gap_hours": pair.radar.gap_hours,
             "s1_count": pair.radar.count, "s1_coverage": pair.radar.coverage, "s2_cloud": pair.optical.cloud,
             "orbit_pass": pair.radar.orbit_pass, "relative_orbit": pair.radar.relative_orbit,
+            "platform": pair.radar.platform, "s2_product": pair.optical.product, "s2_match": pair.match,
         }
     return row
 
 
-def _areas(candidates: Iterable[Candidate]) -> dict[tuple[int, int], shapely.Geometry]:
-    """Per cell, a box around all its candidates."""
-    corners: dict[tuple[int, int], list[tuple[float, float, float, float]]] = defaultdict(list)
-    for candidate in candidates:
-        corners[candidate.cell].append(candidate.tile.grid.footprint().bounds)
-    boxes = {}
-    for cell, bounds in corners.items():
-        table = np.array(bounds)
-        boxes[cell] = shapely.box(*table[:, :2].min(axis=0), *table[:, 2:].max(axis=0))
-    return boxes
-
-
-def _label_tiles(archive: _Archive, shapes: Iterable[shapely.Geometry], spec: DatasetSpec) -> list[Tile]:
-    """Tiles cut from the label images' own grids, whose centre lies in the region."""
-    areas: dict[tuple[int, int], shapely.Geometry] = {}
-    shapes = list(shapes)
-    for shape in shapes:
-        west, south, east, north = shape.bounds
-        for i in range(math.floor(west / CELL_DEGREES), math.ceil(east / CELL_DEGREES)):
-            for j in range(math.floor(south / CELL_DEGREES), math.ceil(north / CELL_DEGREES)):
-                cell = shapely.box(*(CELL_DEGREES * v for v in (i, j, i + 1, j + 1)))
-                if shape.intersects(cell):
-                    areas[i, j] = cell
-    archive.fetch(areas)
-    tiles: dict[str, Tile] = {}
-    for cell in areas:
-        for scene in archive[cell].labels:
-            for tile in _cut(scene, spec):
-                if tile.id not in tiles and _contains(shapes, tile.grid.center):
-                    tiles[tile.id] = tile
-    if not tiles:
-        raise InputError(f"region: no Dynamic World image from {archive._window.start} to {archive._window.end} has a "
-                         f"whole {spec.tile.size}-pixel tile of {spec.tile.scale:g} m whose centre lies in it")
-    # A cell's scenes reach beyond it: its tiles are looked up by the cell of their centre.
-    archive._cells.clear()
-    return sorted(tiles.values(), key=lambda tile: tile.id)
-
-
-def _cut(scene: LabelScene, spec: DatasetSpec) -> Iterator[Tile]:
-    if scene.transform is None or scene.shape is None or scene.crs is None or not scene.crs.startswith("EPSG:"):
-        return
-    a, b, x0, d, e, y0 = scene.transform
-    if b or d or not math.isclose(a, spec.tile.scale) or not math.isclose(-e, spec.tile.scale):
-        return
-    size = spec.tile.size
-    for row in range(scene.shape[0] // size):
-        for col in range(scene.shape[1] // size):
-            yield tile_on_grid(PixelGrid(int(scene.crs[5:]), x0 + col * size * a, y0 + row * size * e, a, size, size))
-
-
-def _contains(shapes: Iterable[shapely.Geometry], point: tuple[float, float]) -> bool:
-    return any(near_longitude(shapely.Point(point), shape.centroid.x).within(shape) for shape in shapes)
+def _mark_duplicates(rows: list[dict[str, object]]) -> None:
+    """Windows that overlap may choose one label scene twice for a tile: the first window keeps it."""
+    seen = set()
+    for row in rows:
+        key = row["tile_id"], row["label_id"]
+        if row["state"] == "planned" and key in seen:
+            row |= {"state": "rejected", "reason": "duplicate"}
+        seen.add(key)
 
 
 def _frame(rows: list[dict[str, object]], spec: DatasetSpec) -> gpd.GeoDataFrame:
@@ -308,11 +194,14 @@ def _frame(rows: list[dict[str, object]], spec: DatasetSpec) -> gpd.GeoDataFrame
              "gap_hours": "float64", "s1_coverage": "float64", "s2_cloud": "float64", "s1_count": "Int32",
              "relative_orbit": "Int32"}
     frame = frame.astype(types)
-    for column in ("label_id", "s2_id", "s1_id", "orbit_pass"):
+    for column, default in MORE_COLUMNS.items():
+        if column not in frame:
+            frame[column] = default
+    for column in ("label_id", "s2_id", "s1_id", "orbit_pass", "platform", "s2_product", "s2_match"):
         frame[column] = frame[column].fillna("")
     frame["spec"] = spec.to_json()
     frame = frame.sort_values(["biome", "window", "epsg", "x0", "y0", "label_id"], kind="stable", ignore_index=True)
-    return frame[[*COLUMNS, "geometry"]]
+    return frame[[*COLUMNS, *MORE_COLUMNS, "geometry"]]
 
 
 def write_plan(plan: gpd.GeoDataFrame, path: str | Path) -> None:
@@ -349,6 +238,9 @@ def read_plan(path: str | Path) -> gpd.GeoDataFrame:
     missing = [column for column in COLUMNS if column not in plan]
     if missing:
         raise InputError(f"plan {path}: lacks the column {missing[0]!r}; a plan has {', '.join(COLUMNS)}")
+    for column, default in MORE_COLUMNS.items():
+        if column not in plan:
+            plan[column] = default
     if plan.empty:
         raise InputError(f"plan {path}: has no rows")
     states = set(plan["state"]) - {"planned", "rejected"}

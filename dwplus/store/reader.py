@@ -1,4 +1,4 @@
-"""Reading a store: as an xarray tree, and as a table of its tiles."""
+"""Reading a store: as an xarray tree, as a table of its tiles, and a tile with its place on earth."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import xarray as xr
 import zarr
 
 from dwplus.errors import InputError
+from dwplus.grid import PixelGrid
 from dwplus.store import layout
-from dwplus.taxonomy import CLASSES
+from dwplus.taxonomy import CLASSES, IGNORE
 
 
 def open_store(path: str | Path) -> xr.DataTree:
@@ -64,3 +65,86 @@ def tile_table(path: str | Path) -> pd.DataFrame:
     for key, names in (("status", layout.STATUSES), ("split", layout.SPLITS)):
         table[key] = pd.Categorical.from_codes(table[key].astype(int), categories=list(names))
     return table
+
+
+def find_tile(path: str | Path, tile_id: str, window: str | None = None) -> pd.Series:
+    """The row of an exported tile in the store's table.
+
+    Raises
+    ------
+    InputError
+        Where there is no such tile, several, or it was not exported.
+    """
+    table = tile_table(path)
+    rows = table[table["tile_id"] == tile_id]
+    if not len(rows):
+        raise InputError(f"tile {tile_id!r}: is not in store {path}, whose first is {table['tile_id'].iat[0]!r}")
+    if window is not None:
+        if not (rows["window"] == window).any():
+            raise InputError(f"window {window!r}: tile {tile_id} has {', '.join(sorted(set(rows['window'])))}")
+        rows = rows[rows["window"] == window]
+    exported = rows[rows["status"] == "exported"]
+    if not len(exported):
+        why = f" ({rows['reason'].iat[0]})" if rows["reason"].iat[0] else ""
+        raise InputError(f"tile {tile_id!r}: is {rows['status'].iat[0]} in store {path}{why}")
+    if len(exported) > 1 and window is None and exported["window"].nunique() > 1:
+        raise InputError(f"tile {tile_id!r}: is there for several windows; give one of "
+                         f"{', '.join(sorted(set(exported['window'])))}")
+    return exported.iloc[0]
+
+
+def tile(path: str | Path, tile_id: str, window: str | None = None, *, decoded: bool = True) -> xr.Dataset:
+    """One tile with its place on earth, in memory; ``.rio`` knows its reference system, transform and no-data.
+
+    Parameters
+    ----------
+    window : ``START/END``, where a tile was exported for several. Of several label scenes of a window the first is
+        given.
+    decoded : True gives ``s2`` as float32 DN and ``s1`` as float32 dB, NaN = no data; False gives both as stored.
+
+    Returns
+    -------
+    xarray.Dataset of ``s2`` (s2_band, y, x), ``s1`` (s1_band, y, x), ``label`` (y, x) uint8 with 255 = ignore; ``x``
+    and ``y`` are pixel centres in m; ``spatial_ref`` holds the UTM zone; attributes are the tile's columns.
+
+    Raises
+    ------
+    InputError
+        Where there is no such exported tile, or it cannot be read.
+    """
+    import rioxarray  # noqa: F401  registers .rio
+
+    row = find_tile(path, tile_id, window)
+    group = layout.open_root(path)[row["group"]]
+    assert isinstance(group, zarr.Group)
+    scale, index = float(group.attrs["scale"]), int(row["index"])  # type: ignore[arg-type]
+    try:
+        pixels = {name: np.asarray(group[name][index]) for name in ("s2", "s1", "label")}  # type: ignore[index]
+    except (ValueError, OSError, RuntimeError) as error:
+        raise InputError(f"tile {tile_id!r}: cannot be read ({type(error).__name__}: {error}); run dwplus verify "
+                         f"{path}") from None
+    fill: dict[str, float] = {"s2": layout.S2_NODATA, "s1": layout.S1_NODATA, "label": IGNORE}
+    if pixels["s1"].dtype.kind == "f":
+        fill["s1"] = np.nan
+    if decoded:
+        for name, factor in (("s2", 1.0), ("s1", layout.S1_SCALE)):
+            raw = pixels[name]
+            if raw.dtype.kind != "f":
+                pixels[name] = np.where(raw == fill[name], np.nan, raw * np.float32(factor)).astype("float32")
+            fill[name] = np.nan
+    height, width = pixels["label"].shape
+    grid = PixelGrid(int(row["epsg"]), float(row["x0"]), float(row["y0"]), scale, height, width)
+    found = xr.Dataset(
+        {name: ((f"{name}_band", "y", "x") if values.ndim == 3 else ("y", "x"), values)
+         for name, values in pixels.items()},
+        {"x": grid.x0 + scale * (np.arange(width) + 0.5), "y": grid.y0 - scale * (np.arange(height) + 0.5),
+         **{f"{name}_band": [str(b) for b in np.asarray(group[f"{name}_band"])] for name in ("s2", "s1")}},
+        {key: value for key, value in row.items()
+         if isinstance(value, str | int | float | np.integer | np.floating) and key != "index"})
+    for name in pixels:
+        found[name].attrs = {key: value for key, value in group[name].attrs.items()
+                             if key not in ("_FillValue", "scale_factor")}
+        if not decoded and name == "s1" and pixels["s1"].dtype.kind == "i":
+            found[name].attrs["scale_factor"] = layout.S1_SCALE
+        found[name].rio.write_nodata(fill[name], inplace=True)
+    return found.rio.write_crs(grid.crs).rio.write_transform(grid.transform)

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import errno
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import zarr
 
+from dwplus.errors import InputError, StopError
 from dwplus.store import layout
+from dwplus.store.shards import ShardFormat
 from dwplus.taxonomy import CLASSES, IGNORE
+
+#: Arrays of pixels, and the columns that follow them; the status is the last, for it makes the rest count.
+PIXELS = ("s2", "s1", "label")
+COLUMNS = ("class_counts", "valid_fraction", "reason", "status")
+#: What an operating system says when there is no room: disk, quota, or the largest size of a file.
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True)
@@ -31,46 +42,111 @@ class TileResult:
 
 def class_counts(label: np.ndarray) -> np.ndarray:
     """Labelled pixels per class, int32 (9,)."""
-    return np.bincount(label.ravel(), minlength=IGNORE + 1)[:len(CLASSES)].astype("int32")
+    return np.array([np.count_nonzero(label == number) for number in range(len(CLASSES))], "int32")
 
 
 def valid_fraction(s2: np.ndarray, s1: np.ndarray, label: np.ndarray) -> float:
     """Share of pixels that have a label, every S2 band and every S1 band."""
-    s1_ok = np.isfinite(s1).all(axis=0) if s1.dtype.kind == "f" else (s1 != layout.S1_NODATA).all(axis=0)
-    return float(((label != IGNORE) & (s2 != layout.S2_NODATA).all(axis=0) & s1_ok).mean())
+    # No data is the largest S2 value and the smallest S1 value: one maximum is cheaper than ten comparisons.
+    s1_ok = np.isfinite(s1).all(axis=0) if s1.dtype.kind == "f" else s1.min(axis=0) != layout.S1_NODATA
+    valid = (label != IGNORE) & (s2.max(axis=0) != layout.S2_NODATA) & s1_ok
+    return float(np.count_nonzero(valid) / valid.size)
+
+
+def statuses(group: zarr.Group) -> np.ndarray:
+    """Status of every tile, uint8."""
+    return np.asarray(array_of(group, "status")[...])
+
+
+def reasons(group: zarr.Group) -> np.ndarray:
+    """Why each tile was rejected or failed, text."""
+    return np.asarray(array_of(group, "reason")[...])
 
 
 def unfinished(group: zarr.Group, start: int, stop: int) -> list[int]:
     """Tiles of a shard that are pending or failed."""
-    status = np.asarray(group["status"][start:stop])  # type: ignore[index]
+    status = statuses(group)[start:stop]
     return [start + int(i) for i in np.flatnonzero((status == layout.PENDING) | (status == layout.FAILED))]
 
 
-def write_shard(group: zarr.Group, start: int, stop: int, results: dict[int, TileResult]) -> None:
+@dataclass(frozen=True)
+class PackedTile:
+    """A tile ready to be written: its bytes by array (none for fill values), and its row of the columns."""
+
+    status: int
+    reason: str
+    packed: dict[str, bytes]
+    class_counts: np.ndarray
+    valid_fraction: float
+
+
+def formats(store: str | Path, group: zarr.Group) -> dict[str, ShardFormat]:
+    """How the pixel arrays of a group are packed, by name."""
+    return {name: ShardFormat.of(store, array_of(group, name)) for name in PIXELS}
+
+
+def array_of(group: zarr.Group, name: str) -> zarr.Array:
+    """An array of a group."""
+    found = group[name]
+    assert isinstance(found, zarr.Array)
+    return found
+
+
+def pack(shards: dict[str, ShardFormat], result: TileResult) -> PackedTile:
+    """Compress one tile; holds no lock, so that threads do it side by side."""
+    packed = {}
+    counts, valid = np.zeros(len(CLASSES), "int32"), 0.0
+    if result.s2 is not None and result.s1 is not None and result.label is not None:
+        counts = class_counts(result.label)
+        valid = valid_fraction(result.s2, result.s1, result.label)
+        for name in PIXELS:
+            if (found := shards[name].pack(getattr(result, name))) is not None:
+                packed[name] = found
+    return PackedTile(result.status, result.reason, packed, counts, valid)
+
+
+def write_shard(group: zarr.Group, start: int, stop: int, results: Mapping[int, TileResult | PackedTile]) -> None:
     """Write the rows [start, stop) of a group: the given results, and what stands there of the other tiles.
 
     Every array is written as one whole shard, atomically; the status comes last, so that a tile counts as exported
     only when its pixels lie on disk.
+
+    Raises
+    ------
+    StopError
+        Where the disk is full; the shard's tiles stay as they were.
+    DamageError
+        Where tiles that stay cannot be read.
     """
     rows = slice(start, stop)
-    kept = len(results) < stop - start
-    for name in ("s2", "s1", "label"):
-        array = group[name]
-        assert isinstance(array, zarr.Array)
-        block = np.asarray(array[rows]) if kept else np.full((stop - start, *array.shape[1:]), array.fill_value,
-                                                             array.dtype)
-        for index, result in results.items():
-            value = getattr(result, name)
-            block[index - start] = array.fill_value if value is None else value
-        array[rows] = block
-    columns = {name: np.asarray(group[name][rows]) for name in  # type: ignore[index]
-               ("class_counts", "valid_fraction", "reason", "status")}
-    for index, result in results.items():
-        row = index - start
-        columns["status"][row], columns["reason"][row] = result.status, result.reason
-        columns["class_counts"][row], columns["valid_fraction"][row] = 0, 0.0
-        if result.label is not None and result.s1 is not None and result.s2 is not None:
-            columns["class_counts"][row] = class_counts(result.label)
-            columns["valid_fraction"][row] = valid_fraction(result.s2, result.s1, result.label)
-    for name, values in columns.items():  # status is the last
-        group[name][rows] = values  # type: ignore[index]
+    store = store_path(group)
+    shards = formats(store, group)
+    tiles = {index - start: pack(shards, result) if isinstance(result, TileResult) else result
+             for index, result in results.items()}
+    try:
+        for name, form in shards.items():
+            shard = start // form.tiles
+            whole: dict[int, bytes | memoryview] = {}
+            if len(tiles) < stop - start:
+                whole = {i: found for i, found in enumerate(form.read(shard)) if found is not None and i not in tiles}
+            whole |= {i: tile.packed[name] for i, tile in tiles.items() if name in tile.packed}
+            form.write(shard, whole)
+        columns = {name: np.asarray(array_of(group, name)[rows]) for name in COLUMNS}
+        for row, tile in tiles.items():
+            for name in COLUMNS:
+                columns[name][row] = getattr(tile, name)
+        for name, values in columns.items():  # status is the last
+            array_of(group, name)[rows] = values
+    except OSError as error:
+        if error.errno in FULL:
+            raise StopError(f"store {store}: the disk is full ({error.strerror}); free some space and run the same "
+                            "command again, what is exported stays") from error
+        raise
+
+
+def store_path(group: zarr.Group) -> Path:
+    """The folder of the store a group lies in."""
+    root = getattr(group.store, "root", None)
+    if root is None:
+        raise InputError(f"store {group.store}: only local folders can be written so far")
+    return Path(root)

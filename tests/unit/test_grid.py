@@ -110,3 +110,25 @@ def test_blocks_of_a_grid_are_on_it():
     block = grid.block(20, 30, 10, 5)
     assert block.bounds == (500300, 5699700, 500350, 5699800)
     assert np.isclose(grid.footprint().area, shapely.union(grid.footprint(), block.footprint()).area)
+
+
+@pytest.mark.parametrize("region", [
+    shapely.box(5.8, 51.8, 6.3, 52.1), shapely.box(5.6, -0.4, 6.4, 0.4), shapely.box(179.8, -17.1, 180.2, -16.9),
+    shapely.box(-0.2, 70.0, 0.3, 70.2)], ids=["zones", "equator and zones", "antimeridian", "far north"])
+def test_lattice_tiles_never_overlap(region):
+    tiles = lattice_tiles(region, 510, 10)
+    assert len({t.grid.epsg for t in tiles}) >= 2
+    lon = region.centroid.x
+    shapes = [near_longitude(t.grid.footprint(), lon) for t in tiles]
+    for i, one in enumerate(shapes):
+        for other in shapes[i + 1:]:
+            assert one.intersection(other).area < 0.005 * one.area
+    # Little ground is lost to it: a strip of one tile's width along the border.
+    inner = shapely.union_all(shapes).intersection(region).area / region.area
+    assert inner > 0.7
+
+
+def test_a_tile_at_a_zones_edge_does_not_depend_on_the_region():
+    east = {t.id for t in lattice_tiles(shapely.box(6.0, 51.8, 6.3, 52.1), 510, 10)}
+    both = {t.id for t in lattice_tiles(shapely.box(5.8, 51.8, 6.3, 52.1), 510, 10)}
+    assert east and east < both

@@ -17,17 +17,24 @@ def scenes() -> ee.ImageCollection:
     return ee.ImageCollection(COLLECTION)
 
 
-def label(index: str, min_confidence: float = 0.0) -> ee.Image:
-    """Band ``label`` (uint8: 0..8, 255 where masked) of one scene, nearest neighbour.
+def label(indices: list[str], min_confidence: float = 0.0) -> ee.Image:
+    """Band ``label`` (uint8: 0..8, 255 where masked) of one scene, or the mode of several; nearest neighbour.
 
     Parameters
     ----------
-    index : the scene's ``system:index``.
-    min_confidence : pixels whose highest class probability is lower become 255.
+    indices : ``system:index`` of each scene. Of several, each pixel takes the class that most of the scenes in which
+        it is not masked agree on; ties go as Earth Engine's mode reducer has them.
+    min_confidence : pixels whose highest class probability is lower are masked, scene by scene.
     """
+    scenes = [_label(index, min_confidence) for index in indices]
+    labels = ee.ImageCollection(scenes).mode() if len(scenes) > 1 else scenes[0]
+    # sameFootprint=False: fill beyond the scene's edge as well; masked pixels would arrive as 0, which is water.
+    return labels.unmask(IGNORE, False).toUint8().rename(["label"])
+
+
+def _label(index: str, min_confidence: float) -> ee.Image:
     image = ee.Image(f"{COLLECTION}/{index}")
     labels = image.select(["label"])
     if min_confidence > 0:
         labels = labels.updateMask(image.select(list(CLASSES)).reduce(ee.Reducer.max()).gte(min_confidence))
-    # sameFootprint=False: fill beyond the scene's edge as well; masked pixels would arrive as 0, which is water.
-    return labels.unmask(IGNORE, False).toUint8().rename(["label"])
+    return labels

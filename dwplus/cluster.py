@@ -1,0 +1,168 @@
+"""Dask: workers of this process, of this machine or of a cluster, and the one allowance they share.
+
+A cluster is started by whoever owns it and given by its scheduler's address (``SCHEDULER=tcp://host:8786``). Scheduler
+and workers need this package installed, the workers also the store's folder under the same path and credentials for
+Earth Engine (GOOGLE_APPLICATION_CREDENTIALS)::
+
+    dask scheduler --port 8786                                       # any two shells of two hosts
+    dask worker tcp://host:8786 --nworkers 4 --nthreads 4
+
+    dask_jobqueue.SLURMCluster(cores=4, processes=1, memory="8GB").scale(10)              # Slurm, PBS, LSF, SGE
+    dask_kubernetes.operator.KubeCluster(image="...", n_workers=10)                       # Kubernetes
+    coiled.Cluster(n_workers=10, worker_cpu=4, software="...")                            # Coiled
+
+each followed by ``cluster.scheduler_address``. The quota bounds an export long before ten workers do: each keeps as
+many shards in work as it has threads.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from dwplus.earth.limiter import Limiter, Traffic
+from dwplus.earth.session import EarthConfig, connect_config
+from dwplus.earth.sharing import REPORT_SECONDS, Coordinator, Grant, Report
+from dwplus.errors import InputError
+
+if TYPE_CHECKING:
+    import distributed
+
+#: Times a shard may lose its worker before the run leaves it pending.
+LOST_WORKERS = 10
+#: Dask's own page, on any free port of this machine: a second run must not complain that one is taken.
+DASHBOARD = "127.0.0.1:0"
+#: Threads that fetch, for each place in flight: some decode and compress while the places are taken again.
+THREADS_PER_PLACE = 1.25
+
+
+def fetchers(config: EarthConfig) -> int:
+    """Threads of a process that fetch tiles. An embedded Earth in this process computes on the very cores that wait for
+    it; any other computes elsewhere."""
+    return math.ceil(THREADS_PER_PLACE * config.concurrency) if config.remote else os.cpu_count() or 1
+
+
+@contextlib.contextmanager
+def client_of(scheduler: str, shards: int) -> Iterator[distributed.Client]:
+    """A Dask client.
+
+    Parameters
+    ----------
+    scheduler : ``threads`` (this process), ``processes`` (one worker process per core) or a scheduler's address.
+    shards : how many should be in work at once; a running cluster decides that itself.
+
+    Raises
+    ------
+    InputError
+        For anything else, or a scheduler that does not answer.
+    """
+    import dask
+    import distributed
+
+    # Nothing of a run lives in Dask's own folders; the nanny's start-up advice is not for our users.
+    dask.config.set({"distributed.worker.use-file-locking": False, "distributed.admin.log-length": 0,
+                     "distributed.scheduler.allowed-failures": LOST_WORKERS})
+    cores = os.cpu_count() or 1
+    try:
+        if scheduler == "threads":
+            client = distributed.Client(processes=False, n_workers=1, threads_per_worker=shards,
+                                        dashboard_address=DASHBOARD, memory_limit=0)
+        elif scheduler == "processes":
+            client = distributed.Client(processes=True, n_workers=cores, threads_per_worker=math.ceil(shards / cores),
+                                        dashboard_address=DASHBOARD, memory_limit=0)
+        elif "://" in scheduler:
+            client = distributed.Client(scheduler, timeout="10s")
+        else:
+            raise InputError(f"SCHEDULER {scheduler!r}: must be threads, processes or an address such as "
+                             "tcp://host:8786")
+    except OSError as error:
+        raise InputError(f"SCHEDULER {scheduler!r}: does not answer ({error})") from None
+    try:
+        yield client
+    finally:
+        client.close()
+
+
+def allow(client: distributed.Client, config: EarthConfig) -> None:
+    """Put the allowance of a run's project beside the scheduler; runs of one project on one cluster share it."""
+    client.run_on_scheduler(_install, _key(config), config.concurrency, config.per_second)
+
+
+def traffic(client: distributed.Client, config: EarthConfig) -> Callable[[], Traffic]:
+    """A function that tells what all workers of a run do now."""
+    key = _key(config)
+    return lambda: client.run_on_scheduler(_state, key)
+
+
+def _key(config: EarthConfig) -> str:
+    return config.project or config.world or "planet"
+
+
+def _install(key: str, concurrency: int, per_second: float, dask_scheduler: Any) -> None:
+    coordinators = getattr(dask_scheduler, "dwplus_allowances", None)
+    if coordinators is None:
+        coordinators = dask_scheduler.dwplus_allowances = {}
+
+        async def exchange(key: str, report: dict[str, Any]) -> dict[str, Any]:
+            return asdict(coordinators[key].exchange(Report(**report), time.monotonic()))
+
+        dask_scheduler.handlers["dwplus_allowance"] = exchange
+    known = coordinators.get(key)
+    if known is None or (known.window.concurrency, known.window.per_second) != (concurrency, per_second):
+        coordinators[key] = Coordinator(concurrency, per_second)
+
+
+def _state(key: str, dask_scheduler: Any) -> Traffic:
+    state: Traffic = dask_scheduler.dwplus_allowances[key].state()
+    return state
+
+
+_reporting: weakref.WeakSet[Limiter] = weakref.WeakSet()
+_lock = threading.Lock()
+
+
+def share_allowance(config: EarthConfig) -> None:
+    """In a worker's task: from now on this process keeps to its part of the allowance."""
+    import distributed
+
+    limiter = connect_config(config).limiter
+    with _lock:
+        if limiter in _reporting:
+            return
+        _reporting.add(limiter)
+        limiter.share()
+        threading.Thread(target=_report, args=(weakref.ref(limiter), distributed.get_worker(), _key(config)),
+                         daemon=True, name="dwplus-allowance").start()
+
+
+def _report(limiter_of: weakref.ref[Limiter], worker: Any, key: str) -> None:
+    """Exchange report and grant with the scheduler until the gate or the worker is gone."""
+    from distributed.utils import sync
+
+    throttled = 0
+    while (limiter := limiter_of()) is not None and worker.status.name in ("running", "paused", "init"):
+        active, wanted = limiter.demand
+        places, rate = limiter.allowance
+        counts = limiter.state().counts
+        asked, limiter.asked = limiter.asked, 0.0
+        report = Report(worker.address, places, rate, active, wanted, counts.throttled - throttled, asked,
+                        counts.requests, counts.healed, counts.seconds)
+        pause = REPORT_SECONDS
+        try:
+            grant = Grant(**sync(worker.loop, worker.scheduler.dwplus_allowance, callback_timeout=5, key=key,
+                                 report=asdict(report)))
+        except (OSError, TimeoutError):
+            pass  # the lease runs out by itself, and nothing is sent until the scheduler answers again
+        else:
+            throttled = counts.throttled
+            limiter.grant(grant.places, grant.rate, grant.seconds, grant.shut)
+            pause = grant.report
+        del limiter
+        time.sleep(pause)

@@ -1,0 +1,25 @@
+"""Dynamic World annotations: tiles drawn by people, one image each, codes 0..10.
+
+Source: Brown et al. 2022, Sci Data 9:251; published as PANGAEA 933475 and as the asset below.
+"""
+
+from __future__ import annotations
+
+import ee
+
+from dwplus.taxonomy import IGNORE
+
+#: The publishers' own copy in Earth Engine.
+DW_LABELS = "projects/wri-datalab/dynamic_world/v1/DW_LABELS"
+
+
+def scenes(asset: str) -> ee.ImageCollection:
+    """The collection of an asset, with its first band, the label, only."""
+    return ee.ImageCollection(asset).select([0], ["label"])
+
+
+def label(asset: str, index: str) -> ee.Image:
+    """Band ``label`` (uint8: 0..8, 255 where nothing or cloud was drawn) of one drawn tile, nearest neighbour."""
+    codes = ee.Image(f"{asset}/{index}").select([0], ["label"])
+    drawn = codes.updateMask(codes.gte(1).And(codes.lte(9))).subtract(1)
+    return drawn.unmask(IGNORE, False).toUint8().rename(["label"])

@@ -1,0 +1,106 @@
+"""A look at tiles' pixels while planning: how much of each is clear, how sure its label is, which classes it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import ee
+
+from dwplus.earth.images import dynamic_world
+from dwplus.earth.session import Session
+from dwplus.errors import RefusedError, TooLargeError
+from dwplus.grid import PixelGrid
+from dwplus.spec import DatasetSpec
+from dwplus.taxonomy import CLASSES, IGNORE
+
+#: Spacing (m) of the pixels looked at: 2,600 of a 5.1 km tile.
+PROBE_SCALE = 100
+#: Tiles bundled into one request.
+TILES_PER_REQUEST = 400
+#: Cloud Score+: quality of every pixel of Sentinel-2, 0 occluded to 1 clear.
+#: Source: https://developers.google.com/earth-engine/datasets/catalog/GOOGLE_CLOUD_SCORE_PLUS_V1_S2_HARMONIZED
+CLOUD_SCORE, CLOUD_SCORE_BAND = "GOOGLE/CLOUD_SCORE_PLUS/V1/S2_HARMONIZED", "cs_cdf"
+#: Score from which a pixel counts as clear; the catalogue's own example.
+CLEAR_SCORE = 0.60
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What a tile holds.
+
+    Attributes
+    ----------
+    clear : share of the tile that is clear, 0..1, by the label's own mask or by Cloud Score+.
+    confidence : mean of the label's highest class probability over its pixels, 0..1; 0 where not looked at.
+    shares : share of each class among the labelled pixels, by class name.
+    """
+
+    clear: float
+    confidence: float = 0.0
+    shares: Mapping[str, float] = field(default_factory=dict)
+
+
+def probe(session: Session, spec: DatasetSpec, tiles: Sequence[tuple[PixelGrid, str, str]]) -> list[Probe]:
+    """Look at tiles in few requests; halved where the service finds one too large.
+
+    Parameters
+    ----------
+    tiles : grid, label id and Sentinel-2 id of each.
+
+    Returns
+    -------
+    list of Probe, in order.
+    """
+    found: list[Probe] = []
+    for i in range(0, len(tiles), TILES_PER_REQUEST):
+        found += _bundle(session, spec, tiles[i:i + TILES_PER_REQUEST])
+    return found
+
+
+def _bundle(session: Session, spec: DatasetSpec, tiles: Sequence[tuple[PixelGrid, str, str]]) -> list[Probe]:
+    try:
+        answers = session.compute(ee.List([_measure(spec, *tile) for tile in tiles]))
+    except TooLargeError:
+        if len(tiles) == 1:
+            raise
+        half = len(tiles) // 2
+        return [*_bundle(session, spec, tiles[:half]), *_bundle(session, spec, tiles[half:])]
+    except RefusedError as error:
+        if CLOUD_SCORE in str(error):
+            raise RefusedError(f"quality.clouds cloud-score-plus: {error}; use label instead") from error
+        raise
+    return [_read(answer) for answer in answers]
+
+
+def _measure(spec: DatasetSpec, grid: PixelGrid, label_id: str, s2_id: str) -> ee.Dictionary:
+    """Numbers of one tile, from every tenth pixel of it or so."""
+    region = ee.Geometry.Rectangle(list(grid.bounds), grid.crs, False)
+    parts: dict[str, Any] = {}
+    if spec.labels.source == "dynamic-world-v1":
+        parts["classes"] = _reduced(dynamic_world.label([label_id]), ee.Reducer.frequencyHistogram(), region,
+                                    grid).get("label")
+    if spec.quality.clouds == "cloud-score-plus":
+        score = ee.Image(f"{CLOUD_SCORE}/{s2_id}").select([CLOUD_SCORE_BAND])
+        clear = score.gte(CLEAR_SCORE).unmask(0, False).rename(["clear"])
+        parts["clear"] = _reduced(clear, ee.Reducer.mean(), region, grid).get("clear")
+    elif spec.quality.clouds == "label" and spec.labels.source == "dynamic-world-v1":
+        image = ee.Image(f"{dynamic_world.COLLECTION}/{label_id}").select(list(CLASSES))
+        top = image.reduce(ee.Reducer.max()).rename(["top"])
+        parts["confidence"] = _reduced(top, ee.Reducer.mean(), region, grid).get("top")
+    return ee.Dictionary(parts)
+
+
+def _reduced(image: ee.Image, reducer: ee.Reducer, region: ee.Geometry, grid: PixelGrid) -> ee.Dictionary:
+    return image.reduceRegion(reducer=reducer, geometry=region, crs=grid.crs,
+                              crsTransform=[PROBE_SCALE, 0, grid.x0, 0, -PROBE_SCALE, grid.y0])
+
+
+def _read(answer: Mapping[str, Any]) -> Probe:
+    counts = {int(float(value)): float(count) for value, count in (answer.get("classes") or {}).items()}
+    total = sum(counts.values())
+    labelled = total - counts.get(IGNORE, 0.0)
+    shares = {name: counts[i] / labelled for i, name in enumerate(CLASSES) if counts.get(i)}
+    clear = answer["clear"] if "clear" in answer else labelled / total if total else 0.0
+    return Probe(float(clear or 0.0), float(answer.get("confidence") or 0.0), shares)

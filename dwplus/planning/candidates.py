@@ -1,0 +1,300 @@
+"""Tiles that may be taken: from the lattice, from label images' grids, or drawn by people; each with its place."""
+
+from __future__ import annotations
+
+import datetime as dt
+import functools
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import shapely
+
+from dwplus.annotations import SETS, Annotation, read_folder
+from dwplus.earth import Session
+from dwplus.earth.tables import Place, drawn, ecoregion_map, places
+from dwplus.errors import InputError
+from dwplus.grid import PixelGrid, Tile, gives_way, lattice_cells, lattice_tiles, tile_from_id, tile_on_grid
+from dwplus.planning import sampling
+from dwplus.scenes import LabelScene
+from dwplus.spec import DatasetSpec, Window
+from dwplus.splits import outside_guard
+from dwplus.taxonomy import BIOMES
+
+#: Side of the areas that share one metadata request, degrees: about 400 tiles of 5.1 km.
+CELL_DEGREES = 1.0
+#: Regions with more parts than this are not sent as a filter; the answer is filtered here in any case.
+FILTER_PARTS = 100
+
+#: Regions with more lattice cells than this are thinned by the map of ecoregions, biome by biome, to so many cells
+#: (more only where more than a quarter of them are wanted).
+SPARSE_ABOVE, SPARSE_PER_BIOME = 10_000, 10_000
+
+#: A key of the archive: a cell of :data:`CELL_DEGREES`; the day of an annotation; the id of a tile looked up alone.
+Key = tuple[int, int, dt.date | None, str]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A tile that may be taken, with its place on earth, its split, its turn in the seeded order, and the annotation
+    it comes from, if any; ``duplicate`` where a better annotation of the same tile is taken; ``sparse`` where its place
+    was read off a coarse map and its neighbours are far, so that it is looked up alone."""
+
+    tile: Tile
+    place: Place | None
+    split: str
+    draw: float
+    annotation: Annotation | None = None
+    duplicate: bool = False
+    sparse: bool = False
+
+    @property
+    def alone(self) -> bool:
+        """Whether it shares no metadata query with its neighbours."""
+        return self.sparse or self.annotation is not None
+
+    @functools.cached_property
+    def key(self) -> Key:
+        lon, lat = self.tile.grid.center
+        return (math.floor(lon / CELL_DEGREES), math.floor(lat / CELL_DEGREES),
+                None if self.annotation is None else self.annotation.date, self.tile.id if self.sparse else "")
+
+    @property
+    def id(self) -> str:
+        """Tile and label, for these may share a tile."""
+        return self.tile.id if self.annotation is None else f"{self.tile.id}|{self.annotation.scene.index}"
+
+
+def candidates_of(tiles: pd.DataFrame) -> list[Candidate]:
+    """The planned tiles of a plan, or the tiles of a store, as candidates with the places and splits they have.
+
+    Parameters
+    ----------
+    tiles : a plan, or a :func:`dwplus.store.reader.tile_table`.
+    """
+    if "state" in tiles:
+        tiles = tiles[tiles["state"] == "planned"]
+    unique = tiles.drop_duplicates("tile_id")
+    return [Candidate(tile_from_id(row.tile_id), Place(int(row.biome), row.ecoregion, not row.coastal),
+                      str(row.split), 0.0) for row in unique.itertuples()]
+
+
+def place(session: Session, spec: DatasetSpec, tiles: list[Tile]) -> list[Candidate]:
+    """Candidates with biome and ecoregion, in seeded order."""
+    found = places(session, [tile.grid.center for tile in tiles])
+    seed = spec.sampling.seed
+    candidates = [Candidate(tile, here, sampling.split_of(seed, tile.grid), sampling.draw_order(seed, tile.id))
+                  for tile, here in zip(tiles, found, strict=True)]
+    return sorted(candidates, key=lambda c: (c.draw, c.tile.id))
+
+
+def guarded(candidates: list[Candidate], spec: DatasetSpec) -> list[Candidate]:
+    """Without those that lie nearer to a tile of another split than the guard, however many are wanted."""
+    keep = outside_guard([c.tile.grid for c in candidates], [c.split for c in candidates], spec.sampling.guard_metres)
+    return [candidate for candidate, stays in zip(candidates, keep, strict=True) if stays]
+
+
+def lattice(shapes: Iterable[shapely.Geometry], spec: DatasetSpec) -> list[Tile]:
+    """Tiles of the world's lattice whose centre lies in one of the shapes."""
+    tiles: dict[str, Tile] = {}
+    for shape in shapes:
+        try:
+            found = lattice_tiles(shape, spec.tile.size, spec.tile.scale)
+        except ValueError as error:
+            raise InputError(f"region: {error}") from None
+        tiles |= {tile.id: tile for tile in found}
+    if not tiles:
+        raise InputError(f"region: holds the centre of no {spec.tile.size}-pixel tile; it is too small, "
+                         "or tile.size too large")
+    return list(tiles.values())
+
+
+def is_sparse(shapes: Iterable[shapely.Geometry], spec: DatasetSpec) -> bool:
+    """Whether a region is so large that its tiles are thinned before they are looked up: quotas are needed for that."""
+    if spec.sampling.per_biome is None:
+        return False
+    kilometres = sum(shapely.transform(shape, lambda xy: np.column_stack(
+        [xy[:, 0] * 111.32, np.sin(np.radians(xy[:, 1])) * 6371.0])).area for shape in shapes)  # equal-area cylinder
+    return kilometres / (spec.tile.size * spec.tile.scale / 1000) ** 2 > SPARSE_ABOVE
+
+
+def sparse(session: Session, spec: DatasetSpec, shapes: Sequence[shapely.Geometry],
+           ) -> tuple[list[Candidate], dict[str, float]]:
+    """The first candidates of each biome in the seeded order of a large region, and the size of each ecoregion in it.
+
+    Every lattice cell has its number in the order; of each biome the :data:`SPARSE_PER_BIOME` cells with the smallest
+    are kept. Nothing of it depends on what is wanted of them.
+
+    Returns
+    -------
+    (candidates in seeded order, lattice cells by name of the ecoregion)
+    """
+    assert spec.sampling.per_biome is not None
+    plain = all(s.bounds[0] >= -180 and s.bounds[2] <= 180 for s in shapes)
+    parts = [shapely.union_all(list(shapes))] if plain else list(shapes)
+    bounds = shapely.union_all([shapely.box(*s.bounds) for s in shapes]).bounds
+    regions_map = ecoregion_map(session, bounds)
+    step = spec.tile.size * spec.tile.scale
+    room = max(SPARSE_PER_BIOME, 4 * spec.sampling.per_biome)
+    biome_of = np.zeros(1 + max(regions_map.names, default=0), "int16")
+    for number, (biome, _) in regions_map.names.items():
+        biome_of[number] = biome
+    sizes = np.zeros(len(biome_of))
+    kept: dict[int, np.ndarray] = {}
+    for part in parts:
+        try:
+            for found in lattice_cells(part, step):
+                eco = regions_map.at(found.lon, found.lat)
+                draws = sampling.draw_orders(spec.sampling.seed, found.epsg, np.round(found.x / step - 0.5),
+                                             np.round(found.y / step - 0.5))
+                sizes += np.bincount(eco, minlength=len(sizes))
+                table = np.column_stack([draws, np.full(len(draws), found.epsg), found.x, found.y, eco, found.close])
+                for biome in np.unique(biome_of[eco[eco > 0]]):
+                    both = np.vstack([kept.get(int(biome), table[:0]), table[biome_of[eco] == biome]])
+                    kept[int(biome)] = both[np.argsort(both[:, 0], kind="stable")[:room]]
+        except ValueError as error:
+            raise InputError(f"region: {error}") from None
+    candidates: dict[str, Candidate] = {}
+    for biome, table in kept.items():
+        for draw, epsg, x, y, eco, close in table:
+            grid = PixelGrid(int(epsg), x - step / 2, y + step / 2, spec.tile.scale, spec.tile.size, spec.tile.size)
+            if not (close and gives_way(grid)):
+                tile = tile_on_grid(grid)
+                candidates[tile.id] = Candidate(tile, Place(biome, regions_map.names[int(eco)][1], True),
+                                                sampling.split_of(spec.sampling.seed, grid), float(draw), sparse=True)
+    weights: dict[str, float] = {}
+    for number, (_, name) in regions_map.names.items():
+        weights[name] = weights.get(name, 0.0) + float(sizes[number])
+    return sorted(candidates.values(), key=lambda c: (c.draw, c.tile.id)), weights
+
+
+def cells(shapes: Iterable[shapely.Geometry]) -> dict[Key, shapely.Geometry]:
+    """The cells that a region touches."""
+    areas: dict[Key, shapely.Geometry] = {}
+    for shape in shapes:
+        west, south, east, north = shape.bounds
+        for i in range(math.floor(west / CELL_DEGREES), math.ceil(east / CELL_DEGREES)):
+            for j in range(math.floor(south / CELL_DEGREES), math.ceil(north / CELL_DEGREES)):
+                cell = shapely.box(*(CELL_DEGREES * v for v in (i, j, i + 1, j + 1)))
+                if shape.intersects(cell):
+                    areas[i, j, None, ""] = cell
+    return areas
+
+
+def label_grid(scenes: Iterable[LabelScene], shapes: Sequence[shapely.Geometry], spec: DatasetSpec) -> list[Tile]:
+    """Tiles cut from the label images' own grids, whose centre lies in the region; none overlaps another.
+
+    Where granules overlap, the tiles of the one whose grid comes first (zone, then corner) are kept: the same ones
+    whatever the order of the scenes.
+    """
+    grids = {(s.crs, s.transform, s.shape): s for s in sorted(scenes, key=lambda s: s.index, reverse=True)}
+    tiles: dict[str, Tile] = {}
+    for scene in sorted(grids.values(), key=lambda s: (str(s.crs), s.transform or (), s.shape or ())):
+        for tile in _cut(scene, spec):
+            if tile.id not in tiles and contains(shapes, tile.grid.center):
+                tiles[tile.id] = tile
+    kept = sampling.without_overlaps([tile.grid for tile in tiles.values()])
+    return sorted((tile for tile, keep in zip(tiles.values(), kept, strict=True) if keep), key=lambda tile: tile.id)
+
+
+def _cut(scene: LabelScene, spec: DatasetSpec) -> Iterator[Tile]:
+    if scene.transform is None or scene.shape is None or scene.crs is None or not scene.crs.startswith("EPSG:"):
+        return
+    a, b, x0, d, e, y0 = scene.transform
+    if b or d or not math.isclose(a, spec.tile.scale) or not math.isclose(-e, spec.tile.scale):
+        return
+    size = spec.tile.size
+    for row in range(scene.shape[0] // size):
+        for col in range(scene.shape[1] // size):
+            yield tile_on_grid(PixelGrid(int(scene.crs[5:]), x0 + col * size * a, y0 + row * size * e, a, size, size))
+
+
+def contains(shapes: Iterable[shapely.Geometry], point: tuple[float, float]) -> bool:
+    """Whether a point (lon, lat) lies in one of the shapes, whose longitudes may run past 180."""
+    lon, lat = point
+    for shape in shapes:
+        west, _, east, _ = shape.bounds
+        turns = range(math.ceil((west - lon) / 360), math.floor((east - lon) / 360) + 1)
+        if any(shapely.contains_xy(shape, lon + 360 * turn, lat) for turn in turns):
+            return True
+    return False
+
+
+def annotated(session: Session, spec: DatasetSpec, shapes: Sequence[shapely.Geometry]) -> list[Candidate]:
+    """The drawn tiles of the spec's windows whose centre lies in the region, in seeded order.
+
+    Of several annotations of one tile, ``labels.per_window: best`` keeps one: the validation set's, then an expert's,
+    then a non-expert's; then the one with most labelled pixels; then the first by name. The publication's
+    validation tiles are the test split, as published; the other tiles then go to train and val by their block.
+
+    Raises
+    ------
+    InputError
+        Where there is none.
+    """
+    for shape in shapes:
+        shapely.prepare(shape)
+    found = [(a, tile) for a in _annotations(session, spec, shapes)
+             for tile in a.tiles(spec.tile.size, spec.tile.scale) if contains(shapes, tile.grid.center)]
+    if not found:
+        raise InputError(f"labels: no drawn tile of the windows has a whole {spec.tile.size}-pixel tile of "
+                         f"{spec.tile.scale:g} m whose centre lies in the region")
+    best: dict[str, Annotation] = {}
+    for a, tile in sorted(found, key=lambda item: _preference(item[0])):
+        best.setdefault(tile.id, a)
+    where = places(session, [tile.grid.center for _, tile in found])
+    held_out = any(a.set == "validation" for a, _ in found)
+    candidates = []
+    for (a, tile), here in zip(found, where, strict=True):
+        if here is None and a.biome in BIOMES:
+            here = Place(a.biome, a.ecoregion, False)
+        candidates.append(Candidate(
+            tile, here, _split(spec, tile, a, held_out), sampling.draw_order(spec.sampling.seed, tile.id), a,
+            spec.labels.per_window == "best" and best[tile.id] is not a))
+    return sorted(candidates, key=lambda c: (c.draw, c.id))
+
+
+def _annotations(session: Session, spec: DatasetSpec, shapes: Sequence[shapely.Geometry]) -> list[Annotation]:
+    if spec.labels.path is not None:
+        found = read_folder(spec.labels.path)
+    else:
+        assert spec.labels.asset is not None
+        boxes = [shape.bounds for shape in shapes]
+        plain = len(boxes) <= FILTER_PARTS and all(w >= -180 and e <= 180 and e - w < 180 for w, _, e, _ in boxes)
+        area = shapely.MultiPolygon([shapely.box(*box) for box in boxes]) if plain else None
+        unique: dict[str, Annotation] = {}
+        for window in spec.windows:
+            unique |= {a.scene.index: a for a in drawn(session, spec.labels.asset, window.start, window.end, area)}
+        found = list(unique.values())
+    return [a for a in found if window_of(spec, a.date) is not None]
+
+
+def window_of(spec: DatasetSpec, date: dt.date) -> Window | None:
+    """The first window that holds a day."""
+    return next((w for w in spec.windows if w.start <= date < w.end), None)
+
+
+def _preference(a: Annotation) -> tuple[int, float, str]:
+    return SETS.index(a.set), -(0.0 if math.isnan(a.labelled) else a.labelled), a.scene.index
+
+
+def _split(spec: DatasetSpec, tile: Tile, a: Annotation, held_out: bool) -> str:
+    if a.set == "validation":
+        return "test"
+    block = sampling.split_of(spec.sampling.seed, tile.grid)
+    return "train" if held_out and block == "test" else block
+
+
+def areas_of(candidates: Iterable[Candidate]) -> dict[Key, shapely.Geometry]:
+    """Per key that candidates share, a box around all of them."""
+    corners: dict[Key, tuple[float, float, float, float]] = {}
+    for candidate in candidates:
+        if candidate.alone:
+            continue
+        west, south, east, north = candidate.tile.grid.footprint().bounds
+        w, s, e, n = corners.get(candidate.key, (math.inf, math.inf, -math.inf, -math.inf))
+        corners[candidate.key] = min(w, west), min(s, south), max(e, east), max(n, north)
+    return {key: shapely.box(*box) for key, box in corners.items()}
+

@@ -1,0 +1,379 @@
+"""Drawing: candidates tried in their order until every quota is full; metadata fetched ahead, in few large requests."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import shapely
+
+from dwplus.earth import Session
+from dwplus.earth.probes import Probe, probe
+from dwplus.earth.tables import Catalogue, Place, Query, catalogues, places
+from dwplus.planning import pairing, sampling
+from dwplus.planning.candidates import Candidate, Key, areas_of
+from dwplus.scenes import LabelScene
+from dwplus.spec import DatasetSpec, Window
+
+#: Queries bundled into one metadata request (of cells; of single tiles, which are smaller), and requests in flight.
+CELLS_PER_REQUEST, TILES_PER_REQUEST, LOOKUPS = 16, 200, 4
+#: Label scenes of a tile that are looked at, the least cloudy first, where ``quality.clouds`` needs pixels.
+PROBED_SCENES = 3
+#: Stratified: candidates of an ecoregion looked at together, and how many of them are taken.
+CHUNK, CHOSEN = 16, 4
+#: Candidates of a biome looked up in one round at the least.
+LEAST_AHEAD = 6
+
+Progress = Callable[[str], None]
+#: What became of a candidate: pairs (the first is the best), or why there are none.
+Outcome = list[pairing.Pairing] | pairing.Rejection
+
+CLOUDED = pairing.Rejection("clouded", 8)
+NO_ECOREGION = pairing.Rejection("no_ecoregion", 0)
+OTHER_ECOREGION = pairing.Rejection("other_ecoregion", 0)
+FEW_LABELS = pairing.Rejection("few_labels", 2)
+DUPLICATE = pairing.Rejection("duplicate", 2)
+
+
+class _Lookup:
+    """Scenes over one area, ready for pairing."""
+
+    def __init__(self, scenes: Catalogue, product: str) -> None:
+        self.labels = pairing.newest(scenes.labels)
+        self.optical = pairing.OpticalTable(scenes.optical, product)
+        self.passes = pairing.passes(scenes.radar)
+
+
+class Archive:
+    """The scenes of one window, fetched once per area."""
+
+    def __init__(self, session: Session, spec: DatasetSpec, window: Window) -> None:
+        self.session, self.spec, self.window = session, spec, window
+        self._lookups: dict[Key, _Lookup] = {}
+        #: Queries a request, by whether they are of single tiles.
+        self._sizes = {False: CELLS_PER_REQUEST, True: TILES_PER_REQUEST}
+
+    def fetch(self, areas: dict[Key, shapely.Geometry]) -> None:
+        """Fetch the areas not yet known: many a request, a few requests at a time."""
+        missing = [key for key in sorted(areas, key=_order) if key not in self._lookups]
+        queries = {key: self._query(key, areas[key]) for key in missing}
+        alone = any(key[2] or key[3] for key in missing)
+
+        def look_up(bundle: list[Key]) -> list[_Lookup]:
+            found = catalogues(self.session, self.spec, [queries[key] for key in bundle],
+                               lambda count: self._learn(alone, count))
+            return [_Lookup(scenes, self.spec.sentinel2.product) for scenes in found]
+
+        with ThreadPoolExecutor(LOOKUPS) as pool:
+            while missing:
+                size = self._sizes[alone]
+                wave, missing = missing[:LOOKUPS * size], missing[LOOKUPS * size:]
+                bundles = [wave[i:i + size] for i in range(0, len(wave), size)]
+                for bundle, found in zip(bundles, pool.map(look_up, bundles), strict=True):
+                    self._lookups |= dict(zip(bundle, found, strict=True))
+
+    def _learn(self, alone: bool, count: int) -> None:
+        """So many queries were too much for one request: later requests hold half of them."""
+        self._sizes[alone] = max(1, min(self._sizes[alone], count // 2))
+
+    def _query(self, key: Key, area: shapely.Geometry) -> Query:
+        day = key[2]
+        if day is None:
+            return Query(area, self.window.start, self.window.end)
+        return Query(area, day, day + dt.timedelta(days=1), labels=False)
+
+    def labels(self) -> Iterator[LabelScene]:
+        """All label scenes fetched so far."""
+        for lookup in self._lookups.values():
+            yield from lookup.labels
+
+    def __getitem__(self, key: Key) -> _Lookup:
+        return self._lookups[key]
+
+    def clear(self) -> None:
+        self._lookups.clear()
+
+
+def _order(key: Key) -> tuple[dt.date, int, int, str]:
+    # By date first: the archives are filtered by date before place, so that one request spans few months.
+    return key[2] or dt.date.min, key[0], key[1], key[3]
+
+
+class Drawing:
+    """One window's candidates and what became of those looked at.
+
+    Parameters
+    ----------
+    archive : of the window.
+    candidates : those with a place, in seeded order.
+    weights : size of each ecoregion, by name; None where the candidates are all there are.
+    """
+
+    def __init__(self, archive: Archive, candidates: Sequence[Candidate],
+                 weights: Mapping[str, float] | None = None) -> None:
+        self.archive, self.spec = archive, archive.spec
+        self.areas = areas_of(candidates)
+        self.outcomes: dict[str, Outcome] = {}
+        self.looks: dict[tuple[str, str], Probe] = {}
+        self.letters: dict[str, str] = {}
+        self.places: dict[str, Place | None] = {}
+        self.weights = weights
+        labels = self.spec.labels
+        self._rules = pairing.Rules(
+            policy=self.spec.sentinel1.policy, max_gap_hours=self.spec.sentinel1.max_gap_hours,
+            orbit=self.spec.sentinel1.orbit, prefer_orbit=self.spec.sentinel1.prefer_orbit,
+            prefer_relative_orbits=self.spec.sentinel1.prefer_relative_orbits,
+            prefer_hours=self.spec.sentinel1.prefer_hours, max_cloud=self.spec.sentinel2.max_cloud,
+            min_coverage=self.spec.quality.min_coverage,
+            on_label_grid=self.spec.tile.grid == "label" and labels.source != "annotations")
+        self._stratified = self.spec.sampling.strategy == "stratified"
+        self._probing = self.spec.quality.clouds != "scene" or (self._stratified and labels.source != "annotations")
+        self._best = labels.per_window != "all" and self.spec.quality.clouds == "scene"
+
+    def resolve(self, batch: Iterable[Candidate]) -> None:
+        """Settle what becomes of each of a batch; a candidate settled before costs nothing."""
+        todo = [c for c in batch if c.id not in self.outcomes]
+        # Single tiles are fetched one by one and not kept: their radar lists would fill the memory.
+        alone = any(c.alone for c in todo)
+        step = LOOKUPS * TILES_PER_REQUEST if alone else max(1, len(todo))
+        for i in range(0, len(todo), step):
+            part = todo[i:i + step]
+            self._place([c for c in part if c.sparse])
+            wanted = [c for c in part if self._early(c) is None]
+            self.archive.fetch({c.key: c.tile.grid.footprint() if c.alone else self.areas[c.key] for c in wanted})
+            for candidate in part:
+                early = self._early(candidate)
+                self.outcomes[candidate.id] = early if early is not None else self._pair(candidate)
+            if self._probing:
+                self._probe(part)
+            for candidate in part:
+                self._rate(candidate)
+            if alone:
+                self.archive.clear()
+
+    def _place(self, candidates: Sequence[Candidate]) -> None:
+        """Exact places of tiles that have them from the coarse map."""
+        found = places(self.archive.session, [c.tile.grid.center for c in candidates]) if candidates else []
+        self.places |= {c.id: here for c, here in zip(candidates, found, strict=True)}
+
+    def place_of(self, candidate: Candidate) -> Place | None:
+        """Where a settled candidate lies."""
+        return self.places.get(candidate.id, candidate.place)
+
+    def _early(self, candidate: Candidate) -> pairing.Rejection | None:
+        """What can be said before any scene is looked up."""
+        if candidate.sparse:
+            here = self.places[candidate.id]
+            same = here is not None and candidate.place is not None and here.ecoregion == candidate.place.ecoregion
+            return None if same else NO_ECOREGION if here is None else OTHER_ECOREGION
+        if candidate.annotation is None:
+            return None
+        if candidate.duplicate:
+            return DUPLICATE
+        return FEW_LABELS if candidate.annotation.labelled < self.spec.quality.min_label_fraction else None
+
+    def _pair(self, candidate: Candidate) -> Outcome:
+        scenes = self.archive[candidate.key]
+        labels = scenes.labels if candidate.annotation is None else [candidate.annotation.scene]
+        found = pairing.pair(candidate.tile.grid, labels, scenes.optical, scenes.passes, self._rules,
+                             best_only=self._best)
+        if isinstance(found, list) and self.spec.labels.per_window == "mode":
+            return self._with_mode(candidate, labels, found)
+        return found
+
+    def _with_mode(self, candidate: Candidate, labels: Sequence[LabelScene],
+                   found: list[pairing.Pairing]) -> list[pairing.Pairing]:
+        scenes = self.archive[candidate.key]
+        all_of = pairing.usable_labels(candidate.tile.grid, labels, scenes.optical, self._rules)
+        return [pairing.with_labels(pair, all_of) for pair in found]
+
+    def _probe(self, batch: Sequence[Candidate]) -> None:
+        """Look at the first scenes of each tile of a batch; reject, or put the clearest first."""
+        wanted = []
+        for candidate in batch:
+            outcome = self.outcomes[candidate.id]
+            if isinstance(outcome, list):
+                count = (1 if self.spec.quality.clouds == "scene" else
+                         len(outcome) if self.spec.labels.per_window == "all" else PROBED_SCENES)
+                wanted += [(candidate, pair) for pair in outcome[:count]]
+        looks = probe(self.archive.session, self.spec,
+                      [(c.tile.grid, pair.label.index, pair.optical.index) for c, pair in wanted])
+        for (candidate, pair), one in zip(wanted, looks, strict=True):
+            self.looks[candidate.id, pair.label.index] = one
+        if self.spec.quality.clouds == "scene":
+            return
+        for candidate in batch:
+            outcome = self.outcomes[candidate.id]
+            if isinstance(outcome, list):
+                seen = [(look, pair) for pair in outcome
+                        if (look := self.looks.get((candidate.id, pair.label.index))) is not None]
+                fine = [item for item in seen if item[0].clear >= self.spec.quality.min_clear]
+                # Least masked to a hundredth, then most confident; Python's sort keeps the order of the rest.
+                fine.sort(key=lambda item: (-round(item[0].clear, 2), -round(item[0].confidence, 3)))
+                self.outcomes[candidate.id] = [pair for _, pair in fine] or CLOUDED
+
+    def _rate(self, candidate: Candidate) -> None:
+        if not self._stratified:
+            return
+        outcome = self.outcomes[candidate.id]
+        if candidate.annotation is not None:
+            self.letters[candidate.id] = sampling.strata(candidate.annotation.shares)
+        elif isinstance(outcome, list):
+            self.letters[candidate.id] = sampling.strata(self.looks[candidate.id, outcome[0].label.index].shares)
+
+    def pairs(self, candidate: Candidate) -> Outcome:
+        """The pairs of a settled candidate that the spec wants, or why there are none."""
+        outcome = self.outcomes[candidate.id]
+        if isinstance(outcome, list) and self.spec.labels.per_window != "all":
+            return outcome[:1]
+        return outcome
+
+
+def draw(drawing: Drawing, candidates: Sequence[Candidate], quota: int | None, progress: Progress) -> list[Candidate]:
+    """Candidates drawn, in order of drawing: those taken and those rejected on the way.
+
+    Per biome the ecoregions take turns (see :class:`dwplus.planning.sampling.Turns`) and a rejected tile is replaced by
+    the next of its ecoregion. The order depends on the candidates alone, never on the quota.
+
+    Parameters
+    ----------
+    quota : tiles wanted per biome; None takes all.
+    """
+    if quota is None:
+        for i in range(0, len(candidates), 4000):
+            drawing.resolve(candidates[i:i + 4000])
+            if i + 4000 < len(candidates):
+                progress(f"{i + 4000} candidates looked at")
+        return list(candidates)
+    by_biome: dict[int, list[Candidate]] = defaultdict(list)
+    for candidate in candidates:
+        assert candidate.place is not None
+        by_biome[candidate.place.biome].append(candidate)
+    weighted = drawing.spec.sampling.ecoregions == "area"
+    kind = _Stratified if drawing.spec.sampling.strategy == "stratified" else _InTurn
+    biomes = [kind(drawing, group, weighted) for _, group in sorted(by_biome.items())]
+    while waiting := [biome for biome in biomes if biome.taken < quota and not biome.exhausted]:
+        # Look up half as many again as are missing, for some will be rejected, and never so few that rounds add up.
+        drawing.resolve([c for biome in waiting
+                         for c in biome.ahead(max(LEAST_AHEAD, math.ceil(1.5 * (quota - biome.taken))))])
+        for biome in waiting:
+            biome.advance(quota)
+        progress(f"{sum(biome.taken for biome in biomes)} tiles planned, "
+                 f"{sum(len(biome.drawn) for biome in biomes)} drawn")
+    return [candidate for biome in biomes for candidate in biome.drawn]
+
+
+class _InTurn:
+    """The candidates of one biome: ecoregions in turn, each in seeded order."""
+
+    def __init__(self, drawing: Drawing, candidates: Sequence[Candidate], by_area: bool) -> None:
+        self.drawing = drawing
+        self.queues: dict[str, list[Candidate]] = defaultdict(list)
+        for candidate in reversed(candidates):  # a queue's next is its last
+            assert candidate.place is not None
+            self.queues[candidate.place.ecoregion].append(candidate)
+        # Tiles are equal in area, so that their number is an ecoregion's area within the region.
+        self.turns = sampling.Turns({
+            name: 1 if not by_area else len(queue) if drawing.weights is None else drawing.weights[name]
+            for name, queue in self.queues.items()})
+        self.drawn: list[Candidate] = []
+        self.taken = 0
+
+    @property
+    def exhausted(self) -> bool:
+        return not any(self.queues.values())
+
+    def ahead(self, count: int) -> list[Candidate]:
+        """The next candidates, were none rejected."""
+        turns, places = self.turns.copy(), {name: len(queue) for name, queue in self.queues.items()}
+        found: list[Candidate] = []
+        while len(found) < count and (open_ := [name for name, place in places.items() if place]):
+            name = turns.next(open_)
+            turns.take(name)
+            places[name] -= 1
+            found.append(self.queues[name][places[name]])
+        return found
+
+    def advance(self, quota: int) -> None:
+        """Draw until the quota is full or a candidate comes up that is not settled."""
+        while self.taken < quota and (open_ := [name for name, queue in self.queues.items() if queue]):
+            name = self.turns.next(open_)
+            candidate = self.queues[name][-1]
+            if candidate.id not in self.drawing.outcomes:
+                return
+            self.queues[name].pop()
+            self.drawn.append(candidate)
+            if isinstance(self.drawing.outcomes[candidate.id], list):
+                self.taken += 1
+                self.turns.take(name)
+
+
+class _Stratified(_InTurn):
+    """As :class:`_InTurn`, but of every :data:`CHUNK` candidates of an ecoregion the :data:`CHOSEN` are taken that even
+    out the classes' levels in the biome best; the others wait until all chunks have had their turn."""
+
+    def __init__(self, drawing: Drawing, candidates: Sequence[Candidate], by_area: bool) -> None:
+        super().__init__(drawing, candidates, by_area)
+        self.balance = sampling.Balance()
+        self.chunks: dict[str, list[Candidate]] = {name: [] for name in self.queues}
+        self.left: Counter[str] = Counter()
+        self.reserve: dict[str, list[Candidate]] = {name: [] for name in self.queues}
+
+    @property
+    def exhausted(self) -> bool:
+        return not self._open()
+
+    def _open(self) -> list[str]:
+        return [name for name in self.queues if self.queues[name] or self.reserve[name] or self.chunks[name]]
+
+    def ahead(self, count: int) -> list[Candidate]:
+        """Whole chunks, enough for ``count`` tiles."""
+        per_name: Counter[str] = Counter()
+        turns = self.turns.copy()
+        names = [name for name, queue in self.queues.items() if queue]
+        for _ in range(count if names else 0):
+            name = turns.next(names)
+            turns.take(name)
+            per_name[name] += 1
+        return [c for name, wanted in per_name.items()
+                for c in self.queues[name][::-1][:CHUNK * math.ceil(wanted / CHOSEN)]]
+
+    def advance(self, quota: int) -> None:
+        while self.taken < quota and (open_ := self._open()):
+            name = self.turns.next(open_)
+            if not self.chunks[name] or not self.left[name]:
+                if not self._next_chunk(name):
+                    return
+                continue  # a chunk of rejects only leaves the turn where it is
+            letters = self.drawing.letters
+            chosen = max(self.chunks[name], key=lambda c: (self.balance.need(letters[c.id]), -c.draw, c.id))
+            self.chunks[name].remove(chosen)
+            self.left[name] -= 1
+            self.balance.take(letters[chosen.id])
+            self.drawn.append(chosen)
+            self.taken += 1
+            self.turns.take(name)
+
+    def _next_chunk(self, name: str) -> bool:
+        """Bring up the next chunk; False where it is not settled yet."""
+        queue = self.queues[name]
+        self.reserve[name] += self.chunks[name]
+        self.chunks[name] = []
+        if not queue:
+            self.chunks[name], self.reserve[name] = self.reserve[name], []
+            self.left[name] = len(self.chunks[name])
+            return True
+        chunk = queue[::-1][:CHUNK]
+        if any(c.id not in self.drawing.outcomes for c in chunk):
+            return False
+        del queue[-len(chunk):]
+        for candidate in chunk:
+            if isinstance(self.drawing.outcomes[candidate.id], list):
+                self.chunks[name].append(candidate)
+            else:
+                self.drawn.append(candidate)
+        self.left[name] = min(CHOSEN, len(self.chunks[name]))
+        return True

@@ -1,0 +1,268 @@
+"""What a plan will give and cost, before any pixel is fetched: as lines of text, and as a map. Pure."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import shapely
+
+from dwplus.budget import EECU_PER_SECOND
+from dwplus.earth import limits
+from dwplus.earth.pixels import blocks
+from dwplus.errors import InputError
+from dwplus.planning.plan import REASONS, spec_of, summary
+from dwplus.spec import DatasetSpec
+from dwplus.taxonomy import BIOMES
+
+if TYPE_CHECKING:
+    import geopandas as gpd
+
+#: Days under which the pairing rate is said.
+RATE_DAYS = (1, 3, 6, 12)
+#: Assumed seconds that the service works on a tile: a fixed part, and a part per million pixels it reads (bands times
+#: scenes). Unmeasured: the service tells nobody what a request cost, see :data:`dwplus.budget.EECU_PER_SECOND`.
+SECONDS_PER_REQUEST, SECONDS_PER_MEGAPIXEL = 1.0, 0.1
+#: Share of the raw bytes that a store takes: 2.76 of 6.55 MB a tile of 512 x 512 (10 + 2 + 1 bands), as measured for
+#: the design.
+PACKED = 0.42
+#: Tiles of the published Dynamic World+.
+PUBLISHED = {"dynamic-world-plus": (16_893, 299)}
+#: Maps draw outlines up to this many tiles, points beyond.
+OUTLINES = 5_000
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What an export of a plan takes.
+
+    Attributes
+    ----------
+    tiles, requests : counts.
+    raw_bytes : pixels as they are sent; store_bytes : as they lie in the store.
+    request_seconds : the service's work, all together, as assumed.
+    """
+
+    tiles: int
+    requests: int
+    raw_bytes: int
+    store_bytes: int
+    request_seconds: float
+
+    @property
+    def eecu_hours(self) -> float:
+        return self.request_seconds * EECU_PER_SECOND / 3600
+
+    @property
+    def hours(self) -> float:
+        """At the quota: the rate of requests, or the places in flight, whichever takes longer."""
+        return max(self.requests / limits.REQUESTS_PER_SECOND, self.request_seconds / limits.CONCURRENT_REQUESTS) / 3600
+
+
+def cost(plan: gpd.GeoDataFrame, spec: DatasetSpec) -> Cost:
+    """Cost of a plan's export."""
+    planned = plan[plan["state"] == "planned"]
+    s1 = 2 if spec.store.s1_dtype == "int16" else 4
+    sizes = [*[2] * len(spec.sentinel2.bands), *[s1] * len(spec.s1_bands)]
+    if spec.labels.path is None:
+        sizes.append(1)
+    raw = requests = 0
+    pixels = 0.0
+    for size, rows in planned.groupby("size"):
+        side = int(size)
+        requests += len(rows) * len(blocks(side, side, sizes))
+        raw += len(rows) * side ** 2 * sum(sizes)
+        slices = rows["s1_id"].str.count(",") + 1
+        labels = (rows["label_id"].str.count(",") + 1) * (spec.labels.path is None)
+        pixels += side ** 2 * float((len(spec.sentinel2.bands) + slices * len(spec.s1_bands) + labels).sum())
+    return Cost(len(planned), requests, raw, round(PACKED * raw),
+                requests * SECONDS_PER_REQUEST + pixels / 1e6 * SECONDS_PER_MEGAPIXEL)
+
+
+def preview(plan: gpd.GeoDataFrame, budget: float | None = None) -> list[str]:
+    """Lines for people: tiles by biome and year, pairing rates, gaps, rejects, cost.
+
+    Parameters
+    ----------
+    budget : EECU-hours to compare the cost with.
+    """
+    spec = spec_of(plan)
+    planned = plan[plan["state"] == "planned"]
+    lines = [*_by_biome(planned), "", *_rates(plan, spec), "", *_histogram(planned)]
+    rejected = summary(plan)["rejected"]
+    assert isinstance(rejected, dict)
+    if rejected:
+        lines += ["", "rejected"]
+        lines += [f"  {count:>8}  {reason}: {REASONS.get(str(reason), '')}" for reason, count in rejected.items()]
+    fallen = planned.loc[planned["s2_product"].eq("toa") & (spec.sentinel2.product == "sr")]
+    other = planned["s2_match"].isin(["sensing", "date"])
+    if len(fallen) or other.any():
+        counts = planned["s2_match"].value_counts()
+        lines += ["", f"Sentinel-2 not by the label's id: {counts.get('sensing', 0)} by sensing and granule, "
+                      f"{counts.get('date', 0)} by date; L1C in place of L2A: {len(fallen)}"]
+    lines += ["", *_cost_lines(cost(plan, spec), budget)]
+    if spec.name in PUBLISHED:
+        training, test = PUBLISHED[spec.name]
+        held_out = int((planned["label_set"] == "validation").sum())
+        lines += ["", f"published {spec.name}: {training:,} training and {test:,} test tiles; this plan: "
+                      f"{len(planned) - held_out:,} of the training sets and {held_out:,} of the validation set"]
+    return lines
+
+
+def _by_biome(planned: pd.DataFrame) -> list[str]:
+    years = planned["s2_time"].dt.year
+    table = pd.crosstab(planned["biome"], years)
+    lines = [f"{'tiles by biome and year':<60}" + "".join(f"{year:>8}" for year in table.columns) + f"{'all':>8}"]
+    for biome, counts in table.iterrows():
+        number = int(biome)
+        name = f"{number:2d} {BIOMES[number]}"
+        lines.append(f"{name:<60}" + "".join(f"{n:>8}" for n in counts) + f"{counts.sum():>8}")
+    return [*lines, f"{'all':<60}" + "".join(f"{n:>8}" for n in table.sum()) + f"{len(planned):>8}"]
+
+
+def pairing_rates(plan: pd.DataFrame) -> dict[int, float]:
+    """Share of the tiles with a label and a Sentinel-2 scene whose |gap| is at most so many days, by days."""
+    tried = (plan["state"] == "planned") | plan["reason"].isin(["no_s1", "s1_partial"])
+    gaps = plan.loc[plan["state"] == "planned", "gap_hours"].abs()
+    return {days: float((gaps <= 24 * days).sum() / max(1, tried.sum())) for days in RATE_DAYS}
+
+
+def _rates(plan: pd.DataFrame, spec: DatasetSpec) -> list[str]:
+    reach = spec.sentinel1.max_gap_hours
+    if spec.sentinel1.policy == "mean":
+        counts = plan.loc[plan["state"] == "planned", "s1_count"]
+        return [f"Sentinel-1: mean of all passes within {reach / 24:g} days, {int(counts.min())} to "
+                f"{int(counts.max())} passes a tile, {counts.mean():.0f} on average"]
+    parts = [f"{rate:.1%} within {days} d" if 24 * days <= reach else f"{days} d not searched"
+             for days, rate in pairing_rates(plan).items()]
+    return [f"tiles paired with Sentinel-1 (searched up to {reach / 24:g} d): {', '.join(parts)}"]
+
+
+def _histogram(planned: pd.DataFrame) -> list[str]:
+    gaps = planned["gap_hours"].to_numpy("float64")
+    reach = max(24.0, float(np.abs(gaps).max()))
+    # Whole days where that gives few bars, else a dozen bars or so.
+    step = 24 * max(1, math.ceil(reach / 24 / 8))
+    last = math.ceil(reach / step)
+    counts, edges = np.histogram(gaps, np.arange(-last, last + 1) * step)
+    width = max(1, counts.max())
+    lines = [f"gap S1 - S2, hours (median |gap| {np.median(np.abs(gaps)):.1f}, mean {np.abs(gaps).mean():.1f})"]
+    for low, high, count in zip(edges[:-1], edges[1:], counts, strict=True):
+        lines.append(f"  {low:>+7.0f} to {high:>+6.0f} {count:>8}  {'#' * round(40 * count / width)}".rstrip())
+    return lines
+
+
+def _cost_lines(found: Cost, budget: float | None) -> list[str]:
+    lines = [
+        f"export: {found.tiles:,} tiles, {found.requests:,} requests, {found.raw_bytes / 1e9:.2f} GB of pixels, about "
+        f"{found.store_bytes / 1e9:.2f} GB on disk",
+        f"estimated {found.eecu_hours:.2g} EECU-hours and, at the quota ({limits.CONCURRENT_REQUESTS} requests in "
+        f"flight, {limits.REQUESTS_PER_SECOND} a second), {_duration(found.hours)}",
+        f"  assumed, not measured on the service: {SECONDS_PER_REQUEST:g} s a request and {SECONDS_PER_MEGAPIXEL:g} s "
+        f"per million pixels read (bands x scenes), {EECU_PER_SECOND:g} EECU-second per second"]
+    if budget is not None:
+        share = found.eecu_hours / budget
+        some = math.floor(found.tiles / max(share, 1e-12))
+        fits = "fits" if share <= 1 else f"exceeds it: about {some:,} of {found.tiles:,} tiles fit"
+        lines.append(f"budget of {budget:g} EECU-hours: {share:.0%} of it, {fits}")
+    return lines
+
+
+def _duration(hours: float) -> str:
+    return f"{hours * 3600:.0f} s" if hours < 1 / 60 else f"{hours * 60:.0f} min" if hours < 2 else f"{hours:.1f} h"
+
+
+def check_map(path: str | Path) -> None:
+    """Refuse a map's file name before the work begins.
+
+    Raises
+    ------
+    InputError
+        Where it does not end in ``.html`` or ``.png``.
+    """
+    if Path(path).suffix not in (".html", ".png"):
+        raise InputError(f"--map {path}: must end in .html or .png")
+
+
+def write_map(plan: gpd.GeoDataFrame, path: str | Path) -> None:
+    """Write a map of a plan: ``.html`` (by folium; its background map loads from the internet) or ``.png``.
+
+    Raises
+    ------
+    InputError
+        As :func:`check_map`, and for a place that cannot be written.
+    """
+    path = Path(path)
+    check_map(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        (_html if path.suffix == ".html" else _png)(plan, path)
+    except OSError as error:
+        raise InputError(f"map {path}: cannot be written ({error.strerror or error})") from None
+
+
+def _colour(biome: int) -> str:
+    from matplotlib import colormaps
+    from matplotlib.colors import to_hex
+
+    return "#888888" if biome not in BIOMES else to_hex(colormaps["tab20"](list(BIOMES).index(biome)))
+
+
+def _html(plan: gpd.GeoDataFrame, path: Path) -> None:
+    import folium
+
+    world = folium.Map(location=[0, 0], zoom_start=2, control_scale=True)
+    points = len(plan) > OUTLINES
+    for (state, biome), rows in plan.groupby(["state", "biome"]):
+        number = int(biome)
+        planned = state == "planned"
+        colour = _colour(number) if planned else "#444444"
+        name = f"{number:2d} {BIOMES.get(number, '')}" if planned else f"rejected, biome {number}"
+        keys = ["tile_id", "window", "ecoregion", "split", "s2_id", "gap_hours", "orbit_pass"] if planned else [
+            "tile_id", "window", "ecoregion", "reason"]
+        shown = rows[[*keys, "geometry"]].copy()
+        shown["geometry"] = shown.geometry.apply(_center if points else shapely.envelope)
+        folium.GeoJson(
+            shown.to_json(), name=f"{name} ({len(rows)})", show=planned, marker=folium.CircleMarker(
+                radius=3, color=colour, fill=True) if points else None,
+            style_function=lambda _, colour=colour: {"color": colour, "weight": 1, "fillOpacity": 0.4},
+            tooltip=folium.GeoJsonTooltip(keys)).add_to(world)
+    west, south, east, north = plan.total_bounds
+    world.fit_bounds([[south, west], [north, east]])
+    folium.LayerControl().add_to(world)
+    world.save(str(path))
+
+
+def _center(shape: shapely.Geometry) -> shapely.Geometry:
+    return shapely.box(*shape.bounds).centroid
+
+
+def _png(plan: gpd.GeoDataFrame, path: Path) -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(12, 6.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    centers = np.array([_center(shape).coords[0] for shape in plan.geometry])
+    planned = (plan["state"] == "planned").to_numpy()
+    x, y = centers.T
+    if not planned.all():
+        axes.scatter(x[~planned], y[~planned], s=6, marker="x", color="0.6", linewidths=0.6,
+                     label=f"rejected ({int((~planned).sum())})")
+    biomes = plan["biome"].to_numpy()
+    for biome in sorted(set(biomes[planned])):
+        chosen = planned & (biomes == biome)
+        axes.scatter(x[chosen], y[chosen], s=10, color=_colour(int(biome)),
+                     label=f"{biome} {BIOMES[int(biome)]} ({int(chosen.sum())})")
+    axes.set_xlabel("longitude, degrees east")
+    axes.set_ylabel("latitude, degrees north")
+    axes.set_title(f"{spec_of(plan).name}: {int(planned.sum())} tiles planned")
+    axes.grid(linewidth=0.3)
+    axes.set_aspect("equal", adjustable="box")
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8, frameon=False)
+    figure.savefig(path, dpi=120)

@@ -1,0 +1,108 @@
+"""Who may write: one run a store, one process a shard. The kernel drops a lock with the process that held it.
+
+Locks are byte ranges of one file in ``STORE.run``, the folder beside the store for what a run leaves behind that is no
+data. They hold between processes of one machine, and between machines on a file system that shares locks (NFS 4, Lustre
+and GPFS do).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import errno
+import fcntl
+import json
+import os
+import socket
+import struct
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from dwplus.errors import InputError, StopError
+
+#: First byte of the locks, far beyond the text of the file; the run's own is the first.
+_RUN, _SHARDS = 1 << 40, 1 << 41
+#: Seconds to wait for another process that still writes a shard: it may finish what a killed run had begun.
+SHARD_SECONDS = 900.0
+
+
+def run_folder(store: str | Path) -> Path:
+    """The folder for lock, ledger and log of a store's runs."""
+    return Path(f"{str(store).rstrip('/')}.run")
+
+
+def _try(file: int, position: int) -> bool:
+    # Locks of the open file, not of the process: threads of one process exclude each other too.
+    request = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, position, 1, 0)
+    try:
+        fcntl.fcntl(file, fcntl.F_OFD_SETLK, request)
+    except OSError as error:
+        if error.errno in (errno.EACCES, errno.EAGAIN):
+            return False
+        raise
+    return True
+
+
+@contextlib.contextmanager
+def only_run(store: str | Path) -> Iterator[Path]:
+    """Hold a store against other runs; gives the run folder.
+
+    Raises
+    ------
+    InputError
+        Where another run holds it.
+    """
+    folder = run_folder(store)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise InputError(f"store {store}: cannot be written ({error.strerror or error})") from None
+    try:
+        if not _try(file, _RUN):
+            try:
+                holder = json.loads(os.pread(file, 4096, 0))
+                who = f"process {holder['pid']} on {holder['host']}, since {holder['started']}"
+            except (ValueError, KeyError, TypeError):
+                who = "another process"
+            raise InputError(f"store {store}: another run is writing it ({who}); wait for it, or stop it first")
+        text = json.dumps({"pid": os.getpid(), "host": socket.gethostname(),
+                           "started": dt.datetime.now(dt.UTC).isoformat(timespec="seconds")})
+        with contextlib.suppress(OSError):  # who holds it is a courtesy: a full disk must not stop a run that frees it
+            os.ftruncate(file, 0)
+            os.pwrite(file, text.encode(), 0)
+        yield folder
+    finally:
+        os.close(file)
+
+
+@contextlib.contextmanager
+def only_writer(store: str | Path, group: str, start: int) -> Iterator[None]:
+    """Hold one shard; waits for a process of an earlier run that still writes it.
+
+    Raises
+    ------
+    StopError
+        Where that one does not end.
+    """
+    number = int(group.removeprefix("biome_")) << 32 | start
+    file = os.open(run_folder(store) / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        deadline = time.monotonic() + SHARD_SECONDS
+        while not _try(file, _SHARDS + number):
+            if time.monotonic() > deadline:
+                raise StopError(f"store {store}: a worker of an earlier run still writes {group} from tile {start} on; "
+                                "stop that worker and run the same command again")
+            time.sleep(0.2)
+        yield
+    finally:
+        os.close(file)
+
+
+def sweep(store: str | Path) -> int:
+    """Remove the half-written files of killed writers; only for who holds the store. Returns how many there were."""
+    found = [path for path in Path(store).rglob("*.partial") if path.is_file()]
+    for path in found:
+        path.unlink(missing_ok=True)
+    return len(found)
