@@ -270,7 +270,9 @@ def flatten(context: Context, elements: Collection) -> Collection:
 
 @function("Collection.distinct")
 def distinct(context: Context, elements: Collection, names: Any) -> Collection:
-    keys = [names] if isinstance(names, str) else names
+    keys = names if isinstance(names, list) else [names]
+    if not all(isinstance(key, str) for key in keys):
+        raise ComputeError("Collection.distinct: 'properties' must be a name or a list of names.")
 
     def load(_: Hints) -> Iterable[Any]:
         seen: list[Any] = []
