@@ -21,7 +21,7 @@ RUN ?=
 ARGS = $(if $(START),--start '$(START)') $(if $(END),--end '$(END)') $(if $(STORE),--store '$(STORE)') \
 	$(if $(EE_PROJECT),--project '$(EE_PROJECT)') $(if $(WORLD),--world '$(WORLD)') --scheduler '$(SCHEDULER)'
 
-.PHONY: help setup export-region regenerate train evaluate test lint bench soak gpu-check
+.PHONY: help setup export-region regenerate train evaluate report test lint bench bench-read soak gpu-check
 
 help: ## list targets and variables
 	@echo "targets"
@@ -60,6 +60,9 @@ train: $(VENV)/.ready ## train a network on a store (none given: the sample, exp
 evaluate: $(VENV)/.ready ## tables, figures and a page of a trained network: STORE= RUN=
 	@$(BIN)/python -m pipelines.evaluate --store '$(or $(STORE),data/sample.zarr)' --run '$(or $(RUN),runs/$(or $(MODEL),specsar_former))'
 
+report: $(VENV)/.ready ## one HTML page on a store: STORE=
+	@$(BIN)/dwplus report '$(or $(STORE),data/sample.zarr)' -o '$(or $(STORE),data/sample.zarr).report.html'
+
 test: $(VENV)/.ready ## run the tests (no network)
 	@$(BIN)/python -m pytest -q
 
@@ -76,6 +79,9 @@ bench: $(VENV)/.ready ## time the embedded Earth and the exporter; prints a tabl
 	@$(BIN)/python -W ignore -m benchmarks.bench_earth
 	@$(BIN)/python -m benchmarks.bench_plan
 	@$(BIN)/python -m benchmarks.bench_fire
+
+bench-read: $(VENV)/.ready ## reading tiles at random, beside other formats: STORE=
+	@$(BIN)/python -m benchmarks.bench_read --store '$(or $(STORE),data/sample.zarr)'
 
 soak: $(VENV)/.ready ## export under faults, kills and a full disk; at most 20 minutes
 	@$(BIN)/python -m benchmarks.soak
