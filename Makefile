@@ -16,12 +16,14 @@ SCHEDULER ?= threads
 
 FROM ?=
 MODEL ?=
+MODELS ?=
 RUN ?=
+LM ?=
 # What the flows have in common.
 ARGS = $(if $(START),--start '$(START)') $(if $(END),--end '$(END)') $(if $(STORE),--store '$(STORE)') \
 	$(if $(EE_PROJECT),--project '$(EE_PROJECT)') $(if $(WORLD),--world '$(WORLD)') --scheduler '$(SCHEDULER)'
 
-.PHONY: help setup export-region regenerate train evaluate report test lint bench bench-read soak gpu-check
+.PHONY: help setup export-region regenerate train evaluate explain compare report test lint bench bench-read soak gpu-check
 
 help: ## list targets and variables
 	@echo "targets"
@@ -31,6 +33,7 @@ help: ## list targets and variables
 	@echo "                  or west,south,east,north in degrees (now: $(REGION))"
 	@echo "  FROM=           regenerate: the store or plan whose tiles get new dates"
 	@echo "  MODEL= RUN=     train, evaluate: name of a network (specsar_former, segformer, unet, ...); folder of the run"
+	@echo "  MODELS= LM=     compare: names with spaces between; explain: folder or URL of a language model"
 	@echo "  START= END=     label dates [START, END), YYYY-MM-DD; in place of the region's own"
 	@echo "  STORE=          folder of the Zarr store (default: data/<name of the region>.zarr)"
 	@echo "  EE_PROJECT=     Google Cloud project with Earth Engine; empty: the embedded Earth, which needs no key"
@@ -59,6 +62,12 @@ train: $(VENV)/.ready ## train a network on a store (none given: the sample, exp
 
 evaluate: $(VENV)/.ready ## tables, figures and a page of a trained network: STORE= RUN=
 	@$(BIN)/python -m pipelines.evaluate --store '$(or $(STORE),data/sample.zarr)' --run '$(or $(RUN),runs/$(or $(MODEL),specsar_former))'
+
+explain: $(VENV)/.ready ## facts and words on each tile of a trained network: STORE= RUN= LM=
+	@$(BIN)/python -m pipelines.explain --store '$(or $(STORE),data/sample.zarr)' --run '$(or $(RUN),runs/$(or $(MODEL),specsar_former))' $(if $(LM),--lm '$(LM)')
+
+compare: $(VENV)/.ready ## one table of several networks under one budget: STORE= MODELS=
+	@$(BIN)/python -m pipelines.compare --store '$(or $(STORE),data/sample.zarr)' $(if $(MODELS),--models $(MODELS))
 
 report: $(VENV)/.ready ## one HTML page on a store: STORE=
 	@$(BIN)/dwplus report '$(or $(STORE),data/sample.zarr)' -o '$(or $(STORE),data/sample.zarr).report.html'

@@ -45,11 +45,19 @@ class DataPart(_Part):
 
 
 class LossPart(_Part):
-    """Focal loss."""
+    """Focal loss, or RIFT = weighted focal + Tversky (model/losses.py)."""
 
+    name: Literal["focal", "rift"] = Field("focal", description="which loss; focal with gamma 0 and alpha_power 0 is "
+                                                                "plain cross entropy")
     gamma: float = Field(2.0, ge=0, description="focus on hard pixels; 0 = cross entropy")
-    alpha_power: float = Field(0.5, ge=0, le=1, description="class weight = frequency to the power of minus this")
-    alpha_largest: float = Field(10.0, ge=1, description="largest ratio between two class weights")
+    alpha_power: float = Field(0.5, ge=0, le=1, description="focal: class weight = frequency to the power of -this")
+    alpha_largest: float = Field(10.0, ge=1, description="focal: largest ratio between two class weights")
+    mix: float = Field(0.5, ge=0, le=1, description="rift: share of the focal part; the rest is Tversky")
+    false_positive: float = Field(0.3, ge=0, description="rift: Tversky's price of false alarms")
+    false_negative: float = Field(0.7, ge=0, description="rift: Tversky's price of misses")
+    exponent: float = Field(1.0, gt=0, description="rift: power of 1 - Tversky index; 1 = plain Tversky")
+    weight_power: float = Field(1.0, ge=0, le=1, description="rift: class weight = frequency to the power of -this")
+    weight_range: tuple[float, float] = Field((0.2, 5.0), description="rift: bounds of the class weights")
 
 
 class OptimPart(_Part):

@@ -18,6 +18,7 @@ import zarr
 from dwplus.errors import InputError
 from dwplus.store import layout
 from dwplus.store.reader import tile_table
+from dwplus.store.tiles import Pixels, TileReader
 from dwplus.taxonomy import CLASSES, IGNORE
 from model.normalise import Normalisation, Normaliser, measure
 
@@ -56,7 +57,7 @@ class TileDataset(torch.utils.data.Dataset[dict[str, Any]]):
     min_valid_fraction : least share of pixels with label, S2 and S1.
     drop_s2, drop_s1 : chance that a sensor is missing from a training sample; never both.
     normalisation : of the checkpoint; None = measured on the train split when first needed.
-    reader : ``tensorstore``, ``zarr``, or ``auto`` = the first where it is installed.
+    reader : ``direct`` (:class:`dwplus.store.tiles.TileReader`), ``tensorstore``, ``zarr``, or ``auto`` = the first.
     max_tiles : keep a seeded draw of this many.
 
     Raises
@@ -71,8 +72,8 @@ class TileDataset(torch.utils.data.Dataset[dict[str, Any]]):
                  biomes: Sequence[int] | None = None, min_valid_fraction: float = 0.0, drop_s2: float = 0.0,
                  drop_s1: float = 0.0, normalisation: Normalisation | None = None, reader: str = "auto",
                  max_tiles: int | None = None) -> None:
-        if reader not in ("auto", "tensorstore", "zarr"):
-            raise InputError(f"reader {reader!r}: must be auto, tensorstore or zarr")
+        if reader not in ("auto", "direct", "tensorstore", "zarr"):
+            raise InputError(f"reader {reader!r}: must be auto, direct, tensorstore or zarr")
         if split not in (*layout.SPLITS, "all"):
             raise InputError(f"split {split!r}: must be one of {', '.join(layout.SPLITS)}, all")
         if min(drop_s2, drop_s1) < 0 or drop_s2 + drop_s1 > 1:
@@ -86,6 +87,7 @@ class TileDataset(torch.utils.data.Dataset[dict[str, Any]]):
         self._normalisation = normalisation
         self._normaliser: Normaliser | None = None
         self._arrays: dict[tuple[int, str, str], Any] = {}
+        self._readers: dict[str, TileReader] = {}
         first, *rest = [_describe(path) for path in self.stores]
         for path, other in zip(self.stores[1:], rest, strict=True):
             for key in ("s2_bands", "s1_bands", "s1_dtype"):
@@ -117,7 +119,7 @@ class TileDataset(torch.utils.data.Dataset[dict[str, Any]]):
         return len(self._rows)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_arrays": {}, "_normaliser": None}
+        return {**self.__dict__, "_arrays": {}, "_readers": {}, "_normaliser": None}
 
     def set_epoch(self, epoch: int) -> None:
         """Other crops, turns and dropped sensors from now on."""
@@ -148,8 +150,12 @@ class TileDataset(torch.utils.data.Dataset[dict[str, Any]]):
             self._normalisation = statistics(self.stores, reader=self.reader)
         return self._normalisation
 
-    def tile(self, index: int) -> Raw:
+    def tile(self, index: int, into: Pixels | None = None) -> Raw:
         """A whole tile as stored.
+
+        Parameters
+        ----------
+        into : arrays that may be filled and given back; reader ``direct`` unpacks right into them.
 
         Raises
         ------
@@ -159,25 +165,29 @@ class TileDataset(torch.utils.data.Dataset[dict[str, Any]]):
         number, group, row = self._rows[index]
         where = f"store {self.stores[number]}: tile {self.table['tile_id'].iat[index]} ({group}, row {row})"
         try:
-            s2, s1, label = self._read(self.stores[number], group, int(row))
+            s2, s1, label = self._read(self.stores[number], group, int(row), into)
         except Exception as error:  # noqa: BLE001  TensorStore raises ValueError, zarr several: all mean a broken chunk
             first = str(error).splitlines()[0] if str(error) else ""
             raise InputError(f"{where} cannot be read ({type(error).__name__}: {first[:200]}); export it "
                              "again") from None
-        wrong = (label >= len(CLASSES)) & (label != IGNORE)
+        # Wrapped around, the classes come last and 255 before them: one comparison finds what lies between.
+        wrong = label - np.uint8(len(CLASSES)) < IGNORE - len(CLASSES)
         if wrong.any():
             raise InputError(f"{where} holds label {int(label[wrong][0])}; labels must be 0 to {len(CLASSES) - 1}, or "
                              f"{IGNORE} = ignore")
         return Raw(s2, s1, label)
 
-    def raw(self, index: int, epoch: int | None = None) -> Raw:
+    def raw(self, index: int, epoch: int | None = None, into: Pixels | None = None) -> Raw:
         """A sample as stored, cropped and turned; views where possible.
 
         Parameters
         ----------
         epoch : None = that of :meth:`set_epoch`.
+        into : as for :meth:`tile`, for whole tiles that are not turned; else it is left alone.
         """
-        sample = self.tile(index)
+        sample = self.tile(index, None if self.crop is not None or self.augment else into)
+        if self.crop is None and not self.augment and self.drop == (0, 0):
+            return sample
         rng = np.random.default_rng([self.seed, self.epoch if epoch is None else epoch, index])
         if self.crop is not None:
             height, width = sample.label.shape
@@ -208,7 +218,12 @@ class TileDataset(torch.utils.data.Dataset[dict[str, Any]]):
             torch.tensor([sample.keep]))
         return {"s2": s2[0], "s1": s1[0], "label": label[0], "tile_id": str(self.table["tile_id"].iat[index])}
 
-    def _read(self, store: str, group: str, row: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _read(self, store: str, group: str, row: int,
+              into: Pixels | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        if self.reader in ("auto", "direct"):
+            # setdefault: two threads may make one at the same time, all keep the same.
+            reader = self._readers.get(store) or self._readers.setdefault(store, TileReader(store))
+            return reader.read(group, row, into)
         s2, s1, label = (self._open(store, f"{group}/{name}") for name in ("s2", "s1", "label"))
         if isinstance(s2, zarr.Array):
             return tuple(np.asarray(a[row]) for a in (s2, s1, label))  # type: ignore[return-value]

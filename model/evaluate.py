@@ -30,6 +30,8 @@ from model.train import device_batches
 #: Edges of the groups: |S1 - S2| in hours, cloudiness of the S2 scene in percent.
 GAP_EDGES = (0.0, 12.0, 24.0, 48.0, 72.0, 144.0, 360.0, 1440.0, math.inf)
 CLOUD_EDGES = (0.0, 2.0, 5.0, 10.0, 20.0, 35.0, 100.0)
+#: Strata of cloud over the tile, percent: ours, the published bins of CloudLULC-Set being unknown.
+STRATUM_EDGES = (0.0, 10.0, 30.0, 50.0, 70.0, 100.0)
 CONFIDENCE_BINS = 15
 #: What is shown to the network: name -> (S2 present, S1 present).
 MODALITIES = {"s2+s1": (True, True), "s2": (True, False), "s1": (False, True)}
@@ -91,11 +93,12 @@ def modalities_of(checkpoint: Checkpoint) -> dict[str, tuple[bool, bool]]:
 
 @torch.inference_mode()
 def count(checkpoint: Checkpoint, sets: list[TileDataset], *, device: torch.device, batch_size: int = 1,
-          threads: int = 2, progress: bool = False) -> Result:
-    """Run a network over every tile, once per modality."""
+          threads: int = 2, progress: bool = False, hide: bool = True) -> Result:
+    """Run a network over every tile, once per modality; with ``hide`` False only with all it looks at."""
     net, normaliser = checkpoint.net.to(device).eval(), Normaliser(checkpoint.normalisation).to(device)
     amp = device.type == "cuda"
     shown, n = modalities_of(checkpoint), len(CLASSES)
+    shown = shown if hide else dict(list(shown.items())[:1])
     total, done = sum(map(len, sets)), 0
     confusion = {name: np.zeros((total, n, n), "int64") for name in shown}
     calibration = torch.zeros(3, CONFIDENCE_BINS, dtype=torch.float64, device=device)
@@ -143,11 +146,22 @@ def bins(values: pd.Series, edges: Sequence[float], unit: str) -> list[tuple[str
     return found
 
 
+def tile_cloud(table: pd.DataFrame) -> pd.Series:
+    """Cloud over each tile, percent: measured in the tile (column ``cloud_fraction``, 0..1) where the store has it,
+    else that of the whole S2 scene."""
+    return 100 * table["cloud_fraction"] if "cloud_fraction" in table else table["s2_cloud"]
+
+
+def strata(table: pd.DataFrame) -> list[tuple[str, np.ndarray]]:
+    """Strata of cloud: name and mask, empty ones left out."""
+    return bins(tile_cloud(table), STRATUM_EDGES, "%")
+
+
 def summarise(result: Result, draws: int = 1000) -> dict[str, Any]:
     """All tables of an evaluation, as plain JSON values; NaN is null.
 
     ``overall`` with 95 % ``interval`` over spatial blocks, ``confusion``, ``by_modality``, ``by_biome``,
-    ``by_gap_hours``, ``by_cloud``, ``calibration``.
+    ``by_gap_hours``, ``by_cloud`` (of the scene), ``by_cloud_stratum`` (of the tile, where known), ``calibration``.
     """
     table, matrices = result.table, result.confusion[result.main]
     blocks = table["block"].to_numpy()
@@ -168,6 +182,7 @@ def summarise(result: Result, draws: int = 1000) -> dict[str, Any]:
         "by_biome": {name: of(mask) for name, mask in biomes},
         "by_gap_hours": {name: of(mask) for name, mask in bins(table["gap_hours"].abs(), GAP_EDGES, "h")},
         "by_cloud": {name: of(mask) for name, mask in bins(table["s2_cloud"], CLOUD_EDGES, "%")},
+        "by_cloud_stratum": {name: of(mask) for name, mask in strata(table)},
         "calibration": plain({"ece": expected_calibration_error(confidence, hits, pixels),
                               "edges": np.linspace(0, 1, CONFIDENCE_BINS + 1), "confidence": mean_confidence,
                               "accuracy": accuracy, "pixels": pixels}),
@@ -261,7 +276,7 @@ def lines(found: dict[str, Any]) -> list[str]:
            f"  {'':46} tiles   mIoU     OA     F1  mIoU's 95 % interval"]
     out.append(row("all", found["overall"]))
     for title, key in (("shown", "by_modality"), ("|S1 - S2|", "by_gap_hours"), ("cloudiness", "by_cloud"),
-                       ("biome", "by_biome")):
+                       ("cloud stratum", "by_cloud_stratum"), ("biome", "by_biome")):
         out += [row(f"{title} {name}", group) for name, group in found[key].items()]
     out.append("  IoU: " + ", ".join(f"{name} {percent(value).strip()}" for name, value in
                                      zip(CLASSES, found["overall"]["iou"], strict=True)))

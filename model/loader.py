@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
+import weakref
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dwplus.store.tiles import Pixels
 from dwplus.taxonomy import IGNORE
 from model.data import TileDataset
 
@@ -54,6 +57,22 @@ def global_batches(samples: int, size: int, seed: int, epoch: int) -> list[list[
     return [order[i:i + size] for i in range(0, len(order), size)]
 
 
+class _Memory:
+    """Memory of batches that nobody holds any more, for the next ones: fresh pages cost half as much as unpacking."""
+
+    def __init__(self) -> None:
+        self._free: dict[int, list[np.ndarray]] = {}
+
+    def empty(self, shape: tuple[int, ...], dtype: str) -> Tensor:
+        size = math.prod(shape) * np.dtype(dtype).itemsize
+        free = self._free.setdefault(size, [])
+        raw = free.pop() if free else np.empty(size, "uint8")
+        array = raw.view(dtype).reshape(shape)
+        # The tensor, and whatever is made of it without a copy, holds this very array; with the last of them it goes.
+        weakref.finalize(array, free.append, raw).atexit = False
+        return torch.from_numpy(array)
+
+
 class Loader:
     """Iterates over batches of given samples.
 
@@ -71,27 +90,32 @@ class Loader:
         self.data, self.batches, self.epoch = data, batches, epoch
         self.threads, self.ahead, self.pin = max(1, threads), max(1, ahead), pin
         self.waited = 0.0
+        self._memory = _Memory()
 
     def __len__(self) -> int:
         return len(self.batches)
 
     def _begin(self, pool: ThreadPoolExecutor, samples: Sequence[int]) -> tuple[Batch, list[Future[None]]]:
         side, n = self.data.window, len(samples)
-        s1_type = torch.float32 if self.data.s1_dtype.startswith("float") else torch.int16
+        s1_type = "float32" if self.data.s1_dtype.startswith("float") else "int16"
 
-        def empty(*shape: int, dtype: torch.dtype) -> Tensor:
-            return torch.empty(shape, dtype=dtype, pin_memory=self.pin)
+        def empty(*shape: int, dtype: str) -> Tensor:
+            if self.pin:  # torch keeps pinned memory for the next batch by itself
+                return torch.empty(shape, dtype=getattr(torch, dtype), pin_memory=True)
+            return self._memory.empty(shape, dtype)
 
-        batch = Batch(empty(n, len(self.data.s2_bands), side, side, dtype=torch.uint16),
+        batch = Batch(empty(n, len(self.data.s2_bands), side, side, dtype="uint16"),
                       empty(n, len(self.data.s1_bands), side, side, dtype=s1_type),
-                      empty(n, side, side, dtype=torch.uint8), empty(n, 2, dtype=torch.bool),
-                      torch.tensor(list(samples)))
+                      empty(n, side, side, dtype="uint8"), empty(n, 2, dtype="bool"), torch.tensor(list(samples)))
         into = (batch.s2.numpy(), batch.s1.numpy(), batch.label.numpy(), batch.keep.numpy())
 
         def fill(place: int, sample: int) -> None:
-            raw = self.data.raw(sample, self.epoch)
-            for target, value in zip(into, (raw.s2, raw.s1, raw.label, raw.keep), strict=True):
-                target[place] = value
+            own = Pixels(*(array[place] for array in into[:3]))
+            raw = self.data.raw(sample, self.epoch, own)
+            for target, value in zip(own, (raw.s2, raw.s1, raw.label), strict=True):
+                if value is not target:
+                    target[...] = value
+            into[3][place] = raw.keep
 
         return batch, [pool.submit(fill, place, sample) for place, sample in enumerate(samples)]
 

@@ -254,6 +254,7 @@ def write_page(out: Path, found: dict[str, Any], result: Result, checkpoint: Che
         "<h2>Gap between Sentinel-1 and Sentinel-2</h2>", _table("|S1 - S2|", found["by_gap_hours"]),
         _img(drawn["gap"], "by gap"),
         "<h2>Cloudiness</h2>", _table("cloudiness of the scene", found["by_cloud"]), _img(drawn["cloud"], "by cloud"),
+        _table("stratum of cloud over the tile", found["by_cloud_stratum"]),
         "<h2>Biomes</h2>", _table("biome", found["by_biome"]), _img(drawn["biomes"], "by biome"),
         f"<h2>Calibration</h2><p>Expected calibration error {_percent(found['calibration']['ece'])} points.</p>",
         _img(drawn["calibration"], "calibration"),

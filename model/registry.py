@@ -11,11 +11,16 @@ from torch import nn
 
 from dwplus.errors import InputError
 from model.baselines import LateFusion, SegFormer, UNet
-from model.specsar_former import SpecSARFormer
+from model.claire import CLAIRE
+from model.cloudlulc_net import CloudLULCNet
+from model.pyramid import PYRAMIDS
+from model.specsar_former import VARIANTS, SpecSARFormer
 
 #: Every network is called as ``net(s2, s1) -> logits (B, 9, H, W)``.
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "specsar_former": SpecSARFormer,
+    "claire": CLAIRE,
+    "cloudlulc_net": CloudLULCNet,
     "segformer": SegFormer,
     "segformer_s2": partial(SegFormer, sensors="s2"),
     "segformer_s1": partial(SegFormer, sensors="s1"),
@@ -36,6 +41,13 @@ def options_of(name: str) -> set[str]:
     make = NETWORKS[name]
     taken = set(inspect.signature(make).parameters)
     return taken - set(getattr(make, "keywords", {}))
+
+
+def variants_of(name: str) -> tuple[str, ...]:
+    """Values the network's option ``variant`` may have; none where it has no such option."""
+    if "variant" not in options_of(name):
+        return ()
+    return tuple(PYRAMIDS if name in ("claire", "cloudlulc_net") else VARIANTS)
 
 
 def build(name: str, **options: Any) -> nn.Module:

@@ -27,16 +27,16 @@ from dwplus.console import say
 from dwplus.errors import DwplusError, InputError
 from dwplus.taxonomy import CLASSES, IGNORE
 from model import checkpoint as checkpoints
-from model.config import TrainConfig, flat_differences
+from model.config import TrainConfig, flat_differences, make_config
 from model.data import TileDataset, statistics, tile_sizes
 from model.distributed import World, world
 from model.layers import count_parameters
 from model.loader import Batch, Loader, global_batches
-from model.losses import FocalLoss, class_weights
+from model.losses import make_loss
 from model.metrics import scores
 from model.normalise import Normalisation, Normaliser
 from model.progress import step_progress
-from model.registry import build, options_of
+from model.registry import build, options_of, variants_of
 
 #: Keys that decide how fast or how long a run goes, not its numbers: they may change when it is taken up again.
 FREE = ("data.threads:", "data.ahead:", "run.tensorboard:", "run.max_bad_steps:", "run.patience:")
@@ -110,12 +110,12 @@ class Trainer:
             self.normalisation = Normalisation.from_dict(resumed[1]["normalisation"])
         self.normaliser = Normaliser(self.normalisation).to(self.device)
         self.validation = _sets_of(stores, "val", self.normalisation)
-        self.alpha = class_weights(self.data.class_counts, config.loss.alpha_power, config.loss.alpha_largest)
-        self.loss = FocalLoss(config.loss.gamma, self.alpha).to(self.device)
+        self.loss = make_loss(config.loss, self.data.class_counts).to(self.device)
         torch.manual_seed(config.run.seed)
         self.options = {**config.model.options, "s2_bands": len(self.data.s2_bands),
                         "s1_bands": len(self.data.s1_bands)}
         self.net = build(config.model.name, **self.options).to(self.device)
+        self.takes_label = bool(getattr(self.net, "takes_label", False))
         self.ema = copy.deepcopy(self.net).requires_grad_(False).eval() if optim.ema else None
         self.optimiser = torch.optim.AdamW(_groups(self.net, optim.weight_decay), lr=optim.lr, betas=optim.betas,
                                            fused=self.device.type == "cuda")
@@ -142,7 +142,9 @@ class Trainer:
         if not path.exists():
             return None
         tensors, info = checkpoints.read(path)
-        changed = [d for d in flat_differences(info["config"], self.config.to_dict()) if not d.startswith(FREE)]
+        # Through today's config: a run of an older version has fewer keys, whose defaults are what it did.
+        before = make_config(info["config"], f"run {self.run}").to_dict()
+        changed = [d for d in flat_differences(before, self.config.to_dict()) if not d.startswith(FREE)]
         if info["fingerprint"] != self.fingerprint:
             changed.append(f"training tiles: {info['tiles']} -> {len(self.data)} (other tiles)")
         if info["processes"] != self.world.size:
@@ -184,7 +186,7 @@ class Trainer:
             "stores": self.stores, "tiles": len(self.data), "fingerprint": self.fingerprint,
             "processes": self.world.size, "epoch": self.epoch, "step": self.step, "best_epoch": done.best_epoch,
             "best_miou": None if math.isnan(done.best_miou) else done.best_miou, "stopped": done.stopped,
-            "history": done.history, "alpha": self.alpha.tolist(), "scaler": self.scaler.state_dict(),
+            "history": done.history, "alpha": self.loss.class_weights, "scaler": self.scaler.state_dict(),
             "versions": checkpoints.versions()}
 
     def _save_last(self) -> None:
@@ -352,8 +354,10 @@ class Trainer:
         """Gradients of one part; returns its share of the whole batch's loss."""
         s2, s1, label = self.normaliser(part.s2, part.s1, part.label, part.keep)
         with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
-            logits = self.forward(s2, s1)
-        loss = self.loss(logits, label, pixels)
+            # A network that learns from labels in other ways too says what that adds to the loss of its pixels.
+            found = self.forward(s2, s1, label) if self.takes_label else self.forward(s2, s1)
+        logits, extra = found if self.takes_label else (found, 0.0)
+        loss = self.loss(logits, label, pixels) + extra * ((label != IGNORE).sum() / pixels)
         # DDP averages gradients over processes; the losses are shares of one sum.
         self.scaler.scale(loss * self.world.size).backward()
         return loss.detach()
@@ -487,6 +491,6 @@ def _writer(run: Path, wanted: bool) -> Iterator[Any]:
 
 
 def options_for(name: str, options: dict[str, Any]) -> dict[str, Any]:
-    """Of a config's options, those that another network takes too."""
+    """Of a config's options, those that another network takes too; a variant that it has not gives way to its own."""
     taken = options_of(name)
-    return {k: v for k, v in options.items() if k in taken}
+    return {k: v for k, v in options.items() if k in taken and (k != "variant" or v in variants_of(name))}

@@ -16,7 +16,7 @@ import dwplus.earth.session
 from dwplus.earth.limiter import Limiter
 from dwplus.embedded_earth import EmbeddedEarth, Fault, Faults, Limits, random_faults, serve
 from dwplus.embedded_earth.functions import missing, supported
-from dwplus.errors import HealingError, RefusedError
+from dwplus.errors import RefusedError, StopError
 from tests.unit.embedded_earth.conftest import CRS, initialize, make_catalog, pixels
 
 
@@ -138,7 +138,8 @@ def test_troubles_that_heal(monkeypatch, fault):
     assert limiter.send(lambda: ee.Number(1).add(1).getInfo()) == 2
     assert limiter.healed == 3 and limiter.requests == 4
     earth.faults = Faults([fault])
-    with pytest.raises(HealingError):
+    monkeypatch.setattr("dwplus.earth.limiter.OUTAGE_SECONDS", 0.2)
+    with pytest.raises(StopError, match="answered no request"):
         limiter.send(lambda: ee.Number(1).add(1).getInfo())
 
 

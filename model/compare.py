@@ -1,0 +1,316 @@
+"""Networks under one budget: the same tiles, crops, epochs, batches and seeds for each, then one table with intervals.
+
+Intervals come from drawing spatial blocks again, the same draws for every network, so that differences between two are
+paired; scores are means over seeds.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from dwplus.console import say
+from dwplus.errors import InputError
+from model import checkpoint as checkpoints
+from model.config import TrainConfig, make_config, merged, parse_override
+from model.distributed import device_of
+from model.evaluate import count, evaluation_sets, machine, plain, strata
+from model.layers import count_parameters
+from model.registry import NETWORKS, build, variants_of
+from model.train import options_for, train
+
+SCORES = ("miou", "oa", "macro_f1")
+#: The published four, and what they are measured against.
+DEFAULT = ("segformer", "segformer_s2", "segformer_s1", "late_fusion", "unet", "specsar_former", "claire",
+           "cloudlulc_net")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A line of the table.
+
+    Attributes
+    ----------
+    text : as it was asked for. name, variant : of the network; variant "" = the config's. settings : ``key=value``;
+        keys with a dot are the config's, others the network's options.
+    """
+
+    text: str
+    name: str
+    variant: str
+    settings: tuple[str, ...]
+
+    @property
+    def folder(self) -> str:
+        """A name that is a folder's."""
+        return re.sub(r"[^\w.=+-]+", "_", self.text)
+
+
+def parse_entry(text: str) -> Entry:
+    """``network`` or ``network:variant``, with ``,key=value`` after it, such as ``cloudlulc_net:small,loss.name=rift``.
+
+    Raises
+    ------
+    InputError
+        On an unknown network or variant, or a setting without ``=``.
+    """
+    # A comma within brackets is the value's.
+    head, *settings = (part.strip() for part in re.split(r",(?![^\[]*\])", text))
+    name, _, variant = head.partition(":")
+    if name not in NETWORKS:
+        raise InputError(f"MODELS {text!r}: must be one of {', '.join(NETWORKS)}, with :variant and ,key=value if "
+                         "wanted")
+    if variant and variant not in variants_of(name):
+        raise InputError(f"MODELS {text!r}: variant must be one of {', '.join(variants_of(name)) or '(none)'}")
+    for setting in settings:
+        parse_override(setting)
+    return Entry(text, name, variant, tuple(settings))
+
+
+def config_of(entry: Entry, base: TrainConfig, seed: int) -> TrainConfig:
+    """The base config with the entry's network and settings, and a seed."""
+    values = base.to_dict()
+    options = options_for(entry.name, base.model.options) | ({"variant": entry.variant} if entry.variant else {})
+    for setting in entry.settings:
+        over = parse_override(setting)
+        if "." in setting.partition("=")[0]:
+            values = merged(values, over)
+        else:
+            options |= over
+    values["model"] = {"name": entry.name, "options": options}
+    return make_config(merged(values, {"run": {"seed": seed}}), f"MODELS {entry.text}")
+
+
+# -- what a network costs ---------------------------------------------------------------------------------------------
+
+def parameters(net: nn.Module) -> int:
+    """Parameters that a map needs: without parts of training only."""
+    only = getattr(net, "training_only", ())
+    return count_parameters(net) - sum(count_parameters(getattr(net, part)) for part in only)
+
+
+def gigamacs(name: str, options: dict[str, Any], size: int) -> float:
+    """Multiply-adds of one image of ``size`` px, in 1e9: convolutions, linear layers and the products of attention.
+
+    Counted on shapes alone. SpecSAR-Former in its published order of operations has 62.41 at 512 px (the paper's 54.80
+    leaves attention's products out).
+    """
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with torch.device("meta"):
+        net = build(name, **options).eval()
+        inputs = (torch.empty(1, options["s2_bands"], size, size), torch.empty(1, options["s1_bands"], size, size))
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        net(*inputs)
+    return counter.get_total_flops() / 2e9
+
+
+@torch.inference_mode()
+def images_per_second(net: nn.Module, options: dict[str, Any], size: int, device: torch.device,
+                      seconds: float = 3.0) -> tuple[float, float, float]:
+    """Median, 5th and 95th percentile over repeated forward passes; batch 8 in bf16 on CUDA, 1 in fp32 on a CPU."""
+    cuda = device.type == "cuda"
+    batch = 8 if cuda else 1
+    inputs = [torch.randn(batch, options[f"{s}_bands"], size, size, device=device) for s in ("s2", "s1")]
+    net = net.to(device).eval()
+    rates: list[float] = []
+
+    def once() -> None:
+        with torch.autocast(device.type, torch.bfloat16, enabled=cuda):
+            net(*inputs)
+        if cuda:
+            torch.cuda.synchronize(device)
+
+    once()
+    end = time.perf_counter() + seconds
+    while len(rates) < 5 or time.perf_counter() < end:
+        began = time.perf_counter()
+        once()
+        rates.append(batch / (time.perf_counter() - began))
+    low, middle, high = np.quantile(rates, [0.05, 0.5, 0.95])
+    return float(middle), float(low), float(high)
+
+
+# -- scores with intervals --------------------------------------------------------------------------------------------
+
+def score_all(matrices: np.ndarray) -> np.ndarray:
+    """Many confusion matrices (..., n, n) to (..., 3): mIoU, overall accuracy, macro F1; NaN without any pixel.
+
+    As :func:`model.metrics.scores`: a class without a true pixel is left out.
+    """
+    m = np.asarray(matrices, "float64")
+    hit, true, said = np.einsum("...ii->...i", m), m.sum(-1), m.sum(-2)
+    present = true > 0
+    with np.errstate(invalid="ignore", divide="ignore"):
+        n = present.sum(-1)
+        miou = np.where(present, hit / (true + said - hit), 0).sum(-1) / n
+        f1 = np.where(present, 2 * hit / (true + said), 0).sum(-1) / n
+        oa = hit.sum(-1) / true.sum(-1)
+    return np.stack([miou, oa, f1], axis=-1)
+
+
+def drawn(matrices: np.ndarray, blocks: Sequence[Any], draws: int, seed: int = 0) -> np.ndarray:
+    """Scores under redrawn blocks, means over seeds: (seeds, tiles, n, n) to (draws, 3).
+
+    The same blocks give the same draws: two networks' rows are paired.
+    """
+    unique, inverse = np.unique(np.asarray(blocks, dtype=object).astype(str), return_inverse=True)
+    sums = np.zeros((len(matrices), len(unique), *matrices.shape[2:]))
+    for k, per_tile in enumerate(matrices):
+        np.add.at(sums[k], inverse, per_tile)
+    rng = np.random.default_rng(seed)
+    weights = rng.multinomial(len(unique), np.full(len(unique), 1 / len(unique)), size=draws).astype("float64")
+    return np.mean([score_all(np.tensordot(weights, s, axes=1)) for s in sums], axis=0)
+
+
+def interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float]:
+    """Quantiles of the finite values; NaN without any."""
+    finite = values[np.isfinite(values)]
+    if not finite.size:
+        return float("nan"), float("nan")
+    low, high = np.quantile(finite, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+@dataclass
+class Measured:
+    """Of one entry: what was counted per seed, and what it costs. confusion : (seeds, tiles, 9, 9)."""
+
+    entry: Entry
+    confusion: np.ndarray
+    parameters: int
+    gigamacs: float
+    images_per_second: tuple[float, float, float]
+    minutes: float
+    runs: list[str] = field(default_factory=list)
+
+
+def group(found: list[Measured], mask: np.ndarray, blocks: np.ndarray, reference: int, draws: int) -> dict[str, Any]:
+    """Scores of every entry over some tiles, with intervals and paired differences to one of them."""
+    several = len(set(blocks[mask])) > 1
+    rows: dict[str, Any] = {}
+    every = [drawn(m.confusion[:, mask], blocks[mask], draws) if several else np.full((1, 3), np.nan) for m in found]
+    for m, values in zip(found, every, strict=True):
+        per_seed = score_all(m.confusion[:, mask].sum(1))
+        mean, apart = per_seed.mean(0), values - every[reference]
+        base = score_all(found[reference].confusion[:, mask].sum(1)).mean(0)
+        rows[m.entry.text] = {name: {
+            "value": mean[i], "interval": interval(values[:, i]), "seeds": per_seed[:, i],
+            "difference": mean[i] - base[i], "difference_interval": interval(apart[:, i])}
+            for i, name in enumerate(SCORES)}
+    return {"tiles": int(mask.sum()), "blocks": len(set(blocks[mask])), "entries": plain(rows)}
+
+
+def compare(stores: str | Path | Sequence[str | Path], out: str | Path, config: TrainConfig,
+            models: Sequence[str] = DEFAULT, *, seeds: Sequence[int] = (0,), split: str = "test",
+            device: str | None = None, draws: int = 1000, seconds: float = 3.0, command: str = "",
+            speak: Callable[[str], None] = say) -> dict[str, Any]:
+    """Train and evaluate each of a set of networks; write ``compare.json``.
+
+    Runs lie in ``out/<entry>/seed_<n>``; those that are finished are not trained again.
+
+    Parameters
+    ----------
+    stores : path or paths. config : the budget, shared by all. models : see :func:`parse_entry`; the first is what the
+        others' differences are taken from. seconds : that the speed of each is measured.
+
+    Returns
+    -------
+    What ``compare.json`` holds: ``overall`` and ``by_cloud_stratum`` (see :func:`group`), ``cost`` per entry.
+
+    Raises
+    ------
+    InputError
+        On bad stores, models, or the same model twice.
+    """
+    paths = [str(s) for s in ([stores] if isinstance(stores, str | Path) else stores)]
+    entries = [parse_entry(text) for text in models]
+    if not entries or not seeds:
+        raise InputError("MODELS: give at least one network, and one seed")
+    folders = [entry.folder for entry in entries]
+    if twice := sorted({f for f in folders if folders.count(f) > 1}):
+        raise InputError(f"MODELS: {twice[0]} stands there twice; name each once")
+    for entry in entries:
+        build(entry.name, **config_of(entry, config, 0).model.options)  # a bad option is said before hours of training
+    out, where = Path(out), device_of(device)
+    found: list[Measured] = []
+    table = None
+    for entry in entries:
+        speak(f"-- {entry.text}")
+        matrices, runs, minutes, kept = [], [], 0.0, None
+        for seed in seeds:
+            run = out / entry.folder / f"seed_{seed}"
+            began = time.perf_counter()
+            summary = train(paths, run, config_of(entry, config, seed), device=device)
+            minutes += sum(r["seconds"] for r in summary.history) / 60
+            kept = checkpoints.load(run)
+            result = count(kept, evaluation_sets(paths, split, kept), device=where,
+                           batch_size=8 if where.type == "cuda" else 1, hide=False)
+            matrices.append(result.confusion[result.main])
+            table = result.table
+            runs.append(str(run))
+            speak(f"   seed {seed}: mIoU {100 * score_all(matrices[-1].sum(0))[0]:.2f}, "
+                  f"{time.perf_counter() - began:.0f} s")
+        assert kept is not None
+        options, size = kept.info["model"]["options"], max(result.sets[0].sizes)
+        found.append(Measured(entry, np.stack(matrices), parameters(kept.net), gigamacs(entry.name, options, size),
+                              images_per_second(kept.net, options, size, where, seconds), minutes / len(seeds), runs))
+    assert table is not None
+    blocks, every = table["block"].to_numpy(), np.ones(len(table), bool)
+    report = {
+        "stores": paths, "split": split, "seeds": list(seeds), "reference": entries[0].text, "config": config.to_dict(),
+        "tile_px": size, "machine": machine(where), "versions": checkpoints.versions(), "command": command,
+        "date": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        "overall": group(found, every, blocks, 0, draws),
+        "by_cloud_stratum": {name: group(found, mask, blocks, 0, draws) for name, mask in strata(table)},
+        "cost": {m.entry.text: plain({"parameters": m.parameters, "gmac": m.gigamacs,
+                                      "images_per_second": m.images_per_second, "train_minutes": m.minutes,
+                                      "runs": m.runs}) for m in found}}
+    try:
+        (out / "compare.json").write_text(json.dumps(report, indent=1) + "\n")
+    except OSError as error:
+        raise InputError(f"out {out}: cannot be written ({error.strerror or error})") from None
+    return report
+
+
+def lines(report: dict[str, Any]) -> list[str]:
+    """The tables, in Markdown."""
+    def number(value: float | None) -> str:
+        return "-" if value is None else f"{100 * value:.2f}"
+
+    def span(pair: Sequence[float | None]) -> str:
+        low, high = pair
+        return "" if low is None or high is None else f" [{100 * low:.1f}, {100 * high:.1f}]"
+
+    overall, first = report["overall"], report["reference"]
+    out = [f"split {report['split']}: {overall['tiles']} tiles in {overall['blocks']} blocks, seeds "
+           f"{', '.join(map(str, report['seeds']))}; {report['machine']}; 95 % intervals over blocks", "",
+           f"| network | mIoU | OA | F1 | mIoU against {first} | parameters, M | GMAC at {report['tile_px']} px | "
+           "images/s [5 %, 95 %] | training, min |", "|---" * 9 + "|"]
+    for text, row in overall["entries"].items():
+        cost, miou = report["cost"][text], row["miou"]
+        middle, low, high = cost["images_per_second"]
+        apart = "" if text == first else f"{100 * miou['difference']:+.2f}{span(miou['difference_interval'])}"
+        cells = [f"{number(row[s]['value'])}{span(row[s]['interval'])}" for s in SCORES]
+        out.append(f"| {text} | {' | '.join(cells)} | {apart} | {cost['parameters'] / 1e6:.2f} | {cost['gmac']:.2f} | "
+                   f"{middle:.2f} [{low:.2f}, {high:.2f}] | {cost['train_minutes']:.1f} |")
+    groups = report["by_cloud_stratum"]
+    if len(groups) > 1:
+        out += ["", "mIoU by stratum of cloud", "",
+                "| ".join(["| network ", *(f"{name} ({g['tiles']} tiles) " for name, g in groups.items()), ""]).strip(),
+                "|---" * (len(groups) + 1) + "|"]
+        for text in overall["entries"]:
+            cells = [f"{number(g['entries'][text]['miou']['value'])}{span(g['entries'][text]['miou']['interval'])}"
+                     for g in groups.values()]
+            out.append(f"| {text} | {' | '.join(cells)} |")
+    return out
