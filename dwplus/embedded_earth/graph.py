@@ -56,7 +56,10 @@ class Graph:
     def evaluate(self) -> Any:
         """The value of the expression."""
         reference = {"valueReference": self._result}
-        self._free_of(reference, 0)
+        try:
+            self._free_of(reference, 0)
+        except (AttributeError, TypeError) as error:  # a list where an object belongs, and the like
+            raise ComputeError("Invalid expression: a value node does not have the form of its kind.") from error
         return self._node(reference, _Frame({}))
 
     def _target(self, reference: Any) -> Any:
