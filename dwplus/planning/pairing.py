@@ -161,9 +161,10 @@ def pair_radar(tile: shapely.Geometry, time_ms: int, candidates: Sequence[Pass],
                rules: Rules) -> RadarPairing | Rejection:
     """Pair a tile and a time with radar.
 
-    ``nearest``: of the passes in reach (``min_gap_hours`` to ``max_gap_hours``) that cover the tile, the one with the smallest |gap|, counted
-    ``prefer_hours`` larger for each preference (orbit pass, relative orbit) it does not meet; ties go to the larger
-    coverage, then the smaller index. ``mean``: all passes in reach that touch the tile, which together must cover it.
+    ``nearest``: of the passes in reach (``min_gap_hours`` to ``max_gap_hours``) that cover the tile, the one with the
+    smallest |gap|, counted ``prefer_hours`` larger for each preference (orbit pass, relative orbit) it does not meet;
+    ties go to the larger coverage, then the smaller index. ``mean``: all passes in reach that touch the tile, which
+    together must cover it.
 
     Returns
     -------
