@@ -12,6 +12,7 @@ import shapely
 import shapely.geometry
 import shapely.ops
 
+from dwplus.embedded_earth import masks
 from dwplus.embedded_earth.catalog import Bounds, MissingRaster, Scene, TableFeature, Window
 from dwplus.embedded_earth.cubic import read_bicubic
 from dwplus.embedded_earth.errors import ComputeError
@@ -461,53 +462,65 @@ def in_blocks(read: Callable[[int, int, int, int], Pixels], side: int,
     def run(row: int, col: int, height: int, width: int) -> Pixels:
         if height <= side and width <= side:
             return read(row, col, height, width)
-        out, mask = np.empty((height, width), dtype), np.ones((height, width), bool)
+        out = np.empty((height, width), dtype)
+        put, whole = masks.assembled(out.shape)
         for top in range(0, height, side):
             for left in range(0, width, side):
                 block = np.s_[top:min(top + side, height), left:min(left + side, width)]
                 shape = out[block].shape
                 out[block], valid = read(row + top, col + left, *shape)
-                if valid is not None:
-                    mask[block] = valid
-        return out, None if mask.all() else mask
+                put(block, valid)
+        return out, masks.tidied(whole())
 
     return run
 
 
 def downsampled(pixels: Pixels, shape: tuple[int, int], level: int, policy: str, to: PixelType) -> Pixels:
-    """Pixels of a coarser level: halved again and again by the mean, the mode or a sample of the valid ones.
+    """Pixels of a coarser level: halved again and again by the mean or the mode, weighted by the mask, or by a sample.
+
+    The mask is the mean of the masks, of a sample its own; beyond the raster's edge there is nothing.
+    Source: https://developers.google.com/earth-engine/reference/rest/Shared.Types/PyramidingPolicy
 
     Parameters
     ----------
     pixels : native ones of whole blocks; at the raster's right and lower edge blocks may be cut.
     shape : (height, width) wanted.
     """
-    values, valid = pixels
-    mask = np.ones(values.shape, bool) if valid is None else valid
+    values, mask = pixels
     factor = 2 ** level
     pad = ((0, shape[0] * factor - values.shape[0]), (0, shape[1] * factor - values.shape[1]))
     if pad != ((0, 0), (0, 0)):
-        values, mask = np.pad(values, pad), np.pad(mask, pad)
+        values, mask = np.pad(values, pad), np.pad(masks.shares(mask, values.shape), pad)
     for _ in range(level):
-        parts = np.stack([values[i::2, j::2] for i in (0, 1) for j in (0, 1)])
-        seen = np.stack([mask[i::2, j::2] for i in (0, 1) for j in (0, 1)])
-        if policy == "sample":
-            values, mask = parts[0], seen[0]
-        elif policy == "mode":
-            values, mask = _most_frequent(parts, seen), np.asarray(seen.any(axis=0))
-        else:
-            count = seen.sum(axis=0)
-            total = np.where(seen, parts, 0).sum(axis=0, dtype="f8")
-            values = np.divide(total, count, out=np.zeros(total.shape), where=count > 0)
-            mask = count > 0
+        values, mask = _halved(values, mask, policy)
     if to.precision == "int" and values.dtype.kind == "f":
         values = np.rint(values)
-    return cast(values, to), None if mask.all() else mask
+    return cast(values, to), None if mask is None else masks.tidied(mask)
 
 
-def _most_frequent(parts: np.ndarray, seen: np.ndarray) -> np.ndarray:
-    """Most frequent of four values, masked ones apart; of equally frequent ones the first."""
-    votes = np.stack([((parts == parts[i]) & seen).sum(axis=0) * seen[i] for i in range(4)])
+def _halved(values: np.ndarray, mask: masks.Mask, policy: str) -> Pixels:
+    """Every two by two pixels as one; the mask comes out as shares."""
+    parts, weights = _quarters(values), None if mask is None else _quarters(mask)
+    if policy == "sample":
+        return parts[0], None if weights is None else weights[0]
+    share = None if weights is None else weights.mean(axis=0, dtype="f4")
+    if policy == "mode":
+        return _most_frequent(parts, np.ones(parts.shape, "u1") if weights is None else weights), share
+    if weights is None:
+        return parts.mean(axis=0, dtype="f8"), None
+    total = weights.sum(axis=0, dtype="f8")
+    data = np.where(weights > 0, parts, 0) * weights.astype("f8")
+    return np.divide(data.sum(axis=0), total, out=np.zeros(total.shape), where=total > 0), share
+
+
+def _quarters(array: np.ndarray) -> np.ndarray:
+    """(4, h/2, w/2): the four pixels of every two by two."""
+    return np.stack([array[i::2, j::2] for i in (0, 1) for j in (0, 1)])
+
+
+def _most_frequent(parts: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The one of four values with the largest weight, masked ones apart; of equals the first."""
+    votes = np.stack([((parts == parts[i]) * weights).sum(axis=0) * (weights[i] > 0) for i in range(4)])
     return np.take_along_axis(parts, votes.argmax(axis=0)[None], 0)[0]
 
 

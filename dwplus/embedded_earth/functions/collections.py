@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from dwplus.embedded_earth import masks
 from dwplus.embedded_earth.errors import ComputeError
 from dwplus.embedded_earth.functions import reducers
 from dwplus.embedded_earth.functions.filters import sort_key, value_of
@@ -398,15 +399,17 @@ def mosaic(context: Context, elements: Collection) -> Image:
         def read(grid: Grid) -> Pixels:
             out = np.zeros(grid.shape, common.dtype)
             seen = np.zeros(grid.shape, bool)
+            put, mask = masks.assembled(grid.shape)
             for band in reversed(group):
                 context.check_time()
                 values, valid = band.read(grid)
-                take = ~seen if valid is None else valid & ~seen
+                take = ~seen if valid is None else masks.seen(valid) & ~seen
                 np.copyto(out, cast(values, common), where=take)
+                put(take, None if valid is None or valid.dtype == bool else valid[take])
                 seen |= take
                 if seen.all():
-                    return out, None
-            return out, seen
+                    break
+            return out, masks.both(None if seen.all() else seen, masks.tidied(mask()))
 
         return Band(name, common, WGS84, None, read)
 
@@ -422,7 +425,7 @@ def quality_mosaic(context: Context, elements: Collection, quality: str) -> Imag
         stack = []
         for band in scores:
             values, valid = band.read(grid)
-            stack.append(np.where(valid, values, -np.inf) if valid is not None else values.astype("f8"))
+            stack.append(values.astype("f8") if valid is None else np.where(masks.seen(valid), values, -np.inf))
         return np.argmax(np.stack(stack), axis=0)
 
     def of(name: str, group: list[Band]) -> Band:
@@ -432,13 +435,14 @@ def quality_mosaic(context: Context, elements: Collection, quality: str) -> Imag
 
         def read(grid: Grid) -> Pixels:
             index = best(grid)
-            out, seen = np.zeros(grid.shape, common.dtype), np.zeros(grid.shape, bool)
+            out = np.zeros(grid.shape, common.dtype)
+            put, mask = masks.assembled(grid.shape)
             for i, band in enumerate(group):
                 take = index == i
                 values, valid = band.read(grid)
                 np.copyto(out, cast(values, common), where=take)
-                seen |= take if valid is None else take & valid
-            return out, seen
+                put(take, None if valid is None else valid[take])
+            return out, masks.tidied(mask())
 
         return Band(name, common, WGS84, None, read)
 

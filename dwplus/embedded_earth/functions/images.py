@@ -13,6 +13,7 @@ import rasterio.features
 import rasterio.transform
 import shapely
 
+from dwplus.embedded_earth import masks
 from dwplus.embedded_earth.errors import ComputeError
 from dwplus.embedded_earth.functions.registry import Context, as_image, convert, function
 from dwplus.embedded_earth.grid import WGS84, Extent, Grid, Pixels, Projection, centres_in, is_geographic
@@ -165,13 +166,6 @@ Operation = Callable[[np.ndarray, np.ndarray], np.ndarray]
 Combine = Callable[[PixelType, PixelType], PixelType]
 
 
-def both_valid(one: np.ndarray | None, other: np.ndarray | None) -> np.ndarray | None:
-    """Pixels valid in both; None stands for all."""
-    if one is None:
-        return other
-    return one if other is None else one & other
-
-
 def pair_bands(left: Image, right: Image, where: str) -> list[tuple[Band, Band, str]]:
     """Bands to combine: by name where the names agree, else by place; a single band goes with every band."""
     one, other = left.bands, right.bands
@@ -209,13 +203,13 @@ def binary(left: Image, right: Image, operation: Operation, combine: Combine, wh
                 a, b = a.astype(work, copy=False), b.astype(work, copy=False)
             elif a.dtype.kind != "f" and b.dtype.kind != "f" and max(a.dtype.itemsize, b.dtype.itemsize) < 8:
                 if operation in _EXACT:  # comparisons need no widening
-                    return cast(operation(a, b), to), both_valid(a_valid, b_valid)
+                    return cast(operation(a, b), to), masks.both(a_valid, b_valid)
                 a, b = a.astype("i8"), b.astype("i8")
             with np.errstate(all="ignore"):
                 result = operation(a, b)
-            valid = both_valid(a_valid, b_valid)
+            valid = masks.both(a_valid, b_valid)
             if guard is not None:
-                valid = both_valid(valid, guard(a, b))
+                valid = masks.both(valid, guard(a, b))
             return cast(result, to), valid
 
         # The grid comes from the side that has one: a number takes the image's.
@@ -318,7 +312,7 @@ def unary(image: Image, operation: Callable[[np.ndarray], np.ndarray], to: Calla
             if result.dtype.kind == "f" and result_type.precision != "int":
                 finite = np.isfinite(result)
                 if not finite.all():
-                    valid = both_valid(valid, finite)
+                    valid = masks.both(valid, finite)
                     result = np.where(finite, result, 0)
             return cast(result, result_type), valid
 
@@ -402,7 +396,7 @@ def normalized_difference(context: Context, image: Image, names: list[Any] | Non
         total = a + b
         fine = (a >= 0) & (b >= 0) & (total != 0)
         values = np.divide(a - b, total, out=np.zeros_like(total), where=fine)
-        return values, both_valid(both_valid(a_valid, b_valid), fine)
+        return values, masks.both(masks.both(a_valid, b_valid), fine)
 
     return image.computed([Band("nd", PixelType("float", -1, 1), one.projection, one.extent, read)])
 
@@ -431,7 +425,7 @@ def remap(context: Context, image: Image, source: list[Any], target: list[Any], 
             result = values_to[at]
         if default is not None:
             return cast(np.where(found, result, float(default)), to), valid
-        return cast(np.where(found, result, 0), to), both_valid(valid, found)
+        return cast(np.where(found, result, 0), to), masks.both(valid, found)
 
     return image.computed([replace(band, id="remapped", type=to, read=read, constant=None)])
 
@@ -446,7 +440,7 @@ def where(context: Context, image: Image, test: Image, value: Image) -> Image:
             take = (t != 0)
             for valid in (t_valid, b_valid):
                 if valid is not None:
-                    take = take & valid
+                    take = take & masks.seen(valid)
             return np.where(take, cast(b, to), cast(a, to)), a_valid
 
         return band.derived(read, to)
@@ -485,7 +479,7 @@ def mask_of(context: Context, image: Image, mask: Image | None) -> Image:
     def of(band: Band) -> Band:
         def read(grid: Grid) -> Pixels:
             _, valid = band.read(grid)
-            return (np.ones(grid.shape, "f4") if valid is None else valid.astype("f4")), None
+            return masks.shares(valid, grid.shape), None
 
         return band.derived(read, PixelType("float", 0, 1))
 
@@ -493,18 +487,34 @@ def mask_of(context: Context, image: Image, mask: Image | None) -> Image:
 
 
 def _masked(image: Image, mask: Image, keep: bool) -> Image:
-    """Valid where the mask is not 0 (and, with ``keep``, where the image is)."""
+    """The image under a new mask: everywhere, or with ``keep`` where it has data already.
+
+    The mask's values are cut to 0..1; where the mask itself is masked they are 0.
+    """
     def of(band: Band, by: Band) -> Band:
         def read(grid: Grid) -> Pixels:
             values, valid = band.read(grid)
             on, on_valid = (values, valid) if by is band else by.read(grid)
-            seen = both_valid(on != 0, on_valid)
-            return values, both_valid(valid, seen) if keep else seen
+            new = masks.tidied(on) if on.dtype.kind == "f" else on > 0
+            if on_valid is not None:
+                new = masks.both(new, masks.seen(on_valid))
+            if valid is None:
+                return values, new
+            had = masks.seen(valid)
+            if keep:
+                return values, masks.both(new, had)
+            return np.where(had, values, _nearest_to_zero(band.type)), new
 
         return band.derived(read)
 
     return image.with_bands(of(band, by) for band, by in zip(image.bands, _broadcast(mask, len(image.bands)),
                                                              strict=True))
+
+
+def _nearest_to_zero(to: PixelType) -> Any:
+    """What pixels hold that had no data and get a mask."""
+    low, high = (0 if end is None else end for end in (to.minimum, to.maximum))
+    return to.dtype.type(min(max(0, low), max(high, low, 0)))
 
 
 def footprint_mask(shape: Geometry | None, grid: Grid) -> np.ndarray | None:
@@ -523,6 +533,15 @@ def footprint_mask(shape: Geometry | None, grid: Grid) -> np.ndarray | None:
                                        transform=rasterio.transform.Affine(*grid.transform), dtype="uint8").astype(bool)
 
 
+def coverage(shape: Geometry, grid: Grid) -> masks.Mask:
+    """Share of every pixel that a geometry covers; of lines and points, the pixels whose centre they meet."""
+    centres = footprint_mask(shape, grid)
+    local = polygon_of(shape.to(grid.crs).shape)
+    if centres is None or not local.geom_type.endswith("Polygon"):
+        return centres
+    return masks.tidied(region_weights(shape, grid))
+
+
 @function("Image.unmask")
 def unmask(context: Context, image: Image, value: Image | None, same_footprint: bool) -> Image:
     fill = value if value is not None else Image((constant_band(0),))
@@ -535,17 +554,11 @@ def unmask(context: Context, image: Image, value: Image | None, same_footprint: 
             values = cast(values, to)
             if valid is None:
                 return values, None
-            other, other_valid = by.read(grid)
-            out = np.where(valid, values, cast(other, to))
-            now = None if other_valid is None else valid | other_valid
+            other, limit = by.read(grid)
             if same_footprint:
-                inside = _within(band, grid)
-                for limit in (inside, footprint_mask(image.footprint, grid)):
-                    if limit is not None:
-                        now = limit if now is None else now & limit
-                if now is not None:
-                    now = now | valid
-            return out, now
+                limit = masks.both(limit, masks.both(_within(band, grid), footprint_mask(image.footprint, grid)))
+            had = masks.seen(valid)
+            return np.where(had, values, cast(other, to)), masks.chosen(had, valid, limit)
 
         return band.derived(read, to)
 
@@ -577,10 +590,17 @@ def clip(context: Context, image: Image, region: Any) -> Image:
     if shape is None:
         raise ComputeError("Image.clip: Parameter 'geometry' must be a geometry, a feature or a collection.")
 
+    last: list[tuple[Grid, masks.Mask]] = []
+
+    def covered(grid: Grid) -> masks.Mask:
+        if not last or last[0][0] != grid:
+            last[:] = [(grid, coverage(shape, grid))]
+        return last[0][1]
+
     def of(band: Band) -> Band:
         def read(grid: Grid) -> Pixels:
             values, valid = band.read(grid)
-            return values, both_valid(valid, footprint_mask(shape, grid))
+            return values, masks.both(valid, covered(grid))
 
         return band.derived(read)
 
@@ -736,7 +756,7 @@ def clip_to_bounds_and_scale(context: Context, image: Image, shape: Geometry | N
 
         def read(grid: Grid) -> Pixels:
             values, valid = band.read(grid)
-            return values, both_valid(valid, _within(bounded, grid))
+            return values, masks.both(valid, _within(bounded, grid))
 
         bounded = replace(band, projection=target, extent=extent, constant=None)
         return replace(bounded, read=read)
@@ -832,7 +852,7 @@ def paint(context: Context, image: Image, features: Collection, color: Any, widt
             values, valid = band.read(grid)
             color_values, seen = painted(grid)
             out = np.where(seen, cast(color_values, band.type), values)
-            return out, None if valid is None else valid | seen
+            return out, masks.either(valid, seen)
 
         return band.derived(read)
 
@@ -862,7 +882,7 @@ def _with_points(band: Band, burnt: list[tuple[Geometry, float]], original: Band
             # The last feature painted lies on top.
             out[row, col] = cast(np.array(colors[hits[which == point].max()]), band.type)
             seen[row, col] = True
-        return out, None if valid is None else valid | seen
+        return out, masks.either(valid, seen)
 
     return read
 
@@ -904,7 +924,7 @@ def sample_pixels(image: Image, region: Geometry, target: Projection) -> list[tu
         values, valid = band.read(grid)
         layers[band.id] = values
         if valid is not None:
-            inside = inside & valid
+            inside = inside & masks.seen(valid)
     rows, cols = np.nonzero(inside)
     x, y = centres_in(grid, WGS84.crs)
     return [({name: layer[r, c].item() for name, layer in layers.items()}, Geometry(shapely.Point(x[r, c], y[r, c])))

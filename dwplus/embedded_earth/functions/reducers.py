@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -10,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from dwplus.embedded_earth import masks
 from dwplus.embedded_earth.errors import ComputeError
-from dwplus.embedded_earth.functions.images import region_grid, region_weights, target_projection
+from dwplus.embedded_earth.functions.images import LEAST_SHARE, region_grid, region_weights, target_projection
 from dwplus.embedded_earth.functions.registry import Context, function
 from dwplus.embedded_earth.functions.scalars import comparable
 from dwplus.embedded_earth.grid import Grid, Pixels, Projection
@@ -64,15 +66,21 @@ def _filled(data: np.ndarray, valid: np.ndarray, value: float) -> np.ndarray:
     return np.where(valid, data, value)
 
 
+def _weighed(data: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """Values times their shares, 0 where masked."""
+    filled = _filled(data, valid, 0)
+    return filled if valid.dtype == bool else filled * valid
+
+
 def _mean_stack(data: np.ndarray, valid: np.ndarray) -> tuple[Any, Any]:
     n = valid.sum(axis=0)
-    total = _filled(data.astype("f8"), valid, 0).sum(axis=0)
+    total = _weighed(data.astype("f8"), valid).sum(axis=0)
     return np.divide(total, n, out=np.zeros(total.shape), where=n > 0), n > 0
 
 
 def _variance_stack(data: np.ndarray, valid: np.ndarray) -> tuple[Any, Any]:
     mean, seen = _mean_stack(data, valid)
-    squares = _filled((data - mean) ** 2, valid, 0).sum(axis=0)
+    squares = _weighed((data - mean) ** 2, valid).sum(axis=0)
     return np.divide(squares, valid.sum(axis=0), out=np.zeros(squares.shape), where=seen), seen
 
 
@@ -83,6 +91,7 @@ def _sd_stack(data: np.ndarray, valid: np.ndarray) -> tuple[Any, Any]:
 
 def _percentile_stack(percent: float) -> Stack:
     def stack(data: np.ndarray, valid: np.ndarray) -> tuple[Any, Any]:
+        valid = masks.seen(valid)
         # Sorted with the masked ones last: nanpercentile goes pixel by pixel, a hundred times slower.
         last = np.maximum(valid.sum(axis=0) - 1, 0)
         values = np.sort(np.where(valid, data.astype("f8"), np.inf), axis=0)
@@ -99,11 +108,12 @@ def _percentile_stack(percent: float) -> Stack:
 def _mode_stack(data: np.ndarray, valid: np.ndarray) -> tuple[Any, Any]:
     # Of equally frequent values the smallest.
     order = np.argsort(np.where(valid, data, np.inf), axis=0, kind="stable")
-    values, seen = np.take_along_axis(data, order, 0), np.take_along_axis(valid, order, 0)
-    best, best_count = values[0].copy(), seen[0].astype(int)
-    run = seen[0].astype(int)
+    values = np.take_along_axis(data, order, 0)
+    weights = np.take_along_axis(valid.astype(int) if valid.dtype == bool else valid, order, 0)
+    best, best_count = values[0].copy(), weights[0].copy()
+    run = weights[0]
     for i in range(1, len(values)):
-        run = np.where(seen[i], np.where(values[i] == values[i - 1], run + 1, 1), 0)
+        run = np.where(weights[i] > 0, np.where(values[i] == values[i - 1], run + weights[i], weights[i]), 0)
         better = run > best_count
         best, best_count = np.where(better, values[i], best), np.where(better, run, best_count)
     return best, best_count > 0
@@ -175,7 +185,7 @@ def _median(values: np.ndarray, weights: np.ndarray) -> float:
 _SIMPLE: dict[str, Reducer] = {r.name: r for r in (
     _single("mean", lambda v, w: float(np.average(v, weights=w)), _mean_stack, _double),
     _single("sum", lambda v, w: float((v * w).sum()),
-            lambda d, m: (_filled(d, m, 0).sum(axis=0), m.any(axis=0)), _total),
+            lambda d, m: (_weighed(d, m).sum(axis=0), m.any(axis=0)), _total),
     _single("min", lambda v, w: v.min(), _extreme(False), _same, False),
     _single("max", lambda v, w: v.max(), _extreme(True), _same, False),
     _single("count", lambda v, w: len(v), lambda d, m: (m.sum(axis=0), np.ones(d.shape[1:], bool)), _counting, False),
@@ -271,7 +281,8 @@ def count_every(context: Context) -> Reducer:
 
 @function("Reducer.unweighted")
 def unweighted(context: Context, reducer: Reducer) -> Reducer:
-    return replace(reducer, weighted=False)
+    return replace(reducer, weighted=False, shared=tuple(unweighted(context, part) for part in reducer.shared),
+                   separate=tuple(unweighted(context, part) for part in reducer.separate))
 
 
 @function("Reducer.setOutputs")
@@ -322,8 +333,7 @@ def combine(context: Context, one: Reducer, other: Reducer, prefix: str, shared:
     pixels = types = None
     if shared and one.pixels is not None and other.pixels is not None:
         def pixels(data: np.ndarray, valid: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-            assert one.pixels is not None and other.pixels is not None
-            return [*one.pixels(data, valid), *other.pixels(data, valid)]
+            return [*on_stack(one, data, valid), *on_stack(other, data, valid)]
 
         def types(t: PixelType) -> list[PixelType]:
             assert one.types is not None and other.types is not None
@@ -373,6 +383,12 @@ def reduce_columns(context: Context, collection: Collection, reducer: Reducer, s
 # ----------------------------------------------------------------------------------------------------------- stacks
 
 
+def on_stack(reducer: Reducer, data: np.ndarray, valid: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """A reducer on a stack (n, h, w): shares of the mask are weights to weighted ones, to others all or nothing."""
+    assert reducer.pixels is not None
+    return reducer.pixels(data, valid if reducer.weighted else masks.seen(valid))
+
+
 def reduce_images(reducer: Reducer, groups: Sequence[Sequence[Band]], names: Sequence[str], like: Band) -> list[Band]:
     """Reduce groups of bands pixel by pixel: one band per group and output, on the projection of ``like``."""
     if reducer.pixels is None or reducer.types is None:
@@ -389,15 +405,13 @@ def reduce_images(reducer: Reducer, groups: Sequence[Sequence[Band]], names: Seq
                 last: list[Any] = last) -> list[tuple[np.ndarray, np.ndarray]]:
             if not last or last[0][0] != grid:
                 data = np.empty((len(group), *grid.shape), common.dtype)
-                valid = np.ones(data.shape, bool)
+                put, valid = masks.assembled(data.shape)
                 for i, band in enumerate(group):
-                    values, seen = band.read(grid)
+                    values, mask = band.read(grid)
                     data[i] = cast(values, common)
-                    if seen is not None:
-                        valid[i] = seen
-                assert reducer.pixels is not None
+                    put(i, mask)
                 with np.errstate(all="ignore"):
-                    last[:] = [(grid, reducer.pixels(data, valid))]
+                    last[:] = [(grid, on_stack(reducer, data, valid()))]
             return last[0][1]
 
         for k, (output, to) in enumerate(zip(reducer.outputs, types, strict=True)):
@@ -417,7 +431,11 @@ def reduce_images(reducer: Reducer, groups: Sequence[Sequence[Band]], names: Seq
 def reduce_region(context: Context, image: Image, reducer: Reducer, region: Geometry | None, scale: float | None,
                   crs: Projection | None, transform: list[float] | None, best_effort: bool, max_pixels: int,
                   tile_scale: float) -> dict[str, Any]:
-    """Weighted reducers count pixels by the share that lies inside, the others those whose centre does."""
+    """Weighted reducers count pixels by the share that lies inside or by their mask, whichever is less.
+
+    The others count those whose centre lies inside and that hold any data.
+    Source: https://developers.google.com/earth-engine/guides/reducers_reduce_region#pixels-in-the-region
+    """
     from dwplus.embedded_earth.functions.geometries import footprint
 
     if not image.bands:
@@ -448,25 +466,27 @@ def reduce_region(context: Context, image: Image, reducer: Reducer, region: Geom
     if grid is not None and any(part.weighted for part in parts):
         weights = region_weights(shape, grid)
     used = inside | (weights > 0)
-    columns: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    columns: dict[str, tuple[np.ndarray, masks.Mask]] = {}
     for band in image.bands:
         if grid is None or not used.any():
-            columns[band.id] = np.zeros(0), np.zeros(0, bool)
+            columns[band.id] = np.zeros(0), None
             continue
         context.check_time()
         values, valid = band.read(grid)
-        columns[band.id] = values[used], np.ones(int(used.sum()), bool) if valid is None else valid[used]
+        columns[band.id] = values[used], None if valid is None else valid[used]
     share = weights[used] if grid is not None else np.zeros(0)
     centre = inside[used] if grid is not None else np.zeros(0, bool)
 
     def apply(names: list[str]) -> list[Any]:
         """Outputs of the reducer on the rows of some bands."""
-        valid = np.logical_and.reduce([columns[name][1] for name in names])
+        mask = functools.reduce(masks.both, (columns[name][1] for name in names))
+        weight = share if mask is None else np.minimum(share, mask)
+        valid = centre if mask is None else centre & masks.seen(mask)
         out: list[Any] = []
         for part in parts:
-            taken = valid & ((share > 0) if part.weighted else centre)
+            taken = weight >= LEAST_SHARE if part.weighted else valid
             rows = list(zip(*(columns[name][0][taken].tolist() for name in names), strict=True))
-            out += part.rows(rows, share[taken] if part.weighted else np.ones(len(rows)))
+            out += part.rows(rows, weight[taken] if part.weighted else np.ones(len(rows)))
         return out
 
     if reducer.inputs == 1:

@@ -110,10 +110,10 @@ def sample_rectangle(context: Context, image: Image, region: Geometry | None, na
             raise ComputeError(f"{where}: Too many pixels in sample; must be <= {MAX_RECTANGLE}. Got {width * height}.")
         values, valid = band.read(lattice_window(band.projection, row, col, height, width))
         array = np.asarray(values)
-        if valid is not None and not (valid > 0).all():
+        if valid is not None and not (valid >= 1).all():
             if default is None:
                 raise ComputeError(f"{where}: Fully or partially masked pixels in band '{band.id}': give a "
                                    "'defaultValue'.")
-            array = np.where(valid > 0, array, default)
+            array = np.where(valid >= 1, array, default)
         kept[band.id] = array.astype("f8" if array.dtype.kind == "f" else "i8")
     return Feature(shape, kept, image.properties.get("system:index"))
