@@ -20,7 +20,8 @@ from dwplus.embedded_earth.functions.registry import Context
 from dwplus.embedded_earth.grid import Affine, Grid, canonical_crs
 from dwplus.embedded_earth.limits import Limits
 from dwplus.embedded_earth.masks import seen, shares
-from dwplus.embedded_earth.values import Image, cast, integer_type
+from dwplus.embedded_earth.pixel_types import cast, integer_type
+from dwplus.embedded_earth.values import Image
 
 _TRANSFORM = ("scaleX", "shearX", "translateX", "shearY", "scaleY", "translateY")
 

@@ -19,6 +19,8 @@ from dwplus.embedded_earth.functions.registry import Context, as_element, as_geo
 from dwplus.embedded_earth.functions.scalars import equal
 from dwplus.embedded_earth.functions.statistics import reduce_together
 from dwplus.embedded_earth.grid import WGS84, Grid, Pixels, Projection
+from dwplus.embedded_earth.pixel_types import PixelType, cast
+from dwplus.embedded_earth.shapes import Geometry
 from dwplus.embedded_earth.values import (
     Band,
     Collection,
@@ -26,12 +28,9 @@ from dwplus.embedded_earth.values import (
     Element,
     Feature,
     Function,
-    Geometry,
     Hints,
     Image,
-    PixelType,
     Reducer,
-    cast,
     collection_of,
     index_of,
 )

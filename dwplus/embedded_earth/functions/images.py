@@ -14,28 +14,13 @@ import rasterio.transform
 import shapely
 
 from dwplus.embedded_earth import masks
+from dwplus.embedded_earth.bands import constant_band, projected, resampled
 from dwplus.embedded_earth.errors import ComputeError
 from dwplus.embedded_earth.functions.registry import Context, as_image, convert, function
 from dwplus.embedded_earth.grid import WGS84, Extent, Grid, Pixels, Projection, centres_in, is_geographic
-from dwplus.embedded_earth.values import (
-    BOOLEAN,
-    DOUBLE,
-    FLOAT,
-    Band,
-    Collection,
-    Date,
-    Feature,
-    Geometry,
-    Image,
-    PixelType,
-    cast,
-    constant_band,
-    integer_type,
-    polygon_of,
-    projected,
-    resampled,
-    unique,
-)
+from dwplus.embedded_earth.pixel_types import BOOLEAN, DOUBLE, FLOAT, PixelType, cast, integer_type
+from dwplus.embedded_earth.shapes import Geometry, combinable, polygon_of
+from dwplus.embedded_earth.values import Band, Collection, Date, Feature, Image, unique
 
 # ---------------------------------------------------------------------------------------------- making and choosing
 
@@ -521,7 +506,7 @@ def footprint_mask(shape: Geometry | None, grid: Grid) -> np.ndarray | None:
     """Pixels whose centre lies within a geometry; None for all."""
     if shape is None:
         return None
-    local = polygon_of(shape.to(grid.crs).shape)
+    local = polygon_of(shape.drawn(grid.crs))
     if local.is_empty or not all(map(math.isfinite, local.bounds)):
         return np.zeros(grid.shape, bool)
     box = shapely.Polygon(grid.corners())
@@ -536,7 +521,7 @@ def footprint_mask(shape: Geometry | None, grid: Grid) -> np.ndarray | None:
 def coverage(shape: Geometry, grid: Grid) -> masks.Mask:
     """Share of every pixel that a geometry covers; of lines and points, the pixels whose centre they meet."""
     centres = footprint_mask(shape, grid)
-    local = polygon_of(shape.to(grid.crs).shape)
+    local = polygon_of(shape.drawn(grid.crs))
     if centres is None or not local.geom_type.endswith("Polygon"):
         return centres
     return masks.tidied(region_weights(shape, grid))
@@ -604,8 +589,10 @@ def clip(context: Context, image: Image, region: Any) -> Image:
 
         return band.derived(read)
 
-    kept = shape if image.footprint is None else Geometry(shapely.intersection(image.footprint.degrees,
-                                                                               polygon_of(shape.degrees)))
+    kept = shape
+    if image.footprint is not None:
+        parts, geodesic = combinable([image.footprint, shape])
+        kept = Geometry(shapely.intersection(*parts), WGS84.crs, geodesic)
     properties = {**image.properties, "system:footprint": kept.json()} if not kept.shape.is_empty else image.properties
     return replace(image, bands=tuple(map(of, image.bands)), properties=properties, footprint=kept)
 
@@ -722,7 +709,7 @@ def clip_to_bounds_and_scale(context: Context, image: Image, shape: Geometry | N
         own = band.projection
         lattice = Grid(own.crs, own.transform, 0, 0)
         if shape is not None:
-            local = shape.to(own.crs).shape
+            local = shape.drawn(own.crs)
             ia = lattice_bounds(local, own)
         elif band.extent is not None:
             ia = (band.extent.col, band.extent.row, band.extent.col + band.extent.width,
@@ -837,8 +824,8 @@ def paint(context: Context, image: Image, features: Collection, color: Any, widt
         margin = box.buffer(0.1) if box.is_valid else box
         shapes = []
         for shape, value in burnt:
-            if shapely.box(*shape.degrees.bounds).intersects(margin):
-                shapes.append((shape.to(grid.crs).shape, value))
+            if shapely.box(*shape.drawn(WGS84.crs).bounds).intersects(margin):
+                shapes.append((shape.drawn(grid.crs), value))
         if shapes:
             transform = rasterio.transform.Affine(*grid.transform)
             rasterio.features.rasterize(shapes, out=out, transform=transform)
@@ -869,7 +856,8 @@ def _with_points(band: Band, burnt: list[tuple[Geometry, float]], original: Band
         if grid.width * grid.height > 4:
             return band.read(grid)
         if not tree:
-            tree.append((shapely.STRtree([shape.degrees for shape, _ in burnt]), np.array([v for _, v in burnt])))
+            shapes = [shape.drawn(WGS84.crs) for shape, _ in burnt]
+            tree.append((shapely.STRtree(shapes), np.array([v for _, v in burnt])))
         x, y = centres_in(grid, WGS84.crs)
         index, colors = tree[0]
         values, valid = original.read(grid)
@@ -933,7 +921,7 @@ def sample_pixels(image: Image, region: Geometry, target: Projection) -> list[tu
 
 def region_grid(region: Geometry, target: Projection) -> tuple[Grid | None, np.ndarray]:
     """Pixels of a projection that a region touches: the grid around them and which of it lie inside."""
-    local = polygon_of(region.to(target.crs).shape)
+    local = polygon_of(region.drawn(target.crs))
     if local.is_empty or not all(map(math.isfinite, local.bounds)):
         return None, np.zeros((0, 0), bool)
     left, top, right, bottom = lattice_bounds(local, target)
@@ -957,7 +945,7 @@ LEAST_SHARE = 1 / 256
 
 def region_weights(region: Geometry, grid: Grid) -> np.ndarray:
     """Share of each pixel of a grid that lies inside a region, 0..1: exact along the edge."""
-    local = polygon_of(region.to(grid.crs).shape)
+    local = polygon_of(region.drawn(grid.crs))
     if local.geom_type in ("Point", "MultiPoint", "LineString", "MultiLineString"):
         return region_grid(region, grid.projection)[1].astype("f8")
     local = local if local.is_valid else shapely.make_valid(local)

@@ -20,17 +20,8 @@ from dwplus.embedded_earth.functions.kernels import shaped
 from dwplus.embedded_earth.functions.reducers import on_stack
 from dwplus.embedded_earth.functions.registry import Context, call, function
 from dwplus.embedded_earth.grid import Grid, Pixels, is_geographic
-from dwplus.embedded_earth.values import (
-    DOUBLE,
-    FLOAT,
-    Band,
-    Image,
-    Kernel,
-    PixelType,
-    Reducer,
-    Weights,
-    cast,
-)
+from dwplus.embedded_earth.pixel_types import DOUBLE, FLOAT, PixelType, cast
+from dwplus.embedded_earth.values import Band, Image, Kernel, Reducer, Weights
 
 #: Bytes of one strip of stacked neighbours.
 _STRIP_BYTES = 1 << 26

@@ -17,18 +17,9 @@ from dwplus.embedded_earth.functions.images import LEAST_SHARE, region_grid, reg
 from dwplus.embedded_earth.functions.registry import Context, function
 from dwplus.embedded_earth.functions.scalars import comparable
 from dwplus.embedded_earth.grid import Grid, Pixels, Projection
-from dwplus.embedded_earth.values import (
-    BOOLEAN,
-    DOUBLE,
-    Band,
-    Collection,
-    Feature,
-    Geometry,
-    Image,
-    PixelType,
-    Reducer,
-    cast,
-)
+from dwplus.embedded_earth.pixel_types import BOOLEAN, DOUBLE, PixelType, cast
+from dwplus.embedded_earth.shapes import Geometry
+from dwplus.embedded_earth.values import Band, Collection, Feature, Image, Reducer
 
 Rows = list[tuple[Any, ...]]
 Stack = Callable[[np.ndarray, np.ndarray], tuple[Any, Any]]

@@ -17,9 +17,12 @@ from typing import Any
 
 import shapely
 
+from dwplus.embedded_earth.bands import constant_band, image_of
 from dwplus.embedded_earth.catalog import Catalog
 from dwplus.embedded_earth.errors import ComputeError, not_found
 from dwplus.embedded_earth.grid import UNIT, Projection, canonical_crs
+from dwplus.embedded_earth.pixel_types import PixelType
+from dwplus.embedded_earth.shapes import Geometry, geometry_of
 from dwplus.embedded_earth.values import (
     Collection,
     Date,
@@ -28,18 +31,13 @@ from dwplus.embedded_earth.values import (
     Feature,
     Filter,
     Function,
-    Geometry,
     Hints,
     Image,
     Join,
     Kernel,
-    PixelType,
     Reducer,
     TableElements,
     collection_of,
-    constant_band,
-    geometry_of,
-    image_of,
 )
 
 _log = logging.getLogger(__name__)

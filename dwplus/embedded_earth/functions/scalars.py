@@ -18,17 +18,8 @@ import numpy as np
 from dwplus.embedded_earth.errors import ComputeError
 from dwplus.embedded_earth.functions.registry import Context, function, type_name
 from dwplus.embedded_earth.grid import Projection
-from dwplus.embedded_earth.values import (
-    Date,
-    DateRange,
-    ErrorMargin,
-    Feature,
-    Function,
-    Image,
-    PixelType,
-    cast,
-    integer_type,
-)
+from dwplus.embedded_earth.pixel_types import PixelType, cast, integer_type
+from dwplus.embedded_earth.values import Date, DateRange, ErrorMargin, Feature, Function, Image
 
 #: Elements a list may be made to hold; the service runs out of memory about there.
 MAX_LIST = 1_000_000
@@ -538,7 +529,7 @@ def map_dictionary(context: Context, mapping: dict[str, Any], algorithm: Functio
 
 @function("Dictionary.toImage")
 def to_image(context: Context, mapping: dict[str, Any], names: list[str] | None) -> Image:
-    from dwplus.embedded_earth.values import constant_band
+    from dwplus.embedded_earth.bands import constant_band
 
     return Image(tuple(constant_band(mapping[name], name) for name in (names or sorted(mapping))))
 

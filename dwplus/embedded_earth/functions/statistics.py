@@ -15,7 +15,8 @@ from dwplus.embedded_earth.errors import ComputeError
 from dwplus.embedded_earth.functions import reducers
 from dwplus.embedded_earth.functions.registry import Context, call, function
 from dwplus.embedded_earth.grid import Grid, Pixels
-from dwplus.embedded_earth.values import DOUBLE, Band, Image, PixelType, Reducer, cast
+from dwplus.embedded_earth.pixel_types import DOUBLE, PixelType, cast
+from dwplus.embedded_earth.values import Band, Image, Reducer
 
 Rows = list[tuple[Any, ...]]
 #: Bins of a histogram.

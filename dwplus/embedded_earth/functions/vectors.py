@@ -18,7 +18,8 @@ from dwplus.embedded_earth.functions.images import lattice_bounds, region_grid, 
 from dwplus.embedded_earth.functions.reducers import reduce_rows
 from dwplus.embedded_earth.functions.registry import Context, call, function
 from dwplus.embedded_earth.grid import SNAP, WGS84, Projection, lattice_window
-from dwplus.embedded_earth.values import Collection, Feature, Geometry, Hints, Image, Reducer
+from dwplus.embedded_earth.shapes import Geometry
+from dwplus.embedded_earth.values import Collection, Feature, Hints, Image, Reducer
 
 #: Pixels that ``sampleRectangle`` returns at most, as in the service.
 MAX_RECTANGLE = 262_144
@@ -100,7 +101,7 @@ def sample_rectangle(context: Context, image: Image, region: Geometry | None, na
             if (key in names if names is not None else not key.startswith("system:"))}
     for band in image.bands:
         context.check_time()
-        bounds = shape.to(band.projection.crs).shape.bounds
+        bounds = shape.drawn(band.projection.crs).bounds
         if not all(map(math.isfinite, bounds)):
             raise ComputeError(f"{where}: The region has no bounding box in the projection of band '{band.id}'.")
         left, top, right, bottom = lattice_bounds(shapely.box(*bounds), band.projection)

@@ -13,7 +13,8 @@ from dwplus.embedded_earth.errors import ComputeError
 from dwplus.embedded_earth.functions.images import pair_bands, select_bands
 from dwplus.embedded_earth.functions.registry import Context, function
 from dwplus.embedded_earth.grid import WGS84, Grid, Pixels
-from dwplus.embedded_earth.values import DOUBLE, FLOAT, Band, Image, PixelType, cast, integer_type
+from dwplus.embedded_earth.pixel_types import DOUBLE, FLOAT, PixelType, cast, integer_type
+from dwplus.embedded_earth.values import Band, Image
 
 #: The CSS names that palettes are written with most; others are given as hexadecimal digits.
 _COLOURS = {"black": "000000", "white": "ffffff", "red": "ff0000", "green": "008000", "blue": "0000ff",
