@@ -11,7 +11,6 @@ import numpy as np
 import pyproj
 import shapely
 import shapely.geometry
-import shapely.ops
 
 from dwplus.embedded_earth.errors import ComputeError
 from dwplus.embedded_earth.grid import canonical_crs, is_geographic, transformer
@@ -62,8 +61,7 @@ class Geometry:
     def _along(self) -> shapely.Geometry:
         """The shape with vertices along its edges."""
         if self.crs == "EPSG:4326" and self.geodesic:
-            lines = not self.shape.is_empty and shapely.get_dimensions(self.shape) > 0
-            return shapely.ops.transform(bent, shapely.force_2d(self.shape)) if lines else self.shape
+            return shapely.transform_coordseq(self.shape, bent, interleaved=False)
         return shapely.segmentize(self.shape, _STEP) if is_geographic(self.crs) else self.shape
 
     def drawn(self, crs: str) -> shapely.Geometry:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -219,21 +219,28 @@ def _pair(name: str, run: Callable[[Geometry, Geometry], Any], kept: bool) -> No
         return _onto(left, result) if kept else result
 
 
-def _degrees(run: Callable[[shapely.Geometry, shapely.Geometry], Any]) -> Callable[[Geometry, Geometry], Any]:
-    def both(left: Geometry, right: Geometry) -> Any:
+def _made(shapes: Sequence[shapely.Geometry]) -> list[shapely.Geometry]:
+    return [shape if shape.is_valid else shapely.make_valid(shape) for shape in shapes]
+
+
+def _combined(run: Callable[..., shapely.Geometry]) -> Callable[[Geometry, Geometry], Geometry]:
+    def both(left: Geometry, right: Geometry) -> Geometry:
         parts, geodesic = combinable([left, right])
-        result = run(*(shape if shape.is_valid else shapely.make_valid(shape) for shape in parts))
-        return Geometry(result, "EPSG:4326", geodesic) if isinstance(result, shapely.Geometry) else bool(result)
+        return Geometry(run(*_made(parts)), "EPSG:4326", geodesic)
 
     return both
 
 
+def _related(run: Callable[..., Any]) -> Callable[[Geometry, Geometry], bool]:
+    return lambda *pair: bool(run(*_made([polygon_of(shape.drawn("EPSG:4326")) for shape in pair])))
+
+
 for _name, _run in {"intersection": shapely.intersection, "union": shapely.union, "difference": shapely.difference,
                     "symmetricDifference": shapely.symmetric_difference}.items():
-    _pair(_name, _degrees(_run), True)
+    _pair(_name, _combined(_run), True)
 for _name, _run in {"intersects": shapely.intersects, "contains": shapely.covers, "containedIn": shapely.covered_by,
                     "disjoint": shapely.disjoint}.items():
-    _pair(_name, _degrees(_run), False)
+    _pair(_name, _related(_run), False)
 _pair("distance", lambda left, right: distance(left, right), False)
 
 
