@@ -18,6 +18,7 @@ from dwplus.embedded_earth.grid import (
     Pixels,
     Projection,
     canonical_crs,
+    centres_in,
     pyramid_level,
     read_bilinear,
     read_nearest,
@@ -80,6 +81,19 @@ def projected(band: Band, projection: Projection) -> Band:
         return read_nearest(grid, projection, None, band.type.dtype, reader)
 
     return replace(band, projection=projection, extent=None, read=read)
+
+
+def within(band: Band, grid: Grid) -> np.ndarray | None:
+    """Pixels of a grid that lie on a band's own raster; None for all."""
+    if band.extent is None:
+        return None
+    x, y = centres_in(grid, band.projection.crs)
+    a, b, c, d, e, f = band.projection.transform
+    determinant = a * e - b * d
+    col = (e * (x - c) - b * (y - f)) / determinant - band.extent.col
+    row = (a * (y - f) - d * (x - c)) / determinant - band.extent.row
+    inside = (col >= 0) & (col < band.extent.width) & (row >= 0) & (row < band.extent.height)
+    return None if inside.all() else inside
 
 
 # --------------------------------------------------------------------------------------------------- stored images

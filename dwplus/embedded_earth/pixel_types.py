@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -70,3 +71,18 @@ def cast(values: np.ndarray, to: PixelType) -> np.ndarray:
             return np.clip(finite, info.min, high).astype(dtype)
     with np.errstate(over="ignore"):
         return values.astype(dtype)
+
+
+def pixel_type(value: Any) -> PixelType | None:
+    """A pixel type from its name or its dictionary."""
+    if isinstance(value, PixelType):
+        return value
+    if value in ("float", "double"):
+        return PixelType(str(value))
+    if isinstance(value, str) and value in ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "int",
+                                            "long", "byte", "short"):
+        return integer_type({"int": "int32", "long": "int64", "byte": "uint8", "short": "int16"}.get(value, value))
+    if isinstance(value, dict) and value.get("precision") in ("int", "float", "double"):
+        return PixelType(value["precision"], value.get("minValue", value.get("min")),
+                         value.get("maxValue", value.get("max")))
+    return None

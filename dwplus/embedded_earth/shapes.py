@@ -13,7 +13,7 @@ import shapely
 import shapely.geometry
 
 from dwplus.embedded_earth.errors import ComputeError
-from dwplus.embedded_earth.grid import canonical_crs, is_geographic, transformer
+from dwplus.embedded_earth.grid import Projection, canonical_crs, invert, is_geographic, transformer
 
 _GEOD = pyproj.Geod(ellps="WGS84")
 #: Metres that a straight line may stray from the edge it stands for; the service's usual ``maxError``.
@@ -137,3 +137,11 @@ def meet(one: shapely.Geometry, other: shapely.Geometry) -> bool:
         if shapely.intersects(one, moved):
             return True
     return False
+
+
+def lattice_bounds(local: shapely.Geometry, own: Projection) -> tuple[float, float, float, float]:
+    """Bounds of a shape (in the projection's CRS) in its pixels: left, top, right, bottom."""
+    ia, ib, ic, id_, ie, if_ = invert(own.transform)
+    xy = shapely.get_coordinates(local)
+    col, row = ia * xy[:, 0] + ib * xy[:, 1] + ic, id_ * xy[:, 0] + ie * xy[:, 1] + if_
+    return float(col.min()), float(row.min()), float(col.max()), float(row.max())

@@ -11,9 +11,10 @@ import shapely
 
 from dwplus.embedded_earth.catalog import Bounds
 from dwplus.embedded_earth.errors import ComputeError
+from dwplus.embedded_earth.functions.dates import date_of
 from dwplus.embedded_earth.functions.geometries import distance
 from dwplus.embedded_earth.functions.registry import Context, as_geometry, function
-from dwplus.embedded_earth.functions.scalars import comparable, date_of, equal
+from dwplus.embedded_earth.functions.scalars import comparable, equal
 from dwplus.embedded_earth.shapes import Geometry, meet, polygon_of
 from dwplus.embedded_earth.values import EVERYTHING, Collection, DateRange, Element, Feature, Filter, Hints, Image, Join
 

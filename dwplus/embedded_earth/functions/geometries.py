@@ -14,7 +14,7 @@ import shapely
 from dwplus.embedded_earth.errors import ComputeError
 from dwplus.embedded_earth.functions.registry import Context, as_geometry, function
 from dwplus.embedded_earth.grid import UNIT, Extent, Grid, Projection, transformer
-from dwplus.embedded_earth.shapes import Geometry, combinable, polygon_of
+from dwplus.embedded_earth.shapes import Geometry, combinable, lattice_bounds, polygon_of
 from dwplus.embedded_earth.values import Band, Collection, Feature, Image
 
 _GEOD = pyproj.Geod(ellps="WGS84")
@@ -132,8 +132,6 @@ def bounds(shape: Geometry, projection: Projection | None) -> Geometry:
         raise ComputeError("Geometry.bounds: Geometry has no bounds: it is empty.")
     if projection is None or projection.transform == UNIT:
         return Geometry(rectangle_of(*local.bounds), crs, False)
-    from dwplus.embedded_earth.functions.images import lattice_bounds
-
     left, top, right, bottom = lattice_bounds(local, projection)
     a, b, c, d, e, f = projection.transform
     corners = [(c + i * a + j * b, f + i * d + j * e) for i, j in ((left, bottom), (right, bottom), (right, top),

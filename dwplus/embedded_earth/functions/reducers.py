@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -13,13 +12,12 @@ import numpy as np
 
 from dwplus.embedded_earth import masks
 from dwplus.embedded_earth.errors import ComputeError
-from dwplus.embedded_earth.functions.images import LEAST_SHARE, region_grid, region_weights, target_projection
+from dwplus.embedded_earth.functions.images import renamed
 from dwplus.embedded_earth.functions.registry import Context, function
 from dwplus.embedded_earth.functions.scalars import comparable
-from dwplus.embedded_earth.grid import Grid, Pixels, Projection
+from dwplus.embedded_earth.grid import Grid, Pixels
 from dwplus.embedded_earth.pixel_types import BOOLEAN, DOUBLE, PixelType, cast
-from dwplus.embedded_earth.shapes import Geometry
-from dwplus.embedded_earth.values import Band, Collection, Feature, Image, Reducer
+from dwplus.embedded_earth.values import Band, Collection, Image, Reducer
 
 Rows = list[tuple[Any, ...]]
 Stack = Callable[[np.ndarray, np.ndarray], tuple[Any, Any]]
@@ -415,97 +413,10 @@ def reduce_images(reducer: Reducer, groups: Sequence[Sequence[Band]], names: Seq
     return out
 
 
-# ---------------------------------------------------------------------------------------------------------- regions
-
-
-@function("Image.reduceRegion")
-def reduce_region(context: Context, image: Image, reducer: Reducer, region: Geometry | None, scale: float | None,
-                  crs: Projection | None, transform: list[float] | None, best_effort: bool, max_pixels: int,
-                  tile_scale: float) -> dict[str, Any]:
-    """Weighted reducers count pixels by the share that lies inside or by their mask, whichever is less.
-
-    The others count those whose centre lies inside and that hold any data.
-    Source: https://developers.google.com/earth-engine/guides/reducers_reduce_region#pixels-in-the-region
-    """
-    from dwplus.embedded_earth.functions.geometries import footprint
-
+@function("Image.reduce")
+def reduce_bands(context: Context, image: Image, reducer: Any) -> Image:
     if not image.bands:
-        raise ComputeError("Image.reduceRegion: the image has no bands.")
-    shape = region or footprint(image)
-    target = image.bands[0].projection
-    if crs is not None or transform is not None or scale is not None:
-        target = target_projection(crs, transform, scale, target, "Image.reduceRegion")
-    while True:
-        try:
-            grid, inside = region_grid(shape, target)
-        except ComputeError:
-            if not best_effort:
-                raise
-        else:
-            if not best_effort or inside.sum() <= max_pixels:
-                break
-        target = target.coarser(1)
-    if inside.sum() > max_pixels:
-        raise ComputeError("Image.reduceRegion: Too many pixels in the region. Found "
-                           f"{int(inside.sum())}, but maxPixels allows only {max_pixels}.\nEnsure that you are not "
-                           "aggregating at a higher resolution than you intended; that is the most frequent cause "
-                           "of this error. If not, then you may set the 'maxPixels' argument to a limit suitable "
-                           "for your computation; set 'bestEffort' to true to aggregate at whatever scale results "
-                           "in 'maxPixels' total pixels; or both.")
-    parts = reducer.shared or (reducer,)
-    weights = inside.astype("f8")
-    if grid is not None and any(part.weighted for part in parts):
-        weights = region_weights(shape, grid)
-    used = inside | (weights > 0)
-    columns: dict[str, tuple[np.ndarray, masks.Mask]] = {}
-    for band in image.bands:
-        if grid is None or not used.any():
-            columns[band.id] = np.zeros(0), None
-            continue
-        context.check_time()
-        values, valid = band.read(grid)
-        columns[band.id] = values[used], None if valid is None else valid[used]
-    share = weights[used] if grid is not None else np.zeros(0)
-    centre = inside[used] if grid is not None else np.zeros(0, bool)
-
-    def apply(names: list[str]) -> list[Any]:
-        """Outputs of the reducer on the rows of some bands."""
-        mask = functools.reduce(masks.both, (columns[name][1] for name in names))
-        weight = share if mask is None else np.minimum(share, mask)
-        valid = centre if mask is None else centre & masks.seen(mask)
-        out: list[Any] = []
-        for part in parts:
-            taken = weight >= LEAST_SHARE if part.weighted else valid
-            rows = list(zip(*(columns[name][0][taken].tolist() for name in names), strict=True))
-            out += part.rows(rows, weight[taken] if part.weighted else np.ones(len(rows)))
-        return out
-
-    if reducer.inputs == 1:
-        found: dict[str, Any] = {}
-        for name in columns:
-            outputs = dict(zip(reducer.outputs, apply([name]), strict=True))
-            found |= {name if len(reducer.outputs) == 1 else f"{name}_{key}": v for key, v in outputs.items()}
-        return found
-    if reducer.inputs != len(columns):
-        raise ComputeError(f"Image.reduceRegion: Need {reducer.inputs} bands for the reducer, image has "
-                           f"{len(columns)}.")
-    return dict(zip(reducer.outputs, apply(list(columns)), strict=True))
-
-
-@function("Image.reduceRegions")
-def reduce_regions(context: Context, image: Image, collection: Collection, reducer: Reducer, scale: float | None,
-                   crs: Projection | None, transform: list[float] | None, tile_scale: float,
-                   max_pixels: int | None = None) -> Collection:
-    def load(_: Any) -> list[Feature]:
-        out = []
-        for feature in collection:
-            found = reduce_region(context, image, reducer, feature.geometry, scale, crs, transform, False,
-                                  10**13, tile_scale)
-            if len(image.bands) == 1 and reducer.inputs == 1:
-                prefix = f"{image.bands[0].id}"
-                found = {(reducer.outputs[0] if len(reducer.outputs) == 1 else key.removeprefix(prefix + "_")): value
-                         for key, value in found.items()}
-            out.append(feature.with_properties({**feature.properties, **found}))
-        return out
-
-    return collection.using(load)
+        raise ComputeError("Image.reduce: the image has no bands.")
+    names = list(reducer.outputs)
+    bands = reduce_images(reducer, [list(image.bands)], [""], image.bands[0])
+    return image.computed(renamed(bands, names, "Image.reduce"))

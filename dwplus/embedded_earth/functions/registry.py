@@ -21,7 +21,7 @@ from dwplus.embedded_earth.bands import constant_band, image_of
 from dwplus.embedded_earth.catalog import Catalog
 from dwplus.embedded_earth.errors import ComputeError, not_found
 from dwplus.embedded_earth.grid import UNIT, Projection, canonical_crs
-from dwplus.embedded_earth.pixel_types import PixelType
+from dwplus.embedded_earth.pixel_types import PixelType, pixel_type
 from dwplus.embedded_earth.shapes import Geometry, geometry_of
 from dwplus.embedded_earth.values import (
     Collection,
@@ -310,7 +310,7 @@ def as_projection(context: Context, value: Any) -> Projection | None:
 
 
 def as_date(context: Context, value: Any) -> Date | None:
-    from dwplus.embedded_earth.functions.scalars import date_of
+    from dwplus.embedded_earth.functions.dates import date_of
     return date_of(value)
 
 
@@ -359,7 +359,6 @@ def as_reducer(context: Context, value: Any) -> Reducer | None:
 
 
 def as_pixel_type(context: Context, value: Any) -> PixelType | None:
-    from dwplus.embedded_earth.functions.images import pixel_type
     return pixel_type(value)
 
 
@@ -376,3 +375,12 @@ _CONVERTERS: dict[str, Callable[[Context, Any], Any]] = {
     "Dictionary": _only(dict), "Filter": _only(Filter), "Join": _only(Join), "Kernel": _only(Kernel),
     "Algorithm": _only(Function),
 }
+
+
+def plain_function(name: str, run: Callable[..., Any]) -> None:
+    @function(name)
+    def call(context: Context, *arguments: Any) -> Any:
+        try:
+            return run(*arguments)
+        except (TypeError, ValueError, IndexError, KeyError, AttributeError, MemoryError, OverflowError) as error:
+            raise ComputeError(f"{name}: {error}.") from error
