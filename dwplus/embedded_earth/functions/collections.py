@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -65,10 +66,11 @@ def set_geometry(context: Context, element: Any, geometry: Geometry | None) -> F
 
 @function("Feature.select")
 def select(context: Context, element: Any, names: list[str], new: list[str] | None, keep: bool) -> Any:
-    import re
-
-    chosen = [key for name in names for key in element.properties
-              if key == name or (re.fullmatch(name, key) and not key.startswith("system:"))]
+    try:
+        chosen = [key for name in names for key in element.properties
+                  if key == name or (re.fullmatch(name, key) and not key.startswith("system:"))]
+    except (re.error, TypeError) as error:
+        raise ComputeError(f"Feature.select: bad property selector: {error}.") from error
     if new is not None and len(new) != len(chosen):
         raise ComputeError(f"Feature.select: {len(chosen)} properties are selected, but {len(new)} names given.")
     properties = dict(zip(new or chosen, (element.properties[key] for key in chosen), strict=True))

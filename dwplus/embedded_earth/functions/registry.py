@@ -9,6 +9,7 @@ import functools
 import importlib.util
 import json
 import logging
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -378,9 +379,11 @@ _CONVERTERS: dict[str, Callable[[Context, Any], Any]] = {
 
 
 def plain_function(name: str, run: Callable[..., Any]) -> None:
+    """Register a function of plain values; what Python says of bad ones is the answer."""
     @function(name)
     def call(context: Context, *arguments: Any) -> Any:
         try:
             return run(*arguments)
-        except (TypeError, ValueError, IndexError, KeyError, AttributeError, MemoryError, OverflowError) as error:
+        except (TypeError, ValueError, IndexError, KeyError, AttributeError, MemoryError, OverflowError,
+                re.error) as error:
             raise ComputeError(f"{name}: {error}.") from error
