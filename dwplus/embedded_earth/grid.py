@@ -163,8 +163,17 @@ def pyramid_level(grid: Grid, projection: Projection) -> int:
 
     Source: https://developers.google.com/earth-engine/guides/scale
     """
-    if grid.width < 1 or grid.height < 1:
+    ratio = scale_ratio(grid, projection)
+    if not math.isfinite(ratio) or ratio < 2 * (1 - 1e-3):
         return 0
+    return min(30, math.floor(math.log2(ratio * (1 + 1e-3))))
+
+
+@functools.lru_cache(maxsize=256)
+def scale_ratio(grid: Grid, projection: Projection) -> float:
+    """How many pixels of a projection a pixel in the middle of a grid is wide; not finite where that is undefined."""
+    if grid.width < 1 or grid.height < 1:
+        return math.nan
     probe = grid.window(grid.height // 2, grid.width // 2, 1, 1)
     ring = np.array(probe.corners())
     x, y = ring[:, 0], ring[:, 1]
@@ -174,10 +183,7 @@ def pyramid_level(grid: Grid, projection: Projection) -> int:
     col, row = ia * x + ib * y, id_ * x + ie * y
     across = math.hypot(col[1] - col[0], row[1] - row[0])
     down = math.hypot(col[3] - col[0], row[3] - row[0])
-    ratio = math.sqrt(across * down)
-    if not math.isfinite(ratio) or ratio < 2 * (1 - 1e-3):
-        return 0
-    return min(30, math.floor(math.log2(ratio * (1 + 1e-3))))
+    return math.sqrt(across * down)
 
 
 @functools.lru_cache(maxsize=16)

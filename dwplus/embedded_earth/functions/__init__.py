@@ -16,6 +16,7 @@ from dwplus.embedded_earth.functions import (  # noqa: F401  (each registers its
     projections,
     reducers,
     regions,
+    resolution,
     sampling,
     scalars,
     statistics,

@@ -92,8 +92,8 @@ def visualize(context: Context, image: Image, bands: Any, gain: Any, bias: Any, 
 
     def read(grid: Grid, channel: int) -> Pixels:
         unit, valid = stretched(0 if count == 1 else channel, grid)
-        if opacity is not None and opacity <= 0:
-            valid = np.zeros(grid.shape, bool)
+        if opacity is not None:
+            valid = masks.tidied(masks.shares(valid, grid.shape) * np.float32(opacity))
         if colours is None:
             return cast(np.floor(unit * 255), _BYTE), valid
         at = unit * (len(colours) - 1)

@@ -129,6 +129,12 @@ def test_blend_is_opacity_and_mosaic_is_the_topmost(shares):
     np.testing.assert_allclose(pixels(laid.mask())["constant"], np.where(other > 0, other, found), atol=1e-6)
 
 
+def test_opacity_thins_the_mask(shares):
+    image, found, _ = shares
+    seen = ee.Image(3).updateMask(image.select("a")).visualize(min=0, max=10, opacity=0.5)
+    np.testing.assert_allclose(pixels(seen.mask())["vis-gray"], found / 2, atol=1e-6)
+
+
 # ------------------------------------------------------------------------------------------- resampling and pyramids
 
 
@@ -165,6 +171,23 @@ def test_pyramids_weigh_by_the_mask(catalog, earth):
     expected = np.where(share > 0, blocks(data * valid).mean(axis=2) / np.where(share > 0, share, 1), 0)
     np.testing.assert_allclose(got["m"], share, atol=1e-6)
     np.testing.assert_allclose(got["v"], expected, rtol=1e-9)
+
+
+def test_resolution_is_reduced_by_any_reducer(catalog, shares):
+    image, found, _ = shares
+    values = stored(catalog).astype("f8")
+    band = ee.Image(IMAGE).select("B2").updateMask(image.select("a"))
+    reducer = ee.Reducer.mean().combine(ee.Reducer.max(), "", True)
+    small = {"width": WIDTH // 4, "height": HEIGHT // 4, "scale": 40}
+    reduced = band.reduceResolution(reducer)
+    got, weight = pixels(reduced, **small), blocks(found.astype("f8"))
+    total = weight.sum(axis=2)
+    np.testing.assert_allclose(got["B2_mean"], (blocks(values) * weight).sum(axis=2) / total, rtol=1e-5)
+    np.testing.assert_array_equal(got["B2_max"], np.where(weight > 0, blocks(values), 0).max(axis=2))
+    mean = band.reduceResolution(ee.Reducer.mean())
+    np.testing.assert_allclose(pixels(mean.mask(), **small)["B2"], total / 16, rtol=1e-4)
+    with pytest.raises(ee.EEException, match="maxPixels allows only 4"):
+        pixels(band.reduceResolution(reducer, False, 4), **small)
 
 
 def test_labels_have_the_mean_of_the_masks_too(catalog, earth):
