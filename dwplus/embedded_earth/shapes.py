@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -30,9 +31,13 @@ def bent(x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
     Edges over half the globe or more are left as they are: which way round they go is not said.
     """
     x, y = np.asarray(x, "f8"), np.asarray(y, "f8")
-    across, top = np.abs(np.diff(x)), np.minimum(np.maximum(np.abs(y[:-1]), np.abs(y[1:])), 89.0)
+    across = np.abs(np.diff(x))
     # How far the middle of a geodesic lies from that of the parallel: chord^2 tan(lat) / 8R.
     radius = _GEOD.a
+    if not len(across) or (radius * math.radians(across.max())) ** 2 * math.tan(
+            math.radians(min(89.0, np.abs(y).max()))) < 8 * radius * STRAY:
+        return x, y  # as nearly all shapes: footprints have many vertices
+    top = np.minimum(np.maximum(np.abs(y[:-1]), np.abs(y[1:])), 89.0)
     chord = radius * np.radians(across) * np.cos(np.radians(np.minimum(np.abs(y[:-1]), np.abs(y[1:]))))
     stray = np.where(across < 180, chord**2 * np.tan(np.radians(top)) / (8 * radius), 0)
     edges = np.nonzero((stray > STRAY) & (np.maximum(np.abs(y[:-1]), np.abs(y[1:])) <= 90))[0]
@@ -61,6 +66,8 @@ class Geometry:
     def _along(self) -> shapely.Geometry:
         """The shape with vertices along its edges."""
         if self.crs == "EPSG:4326" and self.geodesic:
+            if shapely.get_dimensions(self.shape) == 0:
+                return self.shape
             return shapely.transform_coordseq(self.shape, bent, interleaved=False)
         return shapely.segmentize(self.shape, _STEP) if is_geographic(self.crs) else self.shape
 
