@@ -110,8 +110,10 @@ class TileDataset(torch.utils.data.Dataset[dict[str, Any]]):
         if max_tiles is not None and len(chosen) > max_tiles:
             keep = np.random.default_rng([seed, 7]).permutation(len(chosen))[:max_tiles]
             chosen = chosen.iloc[np.sort(keep)]
-        #: One row per sample: the tile's columns, ``store`` (number), ``block`` (spatial block).
+        #: One row per sample: the tile's columns, ``store`` (number), ``block`` (spatial block), ``shard`` (number).
         self.table: pd.DataFrame = chosen.reset_index(drop=True)
+        shard = self.table["index"] // np.array([d["shard"] for d in (first, *rest)])[self.table["store"].to_numpy()]
+        self.table["shard"] = self.table.assign(shard=shard).groupby(["store", "group", "shard"]).ngroup()
         self.table["block"] = _blocks(self.table, [d["half"] for d in (first, *rest)])
         self._rows = list(zip(self.table["store"], self.table["group"], self.table["index"], strict=True))
 
@@ -279,7 +281,8 @@ def _describe(path: str) -> dict[str, Any]:
     scale = float(group.attrs.get("scale", 10.0))  # type: ignore[arg-type]
     return {"s2_bands": tuple(map(str, np.asarray(group["s2_band"]))),
             "s1_bands": tuple(map(str, np.asarray(group["s1_band"]))), "s1_dtype": str(array.dtype),
-            "size": int(array.shape[-1]), "half": array.shape[-1] * scale / 2, "spec": spec,
+            "shard": array.shards[0] if array.shards else 1, "size": int(array.shape[-1]),
+            "half": array.shape[-1] * scale / 2, "spec": spec,
             "label_source": str(root.attrs["label_source"])}
 
 
