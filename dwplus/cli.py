@@ -13,7 +13,7 @@ import typer
 
 from dwplus import console
 from dwplus.console import say
-from dwplus.errors import StopError
+from dwplus.errors import InputError, StopError
 
 if TYPE_CHECKING:
     from dwplus.export import Summary
@@ -181,12 +181,57 @@ def repair(store: Store, world: World = None, project: Project = None, scheduler
 
 
 @app.command()
-def describe(store: Store) -> None:
-    """Say what a store holds."""
+def describe(
+    store: Store,
+    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="DIR", help="For the card's files; default: "
+                                                                                      "STORE.card.")] = None,
+    card: Annotated[bool, typer.Option(help="Write the files of `dwplus card` as well.")] = True,
+) -> None:
+    """Say what a store holds: in words, and as Croissant, STAC collection, GeoParquet of its tiles, data card."""
     def action() -> int:
         from dwplus.report import describe as text
 
         say(text(store))
+        try:
+            if card:
+                _write_card(store, output)
+        except InputError as error:
+            if output is not None:
+                raise
+            say(f"no card: {error}")  # nothing exported yet, or a place that can be read only
+        return 0
+
+    _finish(action)
+
+
+def _write_card(store: Path, output: Path | None) -> None:
+    from dwplus.store.card import FILES, write_card
+
+    say(f"{', '.join(FILES)} written to {write_card(store, output)}")
+
+
+@app.command()
+def split(
+    stores: Annotated[list[Path], typer.Argument(metavar="STORE...", help="Stores whose tiles are split as one, such "
+                                                                          "as several windows of a region.")],
+    seed: Annotated[int | None, typer.Option(help="Order of the blocks; default: that of the store's spec.")] = None,
+    guard: Annotated[float | None, typer.Option("--guard", metavar="METRES", min=0, help="Least distance between tiles "
+                                                "of different splits; tiles nearer are set aside. Default: that of "
+                                                "the store's spec.")] = None,
+    stratify: Annotated[str, typer.Option(help="none: each block of ground by itself, as planned; biome or class: "
+                                               "blocks dealt out so that each split gets its share.")] = "none",
+) -> None:
+    """Put the tiles of stores into train, val and test anew, by blocks of ground; pixels stay."""
+    def action() -> int:
+        from dwplus.splits import GUARD
+        from dwplus.store import layout
+        from dwplus.store.resplit import resplit
+
+        found = resplit(stores, seed=seed, stratify=stratify, guard_metres=guard)
+        counts = found["split"].value_counts()
+        words = [f"{name} {counts.get(name, 0)}" for name in layout.SPLITS]
+        words += [f"{counts[GUARD]} set aside for the guard"] if GUARD in counts else []
+        say(f"{', '.join(words)}; {int((found['before'] != found['split']).sum())} of {len(found)} tiles changed")
         return 0
 
     _finish(action)
@@ -233,9 +278,7 @@ def card(
 ) -> None:
     """Describe a store for others: Croissant, STAC collection, GeoParquet of its tiles, data card."""
     def action() -> int:
-        from dwplus.store.card import FILES, write_card
-
-        say(f"{', '.join(FILES)} written to {write_card(store, output)}")
+        _write_card(store, output)
         return 0
 
     _finish(action)

@@ -199,11 +199,12 @@ class _Page:
             "</details>")
 
     def _splits(self) -> str:
-        found = pd.crosstab(self.tiles["biome"], self.tiles["split"]).reindex(columns=list(layout.SPLITS), fill_value=0)
-        rows = [[_biome(int(b)), *(str(found.loc[b, s]) for s in layout.SPLITS)] for b in found.index]
-        rows.append(["<b>all</b>", *(f"<b>{found[s].sum()}</b>" for s in layout.SPLITS)])
+        found = pd.crosstab(self.tiles["biome"], self.tiles["split"])
+        found = found.reindex(columns=[s for s in layout.SPLIT_FLAGS if s in layout.SPLITS or s in found], fill_value=0)
+        rows = [[_biome(int(b)), *(str(found.loc[b, s]) for s in found)] for b in found.index]
+        rows.append(["<b>all</b>", *(f"<b>{found[s].sum()}</b>" for s in found)])
         return _section("Splits", "Drawn by blocks of ground, so that neighbours do not leak from training into test.",
-                        charts.table(("biome", *layout.SPLITS), rows))
+                        charts.table(("biome", *found), rows))
 
     def _bands(self) -> str:
         kept = stats.stored(self.store, self.table)

@@ -45,9 +45,10 @@ def describe(store: str | Path) -> str:
     exported = table[table["status"] == "exported"]
     if len(exported):
         gaps = exported["gap_hours"]
-        splits = exported["split"].value_counts().reindex(list(layout.SPLITS), fill_value=0)
+        splits = exported["split"].value_counts()
+        names = [name for name in layout.SPLIT_FLAGS if name in layout.SPLITS or splits[name]]
         lines += [
-            f"  splits        {', '.join(f'{name} {splits[name]}' for name in layout.SPLITS)}",
+            f"  splits        {', '.join(f'{name} {splits[name]}' for name in names)}",
             f"  gap S1 - S2   median |gap| {gaps.abs().median():.1f} h, from {gaps.min():+.1f} to {gaps.max():+.1f} h",
             f"  valid pixels  {exported['valid_fraction'].mean():.1%} on average, "
             f"{exported['valid_fraction'].min():.1%} at the least",

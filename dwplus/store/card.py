@@ -23,7 +23,7 @@ import shapely
 
 import dwplus
 from dwplus.errors import InputError
-from dwplus.splits import grids_of
+from dwplus.splits import GUARD, grids_of
 from dwplus.store import layout, stats
 from dwplus.store.locks import run_folder
 from dwplus.store.reader import tile_table
@@ -220,7 +220,7 @@ def collection(attrs: dict[str, Any], items: gpd.GeoDataFrame, href: str, origin
                    "temporal": {"interval": [interval]}},
         "summaries": {"proj:code": sorted(set(items["proj:code"])), "gsd": [spec["tile"]["scale"]],
                       "dwplus:biome": [int(b) for b in sorted(set(items["dwplus:biome"]))],
-                      "dwplus:split": [s for s in layout.SPLITS if (items["dwplus:split"] == s).any()],
+                      "dwplus:split": [s for s in layout.SPLIT_FLAGS if (items["dwplus:split"] == s).any()],
                       "dwplus:gap_hours": {"minimum": float(items["dwplus:gap_hours"].min()),
                                            "maximum": float(items["dwplus:gap_hours"].max())}},
         "item_assets": {
@@ -283,6 +283,8 @@ def croissant(attrs: dict[str, Any], items: gpd.GeoDataFrame, href: str, sha256:
                 "data": [{f"{record}/{name}": value for name, value in row.items()} for row in data]}
 
     splits = {"train": "cr:TrainingSplit", "val": "cr:ValidationSplit", "test": "cr:TestSplit"}
+    if (items["dwplus:split"] == GUARD).any():
+        splits[GUARD] = "cr:Split"  # in none of them: too near to another
     fields = [
         column("tiles", "id", "sc:Text", "Name of the item."),
         column("tiles", "dwplus:tile_id", "sc:Text", "Name of the tile; the same in stores of other dates."),
@@ -346,7 +348,8 @@ def croissant(attrs: dict[str, Any], items: gpd.GeoDataFrame, href: str, sha256:
 
 def readme(store: Path, attrs: dict[str, Any], items: gpd.GeoDataFrame, origin: dict[str, Any]) -> str:
     """The data card for people, Markdown."""
-    splits = ", ".join(f"{name} {int((items['dwplus:split'] == name).sum())}" for name in layout.SPLITS)
+    found = items["dwplus:split"].value_counts()
+    splits = ", ".join(f"{name} {found.get(name, 0)}" for name in layout.SPLIT_FLAGS if name != GUARD or GUARD in found)
     biomes = "\n".join(f"| {b} | {BIOMES[int(b)]} | {int((items['dwplus:biome'] == b).sum())} |"
                        for b in sorted(set(items["dwplus:biome"])))
     total = max(1, sum(int(items[f"dwplus:pixels_{name}"].sum()) for name in CLASSES))

@@ -28,6 +28,8 @@ from dwplus.taxonomy import BIOMES, CLASSES, IGNORE, PALETTE
 
 STATUSES = ("pending", "exported", "rejected", "failed")
 SPLITS = ("train", "val", "test")
+#: The same with what ``dwplus split --guard`` sets aside: tiles too near to another split.
+SPLIT_FLAGS = (*SPLITS, "guard")
 PENDING, EXPORTED, REJECTED, FAILED = range(4)
 S1_NODATA, S2_NODATA = -32768, 65535
 S1_SCALE = 0.01
@@ -210,7 +212,8 @@ def _make_group(root: zarr.Group, biome: int, rows: gpd.GeoDataFrame, spec: Data
     column("biome", rows["biome"].to_numpy("uint8"))
     column("coastal", rows["coastal"].to_numpy("uint8"),
            attrs={"long_name": "1: outside its ecoregion's polygon, the nearest was taken"})
-    column("split", np.array([SPLITS.index(s) for s in rows["split"]], "uint8"), attrs=_flags(SPLITS))
+    split = np.array([SPLIT_FLAGS.index(s) for s in rows["split"]], "uint8")
+    column("split", split, attrs=split_attributes(split))
 
     def dynamic(name: str, dtype: Any, fill: Any, attrs: dict[str, Any], tail: tuple[int, ...] = (),
                 dims: tuple[str, ...] = ()) -> None:
@@ -227,6 +230,11 @@ def _make_group(root: zarr.Group, biome: int, rows: gpd.GeoDataFrame, spec: Data
         "coordinates": "tile_id window lon lat epsg x0 y0 label_id s2_id s1_id s2_time s1_time gap_hours s1_count "
                        "s2_cloud orbit_pass relative_orbit biome ecoregion coastal split status reason valid_fraction"
                        + "".join(f" {name}" for name in MORE_TEXTS if name in rows)})
+
+
+def split_attributes(split: np.ndarray) -> dict[str, Any]:
+    """CF attributes of a column of splits; the guard is named only where it is used."""
+    return _flags(SPLIT_FLAGS if (split >= len(SPLITS)).any() else SPLITS)
 
 
 def _flags(names: Iterable[str]) -> dict[str, Any]:

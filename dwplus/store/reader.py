@@ -62,7 +62,7 @@ def tile_table(path: str | Path) -> pd.DataFrame:
     table = pd.concat(frames, ignore_index=True)
     for key in ("s1_time", "s2_time"):
         table[key] = pd.to_datetime(table[key], unit="ms", utc=True)
-    for key, names in (("status", layout.STATUSES), ("split", layout.SPLITS)):
+    for key, names in (("status", layout.STATUSES), ("split", layout.SPLIT_FLAGS)):
         table[key] = pd.Categorical.from_codes(table[key].astype(int), categories=list(names))
     return table
 

@@ -206,7 +206,7 @@ class _Group:
                 yield Fault(str(tile), "its id says another grid than its corner")
             if abs(gaps[i] - table["gap_hours"][i]) > _HOURS:
                 yield Fault(str(tile), f"gap_hours is {table['gap_hours'][i]:.3f}, the times are {gaps[i]:.3f} h apart")
-            if table["split"][i] >= len(layout.SPLITS):
+            if table["split"][i] >= len(layout.SPLIT_FLAGS):
                 yield Fault(str(tile), f"split is {table['split'][i]}")
             if name_and_scene in seen:
                 yield Fault(str(tile), "is there twice")
