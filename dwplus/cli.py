@@ -30,7 +30,8 @@ World = Annotated[str | None, typer.Option(
     "--world", metavar="DIR|URL", help="An asset tree of real rasters, or the URL of a running embedded Earth.")]
 Project = Annotated[str | None, typer.Option(
     "--project", metavar="ID", help="Google Cloud project with Earth Engine; without it the embedded Earth answers.")]
-Store = Annotated[Path, typer.Argument(metavar="STORE", help="Folder of the Zarr store.")]
+Store = Annotated[str, typer.Argument(metavar="STORE", help="Zarr store: a folder, s3://bucket/prefix or "
+                                                            "gs://bucket/prefix.")]
 Scheduler = Annotated[str, typer.Option(help="threads, processes, or the address of a Dask scheduler.")]
 MaxHours = Annotated[float | None, typer.Option(
     "--max-hours", min=0, help="Stop after so many hours; shards in work are finished.")]
@@ -92,13 +93,14 @@ def export(
     _finish(lambda: export_and_show(plan, store, world, project, scheduler, quicklooks, max_hours, budget_eecu_hours))
 
 
-def export_and_show(plan: Path, store: Path, world: str | None, project: str | None, scheduler: str, quicklooks: bool,
+def export_and_show(plan: Path, store: str, world: str | None, project: str | None, scheduler: str, quicklooks: bool,
                     max_hours: float | None = None, budget_eecu_hours: float | None = None) -> int:
     """Export, print the summary, draw the quicklooks. Returns the exit code."""
     from dwplus.budget import Budget
     from dwplus.earth import EarthConfig, connect_config
     from dwplus.export import export as run_export
     from dwplus.export import summarise
+    from dwplus.store.places import companion, place_of
 
     config = EarthConfig(project or None, world or None)
     say(connect_config(config).description)
@@ -107,14 +109,14 @@ def export_and_show(plan: Path, store: Path, world: str | None, project: str | N
             summary = run_export(plan, store, config, scheduler=scheduler, budget=Budget(max_hours, budget_eecu_hours),
                                  progress=progress)
     except StopError:
-        if store.exists():
+        if place_of(store).exists():
             _show(summarise(store), store)
         raise
     _show(summary, store)
     if quicklooks and summary.exported:
         from dwplus.viz import quicklooks as draw
 
-        folder = Path(f"{str(store).rstrip('/')}.quicklook")
+        folder = companion(store, ".quicklook")
         say(f"{len(draw(store, folder))} quicklooks in {folder}")
     if summary.stopped:
         given = [item for name, value in (("--world", world), ("--project", project), ("--scheduler", scheduler))
@@ -124,7 +126,7 @@ def export_and_show(plan: Path, store: Path, world: str | None, project: str | N
     return 0 if summary.complete else 1
 
 
-def _show(summary: Summary, store: Path) -> None:
+def _show(summary: Summary, store: str) -> None:
     """The summary by biome, an example of each reason, the sum, and the store."""
     from dwplus.export import by_biome_lines
 

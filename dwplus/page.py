@@ -14,6 +14,7 @@ from dwplus import charts
 from dwplus.charts import esc, number
 from dwplus.errors import InputError
 from dwplus.store import layout, stats
+from dwplus.store.places import companion, place_of
 from dwplus.store.reader import tile_table
 from dwplus.taxonomy import BIOMES, CLASSES, PALETTE
 
@@ -107,7 +108,7 @@ class _Page:
                "nothing. Outline of the continents: Natural Earth, public domain.</footer>")
 
     def _head(self) -> str:
-        size = sum(f.stat().st_size for f in Path(self.store).rglob("*") if f.is_file())
+        size = sum(place_of(self.store).files().values())
         windows = ", ".join(f"{w['start']} to {w['end']}" for w in self.spec["windows"])
         human = self.attrs["label_source"] == "annotations"
         labels = "labels drawn by people" if human else "predictions of the Dynamic World V1 model as labels"
@@ -228,7 +229,7 @@ class _Page:
 
     def _rejects(self) -> str:
         reasons: dict[str, int] = {str(k): int(v) for k, v in self.attrs["plan"]["rejected"].items()}
-        plan = Path(f"{str(self.store).rstrip('/')}.plan.parquet")
+        plan = companion(self.store, ".plan.parquet")
         by_biome = ""
         if plan.exists():
             try:

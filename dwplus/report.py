@@ -7,6 +7,7 @@ from pathlib import Path
 from dwplus.export import by_biome_lines, summarise_table
 from dwplus.page import write_report
 from dwplus.store import layout
+from dwplus.store.places import place_of
 from dwplus.store.reader import tile_table
 from dwplus.taxonomy import CLASSES
 
@@ -29,7 +30,7 @@ def describe(store: str | Path) -> str:
     assert isinstance(spec, dict)
     assert isinstance(plan, dict)
     rejected = "".join(f" + {n} rejected:{reason}" for reason, n in plan["rejected"].items())
-    size = sum(f.stat().st_size for f in Path(store).rglob("*") if f.is_file())
+    size = sum(place_of(store).files().values())
     windows = ", ".join(f"{w['start']} to {w['end']}" for w in spec["windows"])
     lines = [
         f"{spec['name']}  ({store})",

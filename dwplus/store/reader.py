@@ -12,6 +12,7 @@ import zarr
 from dwplus.errors import InputError
 from dwplus.grid import PixelGrid
 from dwplus.store import layout
+from dwplus.store.places import BucketError, place_of
 from dwplus.taxonomy import CLASSES, IGNORE
 
 
@@ -29,7 +30,7 @@ def open_store(path: str | Path) -> xr.DataTree:
         Where there is no store.
     """
     layout.open_root(path)
-    return xr.open_datatree(str(path), engine="zarr", chunks={}, consolidated=False)
+    return xr.open_datatree(place_of(path).zarr(), engine="zarr", chunks={}, consolidated=False)  # type: ignore[arg-type]
 
 
 def tile_table(path: str | Path) -> pd.DataFrame:
@@ -52,7 +53,7 @@ def tile_table(path: str | Path) -> pd.DataFrame:
                     columns[key] = np.asarray(array[...])
             frame = pd.DataFrame({"group": name, "index": np.arange(len(columns["tile_id"])), **columns})
             counts = np.asarray(group["class_counts"][...])  # type: ignore[index]
-        except (ValueError, KeyError, OSError, RuntimeError) as error:
+        except (ValueError, KeyError, OSError, RuntimeError, BucketError) as error:
             raise InputError(f"store {path}: {name} cannot be read ({type(error).__name__}: {error})") from None
         for number, label in enumerate(CLASSES):
             frame[f"count_{label}"] = counts[:, number]
@@ -120,7 +121,7 @@ def tile(path: str | Path, tile_id: str, window: str | None = None, *, decoded: 
     scale, index = float(group.attrs["scale"]), int(row["index"])  # type: ignore[arg-type]
     try:
         pixels = {name: np.asarray(group[name][index]) for name in ("s2", "s1", "label")}  # type: ignore[index]
-    except (ValueError, OSError, RuntimeError) as error:
+    except (ValueError, OSError, RuntimeError, BucketError) as error:
         raise InputError(f"tile {tile_id!r}: cannot be read ({type(error).__name__}: {error}); run dwplus verify "
                          f"{path}") from None
     fill: dict[str, float] = {"s2": layout.S2_NODATA, "s1": layout.S1_NODATA, "label": IGNORE}

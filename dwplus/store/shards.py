@@ -9,7 +9,6 @@ so that a tile is packed as it arrives, by a thread of its own that holds no loc
 from __future__ import annotations
 
 import os
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ import numpy as np
 import zarr
 
 from dwplus.errors import InputError
+from dwplus.store.places import place_of
 
 _EMPTY = 2**64 - 1
 _CRC_BYTES = 4
@@ -40,7 +40,7 @@ class ShardFormat:
 
     Attributes
     ----------
-    name : of the array. folder : where its shards lie.
+    name : of the array. folder : where its shards lie, a path or a URL.
     shape : of one tile. dtype : of its pixels.
     tiles : tiles a shard has room for.
     fill : value of a pixel that was not written.
@@ -79,16 +79,20 @@ class ShardFormat:
                     or tuple(sharding["chunk_shape"][1:]) != array.shape[1:]):
                 raise ValueError(str(names))
             c = blosc["configuration"]
-            return cls(Path(array.name).name, str(Path(store) / array.path), array.shape[1:], array.dtype,
+            return cls(array.basename, f"{place_of(store).name}/{array.path}", array.shape[1:], array.dtype,
                        array.shards[0] if array.shards else 1, array.fill_value, c["cname"], c["clevel"],
                        _SHUFFLES[c["shuffle"]], c["typesize"], c["blocksize"])
         except (KeyError, ValueError, TypeError, IndexError) as error:
             raise InputError(f"store {store}: {array.path} is not packed as this version packs tiles ({error}); "
                              "export the plan into a new STORE") from None
 
+    def key(self, shard: int) -> str:
+        """The file of a shard, as seen from the array's folder."""
+        return "/".join(["c", str(shard), *["0"] * len(self.shape)])
+
     def path(self, shard: int) -> Path:
-        """The file of a shard."""
-        return Path(self.folder, "c", str(shard), *["0"] * len(self.shape))
+        """The file of a shard of a store in a folder."""
+        return Path(self.folder, self.key(shard))
 
     def pack(self, tile: np.ndarray) -> bytes | None:
         """One tile as bytes; None where it holds nothing but the fill value."""
@@ -157,7 +161,7 @@ class ShardFormat:
             Where the index does not fit its checksum or the file.
         """
         try:
-            content = memoryview(self.path(shard).read_bytes())
+            content = memoryview(place_of(self.folder).read(self.key(shard)))
         except FileNotFoundError:
             return [None] * self.tiles
         size = 16 * self.tiles
@@ -202,30 +206,18 @@ class ShardFormat:
         return found
 
     def write(self, shard: int, packed: Mapping[int, bytes | memoryview]) -> None:
-        """Write a shard whole: to a file beside its place, to the disk, and renamed. ``packed`` goes by the position in
-        the shard; without any tile there is no file."""
-        path = self.path(shard)
+        """Write a shard whole. ``packed`` goes by the position in the shard; without any tile there is no file."""
+        place = place_of(self.folder)
         if not packed:
-            path.unlink(missing_ok=True)
+            place.remove(self.key(shard))
             return
         index = np.full((self.tiles, 2), _EMPTY, "<u8")
         position = 0
         for tile in sorted(packed):
             index[tile] = position, len(packed[tile])
             position += len(packed[tile])
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
-        try:
-            with partial.open("wb") as file:
-                for tile in sorted(packed):
-                    file.write(packed[tile])
-                file.write(index.tobytes() + _crc(index.tobytes()))
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(path)
-        except BaseException:
-            partial.unlink(missing_ok=True)
-            raise
+        place.write(self.key(shard), [*(packed[tile] for tile in sorted(packed)),
+                                      index.tobytes() + _crc(index.tobytes())])
 
 
 def _crc(data: Any) -> bytes:

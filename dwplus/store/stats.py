@@ -10,7 +10,6 @@ import hashlib
 import json
 import math
 import os
-import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ import pandas as pd
 from dwplus.errors import InputError
 from dwplus.store import layout, writer
 from dwplus.store.locks import only_run
+from dwplus.store.places import place_of
 from dwplus.store.reader import tile_table
 from dwplus.store.shards import DamageError, ShardFormat
 
@@ -186,7 +186,7 @@ def _count_shards(store: str, jobs: list[tuple[str, int, list[int]]]) -> tuple[n
                 for place in places:
                     count_values(form.unpack(packed[place]), into)
             except (DamageError, OSError) as error:
-                raise InputError(f"store {store}: {form.path(shard).relative_to(store)}: {error}; run dwplus "
+                raise InputError(f"store {store}: {name}/{form.name}/{form.key(shard)}: {error}; run dwplus "
                                  f"verify {store}") from None
     return sums["s2"], sums["s1"]
 
@@ -290,20 +290,18 @@ def store_statistics(store: str | Path, found: Statistics) -> None:
         Where another run writes the store, or it cannot be written.
     """
     layout.open_root(store)
-    path = Path(store, "zarr.json")
-    with only_run(store):
-        meta = json.loads(path.read_text(encoding="utf-8"))
+    place = place_of(store)
+    with only_run(store) as hold:
+        meta = json.loads(place.read("zarr.json"))
         meta["attributes"][KEY] = found.to_dict()
-        partial = path.with_name(f"zarr.json.{uuid.uuid4().hex}.partial")
         try:
-            partial.write_text(json.dumps(meta, indent=2, allow_nan=False), encoding="utf-8")
-            partial.replace(path)
+            content = json.dumps(meta, indent=2, allow_nan=False).encode()
+            hold.check()
+            place.write("zarr.json", [content])
         except ValueError:
             raise InputError(f"store {store}: a band holds no data at all; nothing was stored") from None
         except OSError as error:
             raise InputError(f"store {store}: cannot be written ({error.strerror or error})") from None
-        finally:
-            partial.unlink(missing_ok=True)
 
 
 def normalise(pixels: np.ndarray, bands: tuple[BandStatistics, ...], scheme: str = "clip-standardise") -> np.ndarray:

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import zarr
 
-from dwplus.errors import InputError, StopError
+from dwplus.errors import StopError
 from dwplus.store import layout
+from dwplus.store.places import Bucket, BucketError, place_of_group, words_of
 from dwplus.store.shards import ShardFormat
 from dwplus.taxonomy import CLASSES, IGNORE
 
@@ -137,16 +138,16 @@ def write_shard(group: zarr.Group, start: int, stop: int, results: Mapping[int, 
                 columns[name][row] = getattr(tile, name)
         for name, values in columns.items():  # status is the last
             array_of(group, name)[rows] = values
-    except OSError as error:
-        if error.errno in FULL:
+    except (OSError, BucketError) as error:
+        if isinstance(place_of_group(group), Bucket):
+            raise StopError(f"store {store}: cannot be written ({words_of(error)}); run the same command again when it "
+                            "can, what is exported stays") from error
+        if isinstance(error, OSError) and error.errno in FULL:
             raise StopError(f"store {store}: the disk is full ({error.strerror}); free some space and run the same "
                             "command again, what is exported stays") from error
         raise
 
 
-def store_path(group: zarr.Group) -> Path:
-    """The folder of the store a group lies in."""
-    root = getattr(group.store, "root", None)
-    if root is None:
-        raise InputError(f"store {group.store}: only local folders can be written so far")
-    return Path(root)
+def store_path(group: zarr.Group) -> str:
+    """The store a group lies in: its folder or its URL."""
+    return place_of_group(group).name

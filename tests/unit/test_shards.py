@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tensorstore
@@ -88,4 +90,4 @@ def test_a_full_disk_is_one_sentence_and_leaves_no_status(group, pixels_of, monk
     with pytest.raises(StopError, match="disk is full.*free some space"):
         write(group, pixels_of)
     assert (group["status"][:] == layout.PENDING).all()
-    assert not list(writer.store_path(group).rglob("*.partial"))
+    assert not list(Path(writer.store_path(group)).rglob("*.partial"))
