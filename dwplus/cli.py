@@ -206,7 +206,7 @@ def describe(
     _finish(action)
 
 
-def _write_card(store: Path, output: Path | None) -> None:
+def _write_card(store: str, output: Path | None) -> None:
     from dwplus.store.card import FILES, write_card
 
     say(f"{', '.join(FILES)} written to {write_card(store, output)}")
@@ -214,7 +214,7 @@ def _write_card(store: Path, output: Path | None) -> None:
 
 @app.command()
 def split(
-    stores: Annotated[list[Path], typer.Argument(metavar="STORE...", help="Stores whose tiles are split as one, such "
+    stores: Annotated[list[str], typer.Argument(metavar="STORE...", help="Stores whose tiles are split as one, such "
                                                                           "as several windows of a region.")],
     seed: Annotated[int | None, typer.Option(help="Order of the blocks; default: that of the store's spec.")] = None,
     guard: Annotated[float | None, typer.Option("--guard", metavar="METRES", min=0, help="Least distance between tiles "

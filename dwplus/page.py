@@ -191,7 +191,8 @@ class _Page:
         return _section(
             "Clouds and valid pixels", "Cloudiness is that of the whole Sentinel-2 scene. A pixel is valid with a "
             "label, every S2 band and every S1 band.", "<div class='grid'>",
-            *(charts.histogram(name, np.histogram(values, 20, (first, last))[0].tolist(), first, last, "%")
+            *(charts.histogram(name, np.histogram(values, 20, (first, last))[0].tolist(), first, last, "%",
+                               note=f"percent; median {values.median():.1f}")
               for name, values, first, last in (("Cloudy pixels of the scene", self.tiles["s2_cloud"], 0.0, limit),
                                                 ("Valid pixels of the tile", valid, low, 100.0),
                                                 ("Labelled pixels of the tile", labelled, floor, 100.0))),
@@ -204,8 +205,13 @@ class _Page:
         found = found.reindex(columns=[s for s in layout.SPLIT_FLAGS if s in layout.SPLITS or s in found], fill_value=0)
         rows = [[_biome(int(b)), *(str(found.loc[b, s]) for s in found)] for b in found.index]
         rows.append(["<b>all</b>", *(f"<b>{found[s].sum()}</b>" for s in found)])
-        return _section("Splits", "Drawn by blocks of ground, so that neighbours do not leak from training into test.",
-                        charts.table(("biome", *found), rows))
+        how = layout.open_root(self.store).attrs.asdict().get("splits")
+        words = "Drawn by blocks of ground, so that neighbours do not leak from training into test."
+        if isinstance(how, dict):
+            words += (f" Seed {how['seed']}"
+                      + (f", dealt out by {esc(str(how['stratify']))}" if how["stratify"] != "none" else "")
+                      + (f", at least {how['guard_metres']:g} m apart" if how["guard_metres"] else "") + ".")
+        return _section("Splits", words, charts.table(("biome", *found), rows))
 
     def _bands(self) -> str:
         kept = stats.stored(self.store, self.table)

@@ -17,8 +17,9 @@ import zarr
 
 from dwplus.errors import InputError
 from dwplus.store import layout
+from dwplus.store.places import Folder, source_of
 from dwplus.store.reader import tile_table
-from dwplus.store.tiles import Pixels, TileReader
+from dwplus.store.tiles import Pixels, TileReader, tensorstore_array
 from dwplus.taxonomy import CLASSES, IGNORE
 from model.normalise import Normalisation, Normaliser, measure
 
@@ -48,7 +49,7 @@ class TileDataset(torch.utils.data.Dataset[dict[str, Any]]):
 
     Parameters
     ----------
-    store : path of a store, or several paths of stores with the same bands (say, of other date windows).
+    store : path or URL of a store, or several of stores with the same bands (say, of other date windows).
     split : ``train``, ``val``, ``test``, or ``all``.
     crop : side of a random window of the tile, px; None = whole tiles.
     augment : random flips and quarter turns.
@@ -245,15 +246,14 @@ def _open_array(store: str, name: str, reader: str) -> Any:
     forked = _tensorstore_process not in (None, os.getpid())
     if reader != "zarr" and not forked:
         try:
-            import tensorstore
+            import tensorstore  # noqa: F401
         except ImportError:
             if reader == "tensorstore":
                 raise InputError("reader tensorstore: is not installed; pip install tensorstore, or take "
                                  "zarr") from None
         else:
             _tensorstore_process = os.getpid()
-            kvstore = {"driver": "file", "path": str((Path(store) / name).absolute()) + "/"}
-            return tensorstore.open({"driver": "zarr3", "kvstore": kvstore}, open=True, read=True).result()
+            return tensorstore_array(store, name)
     return layout.open_root(store)[name]
 
 
@@ -270,9 +270,12 @@ def _describe(path: str) -> dict[str, Any]:
         raise InputError(f"store {path}: holds no tiles")
     group = root[groups[0]]
     assert isinstance(group, zarr.Group)
+    place = source_of(path)
     for where, (name, what) in product(groups, (("s1", "Sentinel-1"), ("s2", "Sentinel-2"), ("label", "labels"))):
         # On disk: consolidated metadata still lists an array that was removed.
-        if not (Path(path) / where / name / "zarr.json").exists():
+        there = (place.path / where / name / "zarr.json").exists() if isinstance(place, Folder) else (
+            f"{where}/{name}" in root)
+        if not there:
             raise InputError(f"store {path}: has no {what} (array {name} in {where}); export it with {what}, "
                              "training needs S2, S1 and labels")
     array = group["s1"]

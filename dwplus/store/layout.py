@@ -24,7 +24,7 @@ from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
 import dwplus
 from dwplus.errors import InputError
 from dwplus.spec import DatasetSpec, differences
-from dwplus.store.places import Bucket, BucketError, beside, place_of, upload
+from dwplus.store.places import Bucket, BucketError, beside, place_of, source_of, upload
 from dwplus.taxonomy import BIOMES, CLASSES, IGNORE, PALETTE
 
 STATUSES = ("pending", "exported", "rejected", "failed")
@@ -73,7 +73,7 @@ def open_root(path: str | Path, mode: str = "r") -> zarr.Group:
     InputError
         Where there is none, or it is no store of this project.
     """
-    place = place_of(path)
+    place = source_of(path) if mode == "r" else place_of(path)
     if not place.exists():
         raise InputError(f"store {path}: no such store")
     try:
@@ -87,7 +87,7 @@ def open_root(path: str | Path, mode: str = "r") -> zarr.Group:
 
 def open_biome(path: str | Path, name: str, mode: str = "r") -> zarr.Group:
     """One group of a store that is known to be one: reads that group's metadata, not the whole store's."""
-    return zarr.open_group(place_of(path).zarr(mode), path=name, mode=mode, zarr_format=3,  # type: ignore[arg-type]
+    return zarr.open_group(source_of(path).zarr(mode), path=name, mode=mode, zarr_format=3,  # type: ignore[arg-type]
                            use_consolidated=False)
 
 

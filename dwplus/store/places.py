@@ -1,8 +1,9 @@
-"""Where a store lies: a folder, or a bucket of object storage, behind one small interface.
+"""Where a store lies: a folder, or a bucket of object storage, behind one small interface; to read, a web server too.
 
-A store is named by a path, a ``file://`` URL, or ``s3://bucket/prefix`` or ``gs://bucket/prefix``. Buckets take their
-credentials, region and endpoint from the environment: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN,
-AWS_REGION, AWS_ENDPOINT_URL; GOOGLE_APPLICATION_CREDENTIALS, GOOGLE_SERVICE_ACCOUNT; else the machine's own role.
+A store is named by a path, a ``file://`` URL, or ``s3://bucket/prefix`` or ``gs://bucket/prefix``; where it is only read
+also by ``http://host/path`` or ``https://host/path``. Buckets take their credentials, region and endpoint from the
+environment: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION, AWS_ENDPOINT_URL;
+GOOGLE_APPLICATION_CREDENTIALS, GOOGLE_SERVICE_ACCOUNT; else the machine's own role.
 """
 
 from __future__ import annotations
@@ -24,8 +25,10 @@ from typing import Any, Protocol
 import obstore
 import obstore.store
 import zarr
-from obstore.exceptions import AlreadyExistsError, PreconditionError
+from obstore.exceptions import AlreadyExistsError, NotSupportedError, PreconditionError
 from obstore.exceptions import BaseError as BucketError
+from zarr.abc.store import ByteRequest, OffsetByteRequest, RangeByteRequest, SuffixByteRequest
+from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import LocalStore, ObjectStore
 
 from dwplus.errors import InputError
@@ -52,6 +55,18 @@ class Place(Protocol):
     def zarr(self, mode: str = "r") -> LocalStore | ObjectStore: ...
 
 
+def source_of(store: str | Path) -> Folder | Bucket | Web:
+    """The place a store's name means, to read it: a web server's too.
+
+    Raises
+    ------
+    InputError
+        As :func:`place_of`.
+    """
+    text = str(store).rstrip("/")
+    return Web(text) if re.match(r"https?://[^/?#]+/[^?#]+$", text) else place_of(store)
+
+
 def place_of(store: str | Path) -> Folder | Bucket:
     """The place a store's name means; asks nobody.
 
@@ -68,7 +83,8 @@ def place_of(store: str | Path) -> Folder | Bucket:
         return Folder(Path(urllib.parse.unquote(url.path)))
     prefix = url.path.strip("/")
     if url.scheme not in BUCKETS or not url.netloc or not prefix or url.query or url.fragment:
-        raise InputError(f"store {text}: must be a folder, file:///path, s3://bucket/prefix or gs://bucket/prefix")
+        raise InputError(f"store {text}: must be a folder, file:///path, s3://bucket/prefix or gs://bucket/prefix (to "
+                         "read also http(s)://host/path)")
     return Bucket(url.scheme, url.netloc, prefix)
 
 
@@ -231,6 +247,16 @@ class Bucket:
         """For zarr-python and xarray."""
         return ObjectStore(_client(self.scheme, self.bucket, self.prefix), read_only=mode == "r")
 
+    def tail(self, key: str, length: int) -> tuple[bytes, int]:
+        """An object's last bytes, and its size. Raises FileNotFoundError, OSError."""
+        with _as_os_error():
+            return _tail(self.client, self._key(key), length)
+
+    def part(self, key: str, offset: int, length: int) -> bytes:
+        """Some of an object's bytes. Raises FileNotFoundError, OSError."""
+        with _as_os_error():
+            return bytes(obstore.get_range(self.client, self._key(key), start=offset, length=length))
+
     # ------------------------------------------------------------------------------------------------------ conditions
 
     def swap(self, key: str, content: bytes, old: dict[str, Any] | None) -> dict[str, Any] | None:
@@ -256,6 +282,98 @@ class Bucket:
             except FileNotFoundError:
                 return None
             return bytes(found.bytes()), dict(found.meta)
+
+
+def _tail(client: Any, key: str, length: int) -> tuple[bytes, int]:
+    found = obstore.get(client, key, options={"range": {"suffix": length}})
+    return bytes(found.bytes()), int(found.meta["size"])
+
+
+@dataclass(frozen=True)
+class Web:
+    """A place on a web server, which can be read only: as little as is needed, where the server knows byte ranges."""
+
+    url: str
+
+    @property
+    def name(self) -> str:
+        return self.url
+
+    @property
+    def client(self) -> Any:
+        """obstore's client of the place."""
+        return _web_client(self.url)
+
+    def exists(self) -> bool:
+        """Whether a store is there.
+
+        Raises
+        ------
+        InputError
+            Where the server does not answer.
+        """
+        try:
+            obstore.head(_web_client(self.url, retries=2), ROOT)
+        except FileNotFoundError:
+            return False
+        except BucketError as error:
+            raise InputError(f"store {self.url}: cannot be read ({words_of(error)}); check the URL") from None
+        return True
+
+    def read(self, key: str) -> bytes:
+        """A file's bytes. Raises FileNotFoundError, OSError."""
+        with _as_os_error():
+            return bytes(obstore.get(self.client, key).bytes())
+
+    def tail(self, key: str, length: int) -> tuple[bytes, int]:
+        """A file's last bytes, and its size. Raises FileNotFoundError, OSError."""
+        with _as_os_error():
+            try:
+                return _tail(self.client, key, length)
+            except NotSupportedError:
+                whole = self.read(key)
+                return whole[-length:], len(whole)
+
+    def part(self, key: str, offset: int, length: int) -> bytes:
+        """Some of a file's bytes. Raises FileNotFoundError, OSError."""
+        with _as_os_error():
+            try:
+                return bytes(obstore.get_range(self.client, key, start=offset, length=length))
+            except NotSupportedError:
+                return self.read(key)[offset:offset + length]
+
+    def zarr(self, mode: str = "r") -> ObjectStore:
+        """For zarr-python and xarray."""
+        return _WholeFiles(self.client, read_only=True)
+
+
+class _WholeFiles(ObjectStore):
+    """For servers that know no byte ranges, as ``python -m http.server``: the whole file, cut to what was asked for."""
+
+    async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
+        try:
+            return await super().get(key, prototype, byte_range)
+        except NotSupportedError:
+            whole = await super().get(key, prototype)
+            return None if whole is None else whole[_slice(byte_range, len(whole))]
+
+
+def _slice(wanted: ByteRequest | None, size: int) -> slice:
+    match wanted:
+        case RangeByteRequest(start, end):
+            return slice(start, end)
+        case OffsetByteRequest(offset):
+            return slice(offset, size)
+        case SuffixByteRequest(suffix):
+            return slice(max(0, size - suffix), size)
+    return slice(0, size)
+
+
+@functools.lru_cache(maxsize=64)
+def _web_client(url: str, retries: int = 5) -> Any:
+    options: Any = {"timeout": dt.timedelta(seconds=REQUEST_SECONDS), "allow_http": url.startswith("http://")}
+    retry: Any = {"max_retries": retries, "retry_timeout": dt.timedelta(seconds=PATIENCE_SECONDS)}
+    return obstore.store.HTTPStore.from_url(url, client_options=options, retry_config=retry)
 
 
 _VARIABLES = {"s3": "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL",

@@ -12,12 +12,16 @@ import zarr
 from dwplus.errors import InputError
 from dwplus.grid import PixelGrid
 from dwplus.store import layout
-from dwplus.store.places import BucketError, place_of
+from dwplus.store.places import BucketError, Folder, source_of
 from dwplus.taxonomy import CLASSES, IGNORE
 
 
 def open_store(path: str | Path) -> xr.DataTree:
     """Open a store lazily.
+
+    Parameters
+    ----------
+    path : folder, or URL: ``s3://bucket/prefix``, ``gs://bucket/prefix``, ``https://host/path``.
 
     Returns
     -------
@@ -30,7 +34,10 @@ def open_store(path: str | Path) -> xr.DataTree:
         Where there is no store.
     """
     layout.open_root(path)
-    return xr.open_datatree(place_of(path).zarr(), engine="zarr", chunks={}, consolidated=False)  # type: ignore[arg-type]
+    place = source_of(path)
+    # Far away one read of the root's copy stands for hundreds; a folder's own files are always the newest.
+    return xr.open_datatree(place.zarr(), engine="zarr", chunks={},  # type: ignore[arg-type]
+                            consolidated=not isinstance(place, Folder))
 
 
 def tile_table(path: str | Path) -> pd.DataFrame:

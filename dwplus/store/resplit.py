@@ -5,21 +5,22 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
-import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import zarr
+from zarr.core.buffer import Buffer, default_buffer_prototype
+from zarr.storage import MemoryStore
 
 from dwplus.errors import InputError
 from dwplus.planning.sampling import BLOCK_METRES
 from dwplus.splits import assigned, grids_of
 from dwplus.store import layout, writer
 from dwplus.store.locks import only_run
+from dwplus.store.places import place_of
 from dwplus.store.reader import tile_table
 
 #: Name of the root attribute that says how the splits were made.
@@ -35,7 +36,7 @@ def resplit(stores: Sequence[str | Path], *, seed: int | None = None, stratify: 
 
     Parameters
     ----------
-    stores : folders. seed, guard_metres : None = those of the first store's spec.
+    stores : folders or buckets. seed, guard_metres : None = those of the first store's spec.
     stratify : see :func:`dwplus.splits.assigned`.
 
     Returns
@@ -51,8 +52,8 @@ def resplit(stores: Sequence[str | Path], *, seed: int | None = None, stratify: 
     seed = int(sampling["seed"]) if seed is None else seed
     metres = float(sampling.get("guard_metres", 0)) if guard_metres is None else guard_metres
     with contextlib.ExitStack() as held:
-        folders = {str(store): held.enter_context(only_run(store)) for store in stores}
-        tables = {store: tile_table(store) for store in folders}
+        runs = {str(store): held.enter_context(only_run(store)) for store in stores}
+        tables = {store: tile_table(store) for store in runs}
         every = pd.concat(tables.values(), ignore_index=True)
         size, scale = _one_size(tables)
         # Several windows and label scenes lie on one tile: its pixels of a class are those of all of them.
@@ -65,8 +66,8 @@ def resplit(stores: Sequence[str | Path], *, seed: int | None = None, stratify: 
         splits = pd.Series(assigned(unique, grids_of(unique, size, scale), seed, stratify, metres), unique.index)
         how = {"seed": seed, "stratify": stratify, "guard_metres": metres, "block_metres": BLOCK_METRES,
                "tiles": hashlib.blake2b("\n".join(sorted(splits.index)).encode(), digest_size=8).hexdigest()}
-        for store, folder in folders.items():
-            _write(Path(store), folder, tables[store], splits, how)
+        for store, hold in runs.items():
+            _write(store, tables[store], splits, how, hold.check)
     before = unique["split"].astype(str)
     return pd.DataFrame({"biome": unique["biome"], "before": before, "split": splits}).reset_index()
 
@@ -84,34 +85,29 @@ def _one_size(tables: dict[str, pd.DataFrame]) -> tuple[int, float]:
     return next(iter(found.values()))
 
 
-def _write(store: Path, folder: Path, table: pd.DataFrame, splits: pd.Series, how: dict[str, Any]) -> None:
-    """Make every file beside the store, then put all in place; the root's, which names them, is the last."""
-    staged = folder / "split.new"
-    shutil.rmtree(staged, ignore_errors=True)
-    meta = json.loads((store / "zarr.json").read_text(encoding="utf-8"))
-    meta["attributes"][KEY] = how
+def _write(store: str, table: pd.DataFrame, splits: pd.Series, how: dict[str, Any],
+           still_ours: Callable[[], None]) -> None:
+    """Make every file first, then put all in place; the root's, which names them, is the last."""
+    place = place_of(store)
     try:
+        meta = json.loads(place.read("zarr.json"))
+        meta["attributes"][KEY] = how
+        new: dict[str, bytes | None] = {}
         for name, rows in table.groupby("group", sort=True):
             values = np.array([layout.SPLIT_FLAGS.index(splits[t]) for t in rows.sort_values("index")["tile_id"]], "u1")
-            own = json.loads((store / str(name) / "split" / "zarr.json").read_text(encoding="utf-8"))
+            own = json.loads(place.read(f"{name}/split/zarr.json"))
             own["attributes"] |= layout.split_attributes(values)
             meta["consolidated_metadata"]["metadata"][f"{name}/split"]["attributes"] = own["attributes"]
-            target = staged / str(name)
-            target.mkdir(parents=True)
-            (target / "zarr.json").write_text(json.dumps(own, indent=2), encoding="utf-8")
-            zarr.open_array(str(target), mode="r+", zarr_format=3)[...] = values
-        (staged / "zarr.json").write_text(json.dumps(meta, indent=2, allow_nan=False), encoding="utf-8")
-        for target in sorted(path for path in staged.iterdir() if path.is_dir()):
-            for name in ("zarr.json", "c/0"):
-                place = store / target.name / "split" / name
-                if (target / name).exists():
-                    place.parent.mkdir(parents=True, exist_ok=True)
-                    os.replace(target / name, place)
-                else:  # nothing but train, which is what a missing chunk means
-                    place.unlink(missing_ok=True)
-        os.replace(staged / "zarr.json", store / "zarr.json")
+            memory: dict[str, Buffer] = {"zarr.json": default_buffer_prototype().buffer.from_bytes(
+                json.dumps(own, indent=2).encode())}
+            zarr.open_array(MemoryStore(memory), mode="r+", zarr_format=3)[...] = values
+            # Nothing but train is what a missing chunk means.
+            new |= {f"{name}/split/{key}": memory[key].to_bytes() if key in memory else None
+                    for key in ("zarr.json", "c/0")}
+        new["zarr.json"] = json.dumps(meta, indent=2, allow_nan=False).encode()
+        still_ours()
+        for key, content in new.items():
+            place.remove(key) if content is None else place.write(key, [content])
     except OSError as error:
         raise InputError(f"store {store}: cannot be written ({error.strerror or error}); run the same command again "
                          "when it can be") from None
-    finally:
-        shutil.rmtree(staged, ignore_errors=True)

@@ -8,7 +8,6 @@ so that a tile is packed as it arrives, by a thread of its own that holds no loc
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ import numpy as np
 import zarr
 
 from dwplus.errors import InputError
-from dwplus.store.places import place_of
+from dwplus.store.places import place_of, source_of
 
 _EMPTY = 2**64 - 1
 _CRC_BYTES = 4
@@ -79,7 +78,7 @@ class ShardFormat:
                     or tuple(sharding["chunk_shape"][1:]) != array.shape[1:]):
                 raise ValueError(str(names))
             c = blosc["configuration"]
-            return cls(array.basename, f"{place_of(store).name}/{array.path}", array.shape[1:], array.dtype,
+            return cls(array.basename, f"{source_of(store).name}/{array.path}", array.shape[1:], array.dtype,
                        array.shards[0] if array.shards else 1, array.fill_value, c["cname"], c["clevel"],
                        _SHUFFLES[c["shuffle"]], c["typesize"], c["blocksize"])
         except (KeyError, ValueError, TypeError, IndexError) as error:
@@ -161,7 +160,7 @@ class ShardFormat:
             Where the index does not fit its checksum or the file.
         """
         try:
-            content = memoryview(place_of(self.folder).read(self.key(shard)))
+            content = memoryview(source_of(self.folder).read(self.key(shard)))
         except FileNotFoundError:
             return [None] * self.tiles
         size = 16 * self.tiles
@@ -171,19 +170,26 @@ class ShardFormat:
         return [None if span is None else content[span[0]:span[0] + span[1]]
                 for span in self._spans(content[end:], end)]
 
-    def read_index(self, file: int) -> list[tuple[int, int] | None]:
-        """Where the packed tiles of an open shard lie: (offset, length), None for those that hold fill values.
+    @property
+    def index_bytes(self) -> int:
+        """Length of a shard's index, with its checksum."""
+        return 16 * self.tiles + _CRC_BYTES
+
+    def index(self, tail: bytes, size: int) -> list[tuple[int, int] | None]:
+        """Where the packed tiles of a shard lie: (offset, length), None for those that hold fill values.
+
+        Parameters
+        ----------
+        tail : the shard's last :attr:`index_bytes`. size : of the whole shard, bytes.
 
         Raises
         ------
         DamageError
             As :meth:`read`.
         """
-        size = os.fstat(file).st_size
-        end = size - 16 * self.tiles - _CRC_BYTES
-        if end < 0:
+        if size < self.index_bytes:
             raise DamageError(f"file of {size} bytes is too short for its index")
-        return self._spans(memoryview(os.pread(file, size - end, end)), end)
+        return self._spans(memoryview(tail), size - self.index_bytes)
 
     def _spans(self, index: memoryview, end: int) -> list[tuple[int, int] | None]:
         """The index with its checksum, taken apart; ``end`` is where it begins in the file."""

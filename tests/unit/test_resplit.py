@@ -64,7 +64,6 @@ def test_stores_agree_and_stay_sound(stores):
         assert verify(store).faults == []
         kept = layout.open_root(store).attrs[KEY]
         assert (kept["seed"], kept["stratify"], kept["guard_metres"]) == (5, "biome", 0.0)
-        assert not (store.parent / f"{store.name}.run" / "split.new").exists()
     node = dwplus.open_store(stores[0])["biome_04"]
     assert node["split"].attrs["flag_meanings"] == "train val test"
     # With nothing given, it is again what the plan says.
@@ -114,21 +113,22 @@ def test_a_store_of_train_alone(stores, monkeypatch):
 
 
 def test_a_broken_off_change_is_found_and_mended(stores, monkeypatch):
-    import os
+    from dwplus.store.places import Folder
 
     (store, _) = stores
-    real, calls = os.replace, []
+    real, calls = Folder.write, []
 
-    def breaks(a, b):
-        calls.append(b)
+    def breaks(place, key, parts):
+        calls.append(key)
         if len(calls) == 3:
             raise OSError(5, "Input/output error")
-        real(a, b)
+        real(place, key, parts)
 
-    monkeypatch.setattr("dwplus.store.resplit.os.replace", breaks)
+    monkeypatch.setattr(Folder, "write", breaks)
     with pytest.raises(InputError, match="cannot be written .* run the same command again"):
         resplit([store], seed=9, guard_metres=26_000.0)
-    monkeypatch.setattr("dwplus.store.resplit.os.replace", real)
+    monkeypatch.setattr(Folder, "write", real)
+    assert verify(store).faults
     resplit([store], seed=9, guard_metres=26_000.0)
     assert verify(store).faults == []
 
