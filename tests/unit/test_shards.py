@@ -86,7 +86,7 @@ def test_a_full_disk_is_one_sentence_and_leaves_no_status(group, pixels_of, monk
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("dwplus.store.shards.os.fsync", full)
+    monkeypatch.setattr("dwplus.store.places.os.fsync", full)
     with pytest.raises(StopError, match="disk is full.*free some space"):
         write(group, pixels_of)
     assert (group["status"][:] == layout.PENDING).all()
