@@ -17,9 +17,10 @@ import zarr
 
 from dwplus.errors import InputError
 from dwplus.store import layout
-from dwplus.store.places import Folder, source_of
+from dwplus.store.places import Folder
 from dwplus.store.reader import tile_table
 from dwplus.store.tiles import Pixels, TileReader, tensorstore_array
+from dwplus.store.web import source_of
 from dwplus.taxonomy import CLASSES, IGNORE
 from model.normalise import Normalisation, Normaliser, measure
 

@@ -24,7 +24,8 @@ from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
 import dwplus
 from dwplus.errors import InputError
 from dwplus.spec import DatasetSpec, differences
-from dwplus.store.places import Bucket, BucketError, beside, place_of, source_of, upload
+from dwplus.store.places import Bucket, BucketError, beside, place_of, upload
+from dwplus.store.web import source_of
 from dwplus.taxonomy import BIOMES, CLASSES, IGNORE, PALETTE
 
 STATUSES = ("pending", "exported", "rejected", "failed")

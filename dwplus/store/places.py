@@ -1,9 +1,8 @@
-"""Where a store lies: a folder, or a bucket of object storage, behind one small interface; to read, a web server too.
+"""Where a store lies: a folder, or a bucket of object storage, behind one small interface.
 
-A store is named by a path, a ``file://`` URL, or ``s3://bucket/prefix`` or ``gs://bucket/prefix``; where it is only read
-also by ``http://host/path`` or ``https://host/path``. Buckets take their credentials, region and endpoint from the
-environment: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION, AWS_ENDPOINT_URL;
-GOOGLE_APPLICATION_CREDENTIALS, GOOGLE_SERVICE_ACCOUNT; else the machine's own role.
+A store is named by a path, a ``file://`` URL, or ``s3://bucket/prefix`` or ``gs://bucket/prefix``. Buckets take their
+credentials, region and endpoint from the environment: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN,
+AWS_REGION, AWS_ENDPOINT_URL; GOOGLE_APPLICATION_CREDENTIALS, GOOGLE_SERVICE_ACCOUNT; else the machine's own role.
 """
 
 from __future__ import annotations
@@ -25,10 +24,8 @@ from typing import Any, Protocol
 import obstore
 import obstore.store
 import zarr
-from obstore.exceptions import AlreadyExistsError, NotSupportedError, PreconditionError
+from obstore.exceptions import AlreadyExistsError, PreconditionError
 from obstore.exceptions import BaseError as BucketError
-from zarr.abc.store import ByteRequest, OffsetByteRequest, RangeByteRequest, SuffixByteRequest
-from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import LocalStore, ObjectStore
 
 from dwplus.errors import InputError
@@ -53,18 +50,6 @@ class Place(Protocol):
     def clear(self) -> None: ...
     def files(self) -> dict[str, int]: ...
     def zarr(self, mode: str = "r") -> LocalStore | ObjectStore: ...
-
-
-def source_of(store: str | Path) -> Folder | Bucket | Web:
-    """The place a store's name means, to read it: a web server's too.
-
-    Raises
-    ------
-    InputError
-        As :func:`place_of`.
-    """
-    text = str(store).rstrip("/")
-    return Web(text) if re.match(r"https?://[^/?#]+/[^?#]+$", text) else place_of(store)
 
 
 def place_of(store: str | Path) -> Folder | Bucket:
@@ -214,12 +199,12 @@ class Bucket:
 
     def read(self, key: str) -> bytes:
         """An object's bytes. Raises FileNotFoundError, OSError."""
-        with _as_os_error():
+        with as_os_error():
             return bytes(obstore.get(self.client, self._key(key)).bytes())
 
     def write(self, key: str, parts: Iterable[bytes | memoryview]) -> None:
         """Put an object in one request: readers see the old one or the new one. Raises OSError."""
-        with _as_os_error():
+        with as_os_error():
             obstore.put(self.client, self._key(key), b"".join(parts), use_multipart=False)
 
     def append(self, key: str, text: str) -> None:
@@ -228,7 +213,7 @@ class Bucket:
 
     def remove(self, key: str) -> None:
         """Remove an object, if it is there. Raises OSError."""
-        with _as_os_error(), contextlib.suppress(FileNotFoundError):
+        with as_os_error(), contextlib.suppress(FileNotFoundError):
             obstore.delete(self.client, self._key(key))
 
     def clear(self) -> None:
@@ -239,7 +224,7 @@ class Bucket:
     def files(self) -> dict[str, int]:
         """Every object and its size, by key. Raises OSError."""
         start = len(self.prefix) + 1
-        with _as_os_error():
+        with as_os_error():
             return {str(meta["path"])[start:]: int(meta["size"])
                     for page in obstore.list(self.client, prefix=self.prefix) for meta in page}
 
@@ -249,12 +234,12 @@ class Bucket:
 
     def tail(self, key: str, length: int) -> tuple[bytes, int]:
         """An object's last bytes, and its size. Raises FileNotFoundError, OSError."""
-        with _as_os_error():
-            return _tail(self.client, self._key(key), length)
+        with as_os_error():
+            return tail_of(self.client, self._key(key), length)
 
     def part(self, key: str, offset: int, length: int) -> bytes:
         """Some of an object's bytes. Raises FileNotFoundError, OSError."""
-        with _as_os_error():
+        with as_os_error():
             return bytes(obstore.get_range(self.client, self._key(key), start=offset, length=length))
 
     # ------------------------------------------------------------------------------------------------------ conditions
@@ -267,7 +252,7 @@ class Bucket:
         What the next swap takes as ``old``; None where somebody was faster.
         """
         mode: Any = "create" if old is None else {k: old[k] for k in ("e_tag", "version") if old.get(k)}
-        with _as_os_error():
+        with as_os_error():
             try:
                 return dict(obstore.put(self.client, self._key(key), content, mode=mode, use_multipart=False))
             except (AlreadyExistsError, PreconditionError):
@@ -276,7 +261,7 @@ class Bucket:
     def look(self, key: str) -> tuple[bytes, dict[str, Any]] | None:
         """An object with what :meth:`swap` takes as ``old`` and its ``last_modified`` by the server's clock; None where
         there is none."""
-        with _as_os_error():
+        with as_os_error():
             try:
                 found = obstore.get(self.client, self._key(key))
             except FileNotFoundError:
@@ -284,96 +269,10 @@ class Bucket:
             return bytes(found.bytes()), dict(found.meta)
 
 
-def _tail(client: Any, key: str, length: int) -> tuple[bytes, int]:
+def tail_of(client: Any, key: str, length: int) -> tuple[bytes, int]:
+    """The last bytes of what a client of obstore names by a key, and the size of the whole."""
     found = obstore.get(client, key, options={"range": {"suffix": length}})
     return bytes(found.bytes()), int(found.meta["size"])
-
-
-@dataclass(frozen=True)
-class Web:
-    """A place on a web server, which can be read only: as little as is needed, where the server knows byte ranges."""
-
-    url: str
-
-    @property
-    def name(self) -> str:
-        return self.url
-
-    @property
-    def client(self) -> Any:
-        """obstore's client of the place."""
-        return _web_client(self.url)
-
-    def exists(self) -> bool:
-        """Whether a store is there.
-
-        Raises
-        ------
-        InputError
-            Where the server does not answer.
-        """
-        try:
-            obstore.head(_web_client(self.url, retries=2), ROOT)
-        except FileNotFoundError:
-            return False
-        except BucketError as error:
-            raise InputError(f"store {self.url}: cannot be read ({words_of(error)}); check the URL") from None
-        return True
-
-    def read(self, key: str) -> bytes:
-        """A file's bytes. Raises FileNotFoundError, OSError."""
-        with _as_os_error():
-            return bytes(obstore.get(self.client, key).bytes())
-
-    def tail(self, key: str, length: int) -> tuple[bytes, int]:
-        """A file's last bytes, and its size. Raises FileNotFoundError, OSError."""
-        with _as_os_error():
-            try:
-                return _tail(self.client, key, length)
-            except NotSupportedError:
-                whole = self.read(key)
-                return whole[-length:], len(whole)
-
-    def part(self, key: str, offset: int, length: int) -> bytes:
-        """Some of a file's bytes. Raises FileNotFoundError, OSError."""
-        with _as_os_error():
-            try:
-                return bytes(obstore.get_range(self.client, key, start=offset, length=length))
-            except NotSupportedError:
-                return self.read(key)[offset:offset + length]
-
-    def zarr(self, mode: str = "r") -> ObjectStore:
-        """For zarr-python and xarray."""
-        return _WholeFiles(self.client, read_only=True)
-
-
-class _WholeFiles(ObjectStore):
-    """For servers that know no byte ranges, as ``python -m http.server``: the whole file, cut to what was asked for."""
-
-    async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:
-        try:
-            return await super().get(key, prototype, byte_range)
-        except NotSupportedError:
-            whole = await super().get(key, prototype)
-            return None if whole is None else whole[_slice(byte_range, len(whole))]
-
-
-def _slice(wanted: ByteRequest | None, size: int) -> slice:
-    match wanted:
-        case RangeByteRequest(start, end):
-            return slice(start, end)
-        case OffsetByteRequest(offset):
-            return slice(offset, size)
-        case SuffixByteRequest(suffix):
-            return slice(max(0, size - suffix), size)
-    return slice(0, size)
-
-
-@functools.lru_cache(maxsize=64)
-def _web_client(url: str, retries: int = 5) -> Any:
-    options: Any = {"timeout": dt.timedelta(seconds=REQUEST_SECONDS), "allow_http": url.startswith("http://")}
-    retry: Any = {"max_retries": retries, "retry_timeout": dt.timedelta(seconds=PATIENCE_SECONDS)}
-    return obstore.store.HTTPStore.from_url(url, client_options=options, retry_config=retry)
 
 
 _VARIABLES = {"s3": "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION, AWS_ENDPOINT_URL",
@@ -389,7 +288,7 @@ def words_of(error: BaseException) -> str:
     return " ".join(text.split(" - ", 1)[-1].split())[:200]
 
 
-class _as_os_error:
+class as_os_error:
     """Turns what obstore raises into OSError, as files raise it; FileNotFoundError is one already."""
 
     def __enter__(self) -> None:

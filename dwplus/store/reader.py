@@ -12,7 +12,8 @@ import zarr
 from dwplus.errors import InputError
 from dwplus.grid import PixelGrid
 from dwplus.store import layout
-from dwplus.store.places import BucketError, Folder, source_of
+from dwplus.store.places import BucketError, Folder
+from dwplus.store.web import source_of
 from dwplus.taxonomy import CLASSES, IGNORE
 
 

@@ -19,7 +19,8 @@ import numpy as np
 import zarr
 
 from dwplus.errors import InputError
-from dwplus.store.places import place_of, source_of
+from dwplus.store.places import place_of
+from dwplus.store.web import source_of
 
 _EMPTY = 2**64 - 1
 _CRC_BYTES = 4

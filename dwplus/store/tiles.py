@@ -18,8 +18,9 @@ import numpy as np
 
 from dwplus.errors import InputError
 from dwplus.store import layout, writer
-from dwplus.store.places import Bucket, Folder, Web, source_of
+from dwplus.store.places import Bucket, Folder
 from dwplus.store.shards import DamageError, ShardFormat
+from dwplus.store.web import Web, source_of
 
 #: Shard files kept open at a time; three make a shard.
 OPEN_FILES = 192

@@ -103,4 +103,5 @@ def test_the_command_names_the_shard(store, capsys, monkeypatch):
             main()
     finally:
         path.write_bytes(good)
-    assert stop.value.code == 1 and "biome_04/s1/c/1/0/0/0: checksum of the index does not fit" in capsys.readouterr().out
+    assert stop.value.code == 1
+    assert "biome_04/s1/c/1/0/0/0: checksum of the index does not fit" in capsys.readouterr().out
