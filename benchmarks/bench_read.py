@@ -371,7 +371,8 @@ def main() -> None:
             ("x HDF5-gzip", one[HDF5].cpu / mine.cpu if HDF5 in one else math.nan, 2.0),
             ("x xarray on the same store", one[XARRAY].cpu / mine.cpu, 1.5),
             ("loader, of the reader alone", mine.cpu / one[LOADER].cpu, 0.9),
-            ("reader, two threads", speed_up(scaled[OURS]), 1.7), ("loader, two threads", speed_up(scaled[LOADER]), 1.7)]
+            ("reader, two threads", speed_up(scaled[OURS]), 1.7),
+            ("loader, two threads", speed_up(scaled[LOADER]), 1.7)]
     print("bars")
     for what, value, bar in bars:
         held = "not measured" if math.isnan(value) else "holds" if value >= bar else "FAILS"

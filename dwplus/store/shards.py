@@ -8,7 +8,7 @@ so that a tile is packed as it arrives, by a thread of its own that holds no loc
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -94,8 +94,8 @@ class ShardFormat:
         """The file of a shard of a store in a folder."""
         return Path(self.folder, self.key(shard))
 
-    def pack(self, tile: np.ndarray) -> bytes | None:
-        """One tile as bytes; None where it holds nothing but the fill value."""
+    def pack(self, tile: np.ndarray) -> tuple[bytes, bytes] | None:
+        """One tile as bytes, packed pixels and their checksum; None where it holds nothing but the fill value."""
         tile = np.ascontiguousarray(tile, self.dtype.newbyteorder("<"))
         if tile.shape != self.shape:
             raise ValueError(f"{self.name}: a tile is {self.shape}, not {tile.shape}")
@@ -103,7 +103,7 @@ class ShardFormat:
             return None
         packed = numcodecs.blosc.compress(tile.reshape(-1), self.codec.encode(), self.level, self.shuffle,
                                           self.blocksize, self.typesize)
-        return bytes(packed) + _crc(packed)
+        return packed, _crc(packed)  # joined only on their way to the disk: a copy costs 0.7 ms a tile
 
     def _is_fill(self, value: Any) -> bool:
         return bool(value == self.fill or (value != value and self.fill != self.fill))
@@ -212,8 +212,9 @@ class ShardFormat:
             raise DamageError(f"{end - position} bytes belong to no tile")
         return found
 
-    def write(self, shard: int, packed: Mapping[int, bytes | memoryview]) -> None:
-        """Write a shard whole. ``packed`` goes by the position in the shard; without any tile there is no file."""
+    def write(self, shard: int, packed: Mapping[int, Sequence[bytes | memoryview]]) -> None:
+        """Write a shard whole. ``packed`` holds the parts of each tile by its position in the shard; without any tile
+        there is no file."""
         place = place_of(self.folder)
         if not packed:
             place.remove(self.key(shard))
@@ -221,10 +222,11 @@ class ShardFormat:
         index = np.full((self.tiles, 2), _EMPTY, "<u8")
         position = 0
         for tile in sorted(packed):
-            index[tile] = position, len(packed[tile])
-            position += len(packed[tile])
-        place.write(self.key(shard), [*(packed[tile] for tile in sorted(packed)),
-                                      index.tobytes() + _crc(index.tobytes())])
+            length = sum(map(len, packed[tile]))
+            index[tile] = position, length
+            position += length
+        place.write(self.key(shard), [*(part for tile in sorted(packed) for part in packed[tile]), index.tobytes(),
+                                      _crc(index.tobytes())])
 
 
 def _crc(data: Any) -> bytes:
