@@ -35,7 +35,7 @@ help: ## list targets and variables
 	@echo "  MODEL= RUN=     train, evaluate: name of a network (specsar_former, segformer, unet, ...); folder of the run"
 	@echo "  MODELS= LM=     compare: names with spaces between; explain: folder or URL of a language model"
 	@echo "  START= END=     label dates [START, END), YYYY-MM-DD; in place of the region's own"
-	@echo "  STORE=          folder of the Zarr store (default: data/<name of the region>.zarr)"
+	@echo "  STORE=          Zarr store: a folder, s3://bucket/prefix or gs://bucket/prefix (default: data/<name of the region>.zarr)"
 	@echo "  EE_PROJECT=     Google Cloud project with Earth Engine; empty: the embedded Earth, which needs no key"
 	@echo "  WORLD=          without EE_PROJECT: an asset tree of real rasters, or the URL of 'dwplus earth serve'"
 	@echo "  SCHEDULER=      threads (default), processes, or the address of a Dask scheduler"

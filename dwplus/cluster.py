@@ -1,8 +1,8 @@
 """Dask: workers of this process, of this machine or of a cluster, and the one allowance they share.
 
 A cluster is started by whoever owns it and given by its scheduler's address (``SCHEDULER=tcp://host:8786``). Scheduler
-and workers need this package installed, the workers also the store's folder under the same path and credentials for
-Earth Engine (GOOGLE_APPLICATION_CREDENTIALS)::
+and workers need this package installed, the workers also the store (a folder under the same path, or a bucket and its
+credentials) and credentials for Earth Engine (GOOGLE_APPLICATION_CREDENTIALS)::
 
     dask scheduler --port 8786                                       # any two shells of two hosts
     dask worker tcp://host:8786 --nworkers 4 --nthreads 4

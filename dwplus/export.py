@@ -434,7 +434,7 @@ def export_shard(task: ShardTask, config: EarthConfig, shared: bool) -> ShardRep
         try:
             check()
             if done:
-                writer.write_shard(group, task.start, task.stop, done)
+                writer.write_shard(group, task.start, task.stop, done, shards)
         except StopError as error:
             done, stop = {}, str(error)
         except DamageError as error:

@@ -2,7 +2,8 @@
 
 A store is named by a path, a ``file://`` URL, or ``s3://bucket/prefix`` or ``gs://bucket/prefix``. Buckets take their
 credentials, region and endpoint from the environment: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN,
-AWS_REGION, AWS_ENDPOINT_URL; GOOGLE_APPLICATION_CREDENTIALS, GOOGLE_SERVICE_ACCOUNT; else the machine's own role.
+AWS_REGION, AWS_ENDPOINT_URL; GOOGLE_APPLICATION_CREDENTIALS, GOOGLE_SERVICE_ACCOUNT, STORAGE_EMULATOR_HOST; else the
+machine's own role.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import functools
+import json
 import os
 import re
 import shutil
@@ -300,17 +302,23 @@ class as_os_error:
 
 
 def _client(scheme: str, bucket: str, prefix: str, retries: int = 10) -> Any:
-    return _made(scheme, bucket, prefix, retries, os.environ.get("AWS_ENDPOINT_URL", ""))
+    variable = "AWS_ENDPOINT_URL" if scheme == "s3" else "STORAGE_EMULATOR_HOST"
+    return _made(scheme, bucket, prefix, retries, os.environ.get(variable, ""))
 
 
 @functools.lru_cache(maxsize=32)
 def _made(scheme: str, bucket: str, prefix: str, retries: int, endpoint: str) -> Any:
     options: Any = {"timeout": dt.timedelta(seconds=REQUEST_SECONDS)}
-    if scheme == "s3" and endpoint.startswith("http://"):
+    if endpoint.startswith("http://"):
         options["allow_http"] = True  # loopback and private networks; the user wrote it
+    config: Any = {}
+    if scheme == "gs" and endpoint:  # an emulator asks for no credentials, the client wants some
+        config["service_account_key"] = json.dumps({"gcs_base_url": endpoint, "disable_oauth": True, "client_email": "",
+                                                    "private_key": "", "private_key_id": ""})
     retry: Any = {"max_retries": retries, "retry_timeout": dt.timedelta(seconds=PATIENCE_SECONDS)}
     try:
-        return BUCKETS[scheme](bucket, prefix=prefix or None, client_options=options, retry_config=retry)
+        return BUCKETS[scheme](bucket, prefix=prefix or None, config=config, client_options=options,
+                               retry_config=retry)
     except BucketError as error:
         raise InputError(f"store {scheme}://{bucket}/{prefix}: {words_of(error)}") from None
 

@@ -110,11 +110,16 @@ def pack(shards: dict[str, ShardFormat], result: TileResult) -> PackedTile:
     return PackedTile(result.status, result.reason, packed, counts, valid)
 
 
-def write_shard(group: zarr.Group, start: int, stop: int, results: Mapping[int, TileResult | PackedTile]) -> None:
+def write_shard(group: zarr.Group, start: int, stop: int, results: Mapping[int, TileResult | PackedTile],
+                shards: dict[str, ShardFormat] | None = None) -> None:
     """Write the rows [start, stop) of a group: the given results, and what stands there of the other tiles.
 
     Every array is written as one whole shard, atomically; the status comes last, so that a tile counts as exported
     only when its pixels lie on disk.
+
+    Parameters
+    ----------
+    shards : :func:`formats` of the group, where they are at hand.
 
     Raises
     ------
@@ -125,7 +130,7 @@ def write_shard(group: zarr.Group, start: int, stop: int, results: Mapping[int, 
     """
     rows = slice(start, stop)
     store = store_path(group)
-    shards = formats(store, group)
+    shards = formats(store, group) if shards is None else shards
     tiles = {index - start: pack(shards, result) if isinstance(result, TileResult) else result
              for index, result in results.items()}
     try:

@@ -8,9 +8,14 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+import urllib.parse
 import urllib.request
+from email.utils import formatdate
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -57,6 +62,69 @@ def s3():
         yield "s3://bucket"
         process.terminate()
         process.wait()
+
+
+class Generations(BaseHTTPRequestHandler):
+    """As much of Google Cloud Storage's XML interface as stores use: objects have generations, puts ask for one.
+    Source: https://cloud.google.com/storage/docs/xml-api/reference-headers"""
+
+    protocol_version = "HTTP/1.1"
+    objects: ClassVar[dict[str, tuple[int, bytes]]] = {}
+    lock = threading.Lock()
+
+    def answer(self, status, body=b"", generation=0):
+        self.send_response(status)
+        for name, value in (("Content-Length", len(body)), ("ETag", f'"{generation}"'),
+                            ("x-goog-generation", generation), ("Last-Modified", formatdate(usegmt=True))):
+            self.send_header(name, str(value))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    @property
+    def key(self):
+        return urllib.parse.unquote(urllib.parse.urlsplit(self.path).path).removeprefix("/bucket").strip("/")
+
+    def do_PUT(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        wanted = self.headers.get("x-goog-if-generation-match")
+        with self.lock:
+            generation = self.objects.get(self.key, (0,))[0]
+            if wanted is not None and int(wanted) != generation:
+                self.answer(412)
+            else:
+                self.objects[self.key] = generation + 1, body
+                self.answer(200, generation=generation + 1)
+
+    def do_GET(self):
+        if self.key:
+            generation, body = self.objects.get(self.key, (0, b""))
+            return self.answer(200 if generation else 404, body, generation)
+        prefix = urllib.parse.parse_qs(urllib.parse.urlsplit(self.path).query)["prefix"][0]
+        found = "".join(f"<Contents><Key>{key}</Key><Size>{len(body)}</Size><ETag>{generation}</ETag>"
+                        "<LastModified>2026-01-01T00:00:00Z</LastModified></Contents>"
+                        for key, (generation, body) in sorted(self.objects.items()) if key.startswith(prefix))
+        self.answer(200, f"<ListBucketResult><IsTruncated>false</IsTruncated>{found}</ListBucketResult>".encode())
+
+    do_HEAD = do_GET
+
+    def do_DELETE(self):
+        self.objects.pop(self.key, None)
+        self.answer(204)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def gs(monkeypatch):
+    """A bucket with generations in place of entity tags."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Generations)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{server.server_port}")
+    yield "gs://bucket"
+    server.shutdown()
+    server.server_close()
 
 
 @pytest.fixture(scope="module")
@@ -166,6 +234,20 @@ def test_damage_is_found_and_repaired(s3, plan, local):
     assert f"`dwplus repair {store}` fetches 1 shards again" in done.stdout
     summary, left = repair(store, EarthConfig())
     assert summary.complete and not left and content(store) == content(local)
+
+
+def test_google_cloud_storage(gs, plan, local):
+    """The same code, another client: the export, its lock, and damage."""
+    store = f"{gs}/a/b.zarr"
+    assert export(plan, store, EarthConfig(), budget=Budget(eecu_hours=0)).pending
+    with only_run(store), pytest.raises(InputError, match="another run is writing it"):
+        export(plan, store, EarthConfig())
+    assert export(plan, store, EarthConfig()).complete and content(store) == content(local)
+    key = next(key for key in sorted(place_of(store).files()) if "/label/c/" in key)
+    generation, good = Generations.objects[f"a/b.zarr/{key}"]
+    Generations.objects[f"a/b.zarr/{key}"] = generation, good[:-1] + bytes([good[-1] ^ 1])
+    (fault,) = verify(store).faults
+    assert fault.place == key and "checksum of the index" in fault.what
 
 
 @pytest.mark.parametrize(("store", "environment", "words"), [
