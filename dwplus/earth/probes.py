@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,8 +19,8 @@ from dwplus.taxonomy import CLASSES, IGNORE
 
 #: Spacing (m) of the pixels looked at: 2,600 of a 5.1 km tile.
 PROBE_SCALE = 100
-#: Tiles bundled into one request.
-TILES_PER_REQUEST = 400
+#: Tiles bundled into one request, and requests in flight.
+TILES_PER_REQUEST, IN_FLIGHT = 200, 4
 
 
 @dataclass(frozen=True)
@@ -72,9 +73,10 @@ def cloud_shares(session: Session, source: str, tiles: Sequence[tuple[PixelGrid,
 
 
 def _bundles(session: Session, questions: Sequence[ee.Dictionary]) -> list[Mapping[str, Any]]:
-    """Answers to many questions, :data:`TILES_PER_REQUEST` a request."""
+    """Answers to many questions, in order."""
     parts = [questions[i:i + TILES_PER_REQUEST] for i in range(0, len(questions), TILES_PER_REQUEST)]
-    return [answer for part in parts for answer in _bundle(session, part)]
+    with ThreadPoolExecutor(IN_FLIGHT) as pool:
+        return [answer for found in pool.map(lambda part: _bundle(session, part), parts) for answer in found]
 
 
 def _bundle(session: Session, questions: Sequence[ee.Dictionary]) -> list[Mapping[str, Any]]:
