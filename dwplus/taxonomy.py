@@ -89,6 +89,25 @@ def to_six(label: np.ndarray, shrub: str = "grassland") -> np.ndarray:
     return lookup[label]
 
 
+def from_six(label: np.ndarray) -> np.ndarray:
+    """The six classes as those of the nine that stand for them: grassland is grass; uint8, 255 = ignore.
+
+    Raises
+    ------
+    ValueError
+        On a label that is not 0..5 or 255.
+    """
+    label = np.asarray(label)
+    wrong = label[(label >= len(SIX)) & (label != IGNORE)]
+    if wrong.size:
+        raise ValueError(f"label {wrong.flat[0]}: must be 0..{len(SIX) - 1} or {IGNORE}")
+    lookup = np.full(256, IGNORE, "uint8")
+    for nine, six in reversed(list(enumerate(_SIX_OF[name] for name in CLASSES))):
+        if six != IGNORE:
+            lookup[six] = nine  # the first of the nine comes last and stays
+    return lookup[label]
+
+
 def annotation_to_label(codes: np.ndarray) -> np.ndarray:
     """Recode drawn annotations (0 unmarked, 1..9 classes, 10 cloud) to labels (0..8, 255 ignore).
 

@@ -57,7 +57,8 @@ class Archive:
         def look_up(bundle: list[Key]) -> list[pairing.Scenes]:
             found = catalogues(self.session, self.spec, [queries[key] for key in bundle],
                                lambda count: self._learn(alone, count))
-            return [pairing.Scenes(scenes.labels, scenes.optical, scenes.radar, self.spec.sentinel2.product) for scenes in found]
+            product = self.spec.sentinel2.product
+            return [pairing.Scenes(scenes.labels, scenes.optical, scenes.radar, product) for scenes in found]
 
         with ThreadPoolExecutor(LOOKUPS) as pool:
             while missing:

@@ -79,7 +79,8 @@ def cost(plan: gpd.GeoDataFrame, spec: DatasetSpec) -> Cost:
         raw += len(rows) * side ** 2 * sum(sizes)
         slices = rows["s1_id"].str.count(",") + 1
         labels = (rows["label_id"].str.count(",") + 1) * (spec.labels.path is None)
-        pixels += side ** 2 * float((len(spec.sentinel2.bands) + len(spec.triplet_sizes) + slices * len(spec.s1_bands) + labels).sum())
+        optical = len(spec.sentinel2.bands) + len(spec.triplet_sizes)
+        pixels += side ** 2 * float((optical + slices * len(spec.s1_bands) + labels).sum())
     return Cost(len(planned), requests, raw, round(PACKED * raw),
                 requests * SECONDS_PER_REQUEST + pixels / 1e6 * SECONDS_PER_MEGAPIXEL)
 
@@ -137,7 +138,7 @@ def _by_stratum(planned: pd.DataFrame) -> list[str]:
         lines.append(f"{name:<60}" + "".join(f"{n:>8}" for n in counts) + f"{counts.sum():>8}")
     lines.append(f"{'all':<60}" + "".join(f"{n:>8}" for n in table.sum()) + f"{len(planned):>8}")
     days = planned["label_gap_hours"].abs() / 24
-    return [*lines, f"label's clear scene: median {days.median():.1f} d from the clouded one, {days.max():.1f} d at most"]
+    return [*lines, f"label's clear scene: median {days.median():.1f} d from the clouded one, max {days.max():.1f} d"]
 
 
 def pairing_rates(plan: pd.DataFrame) -> dict[int, float]:

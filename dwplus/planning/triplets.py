@@ -52,7 +52,7 @@ class TripletRules:
     ----------
     label_days : largest distance of the clear scene from the clouded one: land cover must not change in between.
     prefer_s1_days : a pass beyond this is taken only where none is nearer; ``radar.max_gap_hours`` is the limit.
-    clear : largest cloud share of a clear scene over the tile, 0..1. looks : clouded scenes of a tile that are measured.
+    clear : largest cloud share of a clear scene over the tile, 0..1. looks : clouded scenes measured of a tile.
     radar : rules of pairing with radar; its ``max_cloud`` (percent) is that of the label's whole scene.
     """
 
@@ -65,7 +65,7 @@ class TripletRules:
 
 @dataclass(frozen=True, kw_only=True)
 class Triplet(Pairing):
-    """One sample: ``optical`` is the clouded scene, ``label`` the label scene of ``clear``, ``match`` how that was found.
+    """One sample: ``optical`` is the clouded scene, ``label`` the label scene of ``clear``, found by ``match``.
 
     Attributes
     ----------

@@ -236,9 +236,8 @@ def _make_group(root: zarr.Group, biome: int, rows: gpd.GeoDataFrame, spec: Data
     dynamic("valid_fraction", "float32", 0.0, {"units": "1", "long_name": "share of pixels with label, S2 and S1"})
     dynamic("class_counts", "int32", 0, {"long_name": "labelled pixels per class"}, (len(CLASSES),), ("class",))
     if spec.triplets is not None:
-        dynamic("cloud_fraction", "float32", np.nan, {"units": "1", "long_name": "share of the tile that is cloud in s2"})
-        dynamic("stratum", "int8", -1, {"long_name": "stratum of cloud_fraction, -1 = not known",
-                                        **_flags(STRATUM_NAMES)})
+        dynamic("cloud_fraction", "float32", np.nan, {"units": "1", "long_name": "share of the tile that is cloud"})
+        dynamic("stratum", "int8", -1, {"long_name": "of cloud_fraction, -1 = not known", **_flags(STRATUM_NAMES)})
     group.attrs.update({
         "biome": biome, "biome_name": BIOMES[biome], "scale": spec.tile.scale,
         "coordinates": "tile_id window lon lat epsg x0 y0 label_id s2_id s1_id s2_time s1_time gap_hours s1_count "
