@@ -46,7 +46,8 @@ def against_mask(checkpoint: Checkpoint, sets: list[TileDataset], device: torch.
     sets = [data for data in sets if data.has_cloud]
     if not sets or not judges(checkpoint.net):
         return None
-    net, normaliser = checkpoint.net.to(device).eval(), Normaliser(checkpoint.normalisation).to(device)
+    net: Any = checkpoint.net.to(device).eval()
+    normaliser = Normaliser(checkpoint.normalisation).to(device)
     counts = np.zeros((2, STEPS))
     for data in sets:
         order = list(range(len(data)))
