@@ -5,9 +5,10 @@ from __future__ import annotations
 import shlex
 import sys
 import time
+import types
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
@@ -305,14 +306,56 @@ def tile(
 
 
 @app.command()
+def triplets(
+    store: Store,
+    output: Annotated[Path, typer.Argument(metavar="FOLDER", help="New folder for the GeoTIFFs.")],
+    six_classes: Annotated[bool, typer.Option("--six-classes", help="Labels of the six classes of CloudLULC-Set.")
+                           ] = False,
+) -> None:
+    """Write a store of triplets (REGION=cloudy) as folders of GeoTIFFs, laid out as CloudLULC-Set is published."""
+    def action() -> int:
+        from dwplus.store.folder import write_folder
+
+        with console.count_progress("tiles written") as show:
+            count = write_folder(store, output, six=six_classes, progress=show)
+        say(f"{count} triplets written to {output}")
+        return 0
+
+    _finish(action)
+
+
+@app.command()
+def import_triplets(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder laid out as CloudLULC-Set is published.")],
+    store: Store,
+    biome: Annotated[int | None, typer.Option(min=1, max=14, help="Of tiles of which the folder does not say it.")
+                     ] = None,
+    nine_classes: Annotated[bool, typer.Option(
+        "--nine-classes", help="Labels are Dynamic World's nine; else as the folder says, or the six.")] = False,
+) -> None:
+    """Make a store of a folder of triplets, to train and evaluate on."""
+    def action() -> int:
+        from dwplus.store.folder import read_folder
+
+        with console.count_progress("tiles read") as show:
+            count = read_folder(folder, store, six=False if nine_classes else None, biome=biome, progress=show)
+        say(f"{count} triplets in store {store}")
+        return 0
+
+    _finish(action)
+
+
+@app.command()
 def keys() -> None:
     """List the keys of a spec, with defaults and meaning."""
     from dwplus.spec import DatasetSpec
 
     def show(model: Any, prefix: str) -> None:
         for name, field in model.model_fields.items():
-            inner = field.annotation
-            if hasattr(inner, "model_fields"):
+            optional = isinstance(field.annotation, types.UnionType)
+            kinds = get_args(field.annotation) if optional else (field.annotation,)
+            inner = next((kind for kind in kinds if hasattr(kind, "model_fields")), None)
+            if inner is not None:
                 show(inner, f"{prefix}{name}.")
                 continue
             default = "required" if field.is_required() else f"default {field.default}"

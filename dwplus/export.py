@@ -229,7 +229,8 @@ def unfinished_shards(store: str | Path, shard_tiles: int) -> Iterator[tuple[str
 
 def _check_space(store: str | Path, tiles: int, spec: DatasetSpec) -> None:
     """Refuse to begin what cannot fit: half of the raw bytes is what a store needs at the least (measured 0.42)."""
-    pixel = 2 * len(spec.sentinel2.bands) + (2 if spec.store.s1_dtype == "int16" else 4) * len(spec.s1_bands) + 1
+    pixel = 2 * len(spec.sentinel2.bands) + (2 if spec.store.s1_dtype == "int16" else 4) * len(spec.s1_bands) + 1 \
+        + sum(spec.triplet_sizes)
     needed = tiles * spec.tile.size ** 2 * pixel // 2
     place = place_of(store)
     if isinstance(place, Folder) and needed > (free := shutil.disk_usage(place.path).free):
@@ -463,7 +464,7 @@ def export_tile(session: Session, spec: DatasetSpec, row: dict[str, Any]) -> Til
     grid = PixelGrid(int(row["epsg"]), row["x0"], row["y0"], row["scale"], int(row["size"]), int(row["size"]))
     try:
         pixels = fetch_tile(session, spec, grid, row["label_id"], row["s2_id"], row["s1_id"].split(","),
-                            row.get("s2_product") or None)
+                            row.get("s2_product") or None, row.get("clear_id", ""))
     except StopError:
         raise
     except RefusedError as error:
@@ -481,4 +482,7 @@ def export_tile(session: Session, spec: DatasetSpec, row: dict[str, Any]) -> Til
         return TileResult(layout.REJECTED, "no_valid_pixel: no pixel has a label, S2 and S1")
     if reason := quality.refuse(pixels.s2, pixels.s1, spec.quality):
         return TileResult(layout.REJECTED, reason)
-    return TileResult(layout.EXPORTED, "", pixels.s2, pixels.s1, pixels.label, counts, valid)
+    if pixels.cloud is not None and math.isnan(writer.cloud_fraction(pixels.cloud)):
+        return TileResult(layout.REJECTED, "cloud_unknown: the mask of triplets.cloud knows no pixel of the tile")
+    return TileResult(layout.EXPORTED, "", pixels.s2, pixels.s1, pixels.label, counts, valid, pixels.cloud,
+                      pixels.s2_clear)

@@ -202,6 +202,23 @@ class Quality(_Model):
     s1_edge_db: float = Field(-40, description="VV at or below this many dB is border noise and masked in all S1 bands")
 
 
+class TripletsSpec(_Model):
+    """Land cover under cloud: with this section (``triplets: {}`` takes its defaults) S2 is a clouded scene of the
+    window, and the label is that of the clear scene nearest to it in time. The window's middle is the target date."""
+
+    cloud: Literal["cloud-score-plus", "s2cloudless", "scl"] = Field(
+        "cloud-score-plus", description="mask that says what is cloud: cloud-score-plus = cs_cdf < 0.6 (clouds and "
+                                        "shadows), s2cloudless = probability >= 50 %, scl = classes 3, 8, 9, 10 of "
+                                        "the sr product")
+    clear: float = Field(0.05, ge=0, le=1, description="largest cloud share of the label's scene over the tile")
+    max_label_days: float = Field(15, gt=0, description="largest distance of the label's scene from the clouded one")
+    prefer_s1_days: float = Field(6, gt=0, description="a pass farther off (at most sentinel1.max_gap_hours, itself at "
+                                                       "most 288) is taken only where none is nearer")
+    looks: int = Field(6, ge=1, description="clouded scenes of a tile that are measured while planning, 100 m apart")
+    keep_clear: bool = Field(True, description="keep the clear scene as well, in array s2_clear; for looking, and for "
+                                               "the published folder layout; no network sees it")
+
+
 class StoreSpec(_Model):
     """How the Zarr store is cut and packed."""
 
@@ -226,6 +243,8 @@ class DatasetSpec(_Model):
     sampling: Sampling = Sampling()
     quality: Quality = Quality()
     store: StoreSpec = StoreSpec()
+    triplets: TripletsSpec | None = Field(None, description="land cover under cloud; without it S2 is the scene that "
+                                                            "the label was made from")
 
     @model_validator(mode="after")
     def _clouds_of_labels(self) -> DatasetSpec:
@@ -234,13 +253,41 @@ class DatasetSpec(_Model):
                              "cloud-score-plus")
         return self
 
+    @model_validator(mode="after")
+    def _fits_triplets(self) -> DatasetSpec:
+        if self.triplets is None:
+            return self
+        needs = {
+            "labels.source dynamic-world-v1": self.labels.source == "dynamic-world-v1",
+            "labels.per_window best": self.labels.per_window == "best",
+            "tile.grid utm": self.tile.grid == "utm",
+            "sentinel1.policy nearest": self.sentinel1.policy == "nearest",
+            "sentinel1.max_gap_hours of at most 288": self.sentinel1.max_gap_hours <= 288,
+            "sentinel2.fallback none": self.sentinel2.fallback == "none",
+            "sampling.strategy grid": self.sampling.strategy == "grid",
+            "quality.clouds scene": self.quality.clouds == "scene",
+            "sentinel2.product sr for cloud scl": self.triplets.cloud != "scl" or self.sentinel2.product == "sr",
+        }
+        for need, met in needs.items():
+            if not met:
+                raise ValueError(f"triplets need {need}")
+        return self
+
     @property
     def s1_bands(self) -> tuple[str, ...]:
         return ("VV", "VH", "angle") if self.sentinel1.keep_angle else ("VV", "VH")
 
+    @property
+    def triplet_sizes(self) -> list[int]:
+        """Bytes a pixel of the bands that only triplets have: the mask, and the clear scene where it is kept."""
+        if self.triplets is None:
+            return []
+        return [1, *[2] * (len(self.sentinel2.bands) * self.triplets.keep_clear)]
+
     def to_json(self) -> str:
-        """Canonical text: equal specs give equal texts."""
-        return json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        """Canonical text: equal specs give equal texts. Without triplets it does not speak of them."""
+        return json.dumps(self.model_dump(mode="json", exclude={"triplets"} if self.triplets is None else None),
+                          sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str, where: str = "spec") -> DatasetSpec:

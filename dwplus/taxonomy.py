@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 #: Class names in Dynamic World V1's order: the index is the label.
@@ -34,6 +36,76 @@ BIOMES: dict[int, str] = {
     13: "Deserts & Xeric Shrublands",
     14: "Mangroves",
 }
+
+#: Edges of the strata of cloud over a tile, shares. Ours: the bins of CloudLULC-Set are not known.
+STRATA = (0.0, 0.1, 0.3, 0.5, 0.7, 1.0)
+STRATUM_NAMES = tuple(f"{round(100 * low)}-{round(100 * high)}%" for low, high in zip(STRATA, STRATA[1:], strict=False))
+
+#: The six classes of CloudLULC-Set, in the order of its README, and what becomes of Dynamic World's: ours.
+SIX = ("water", "forest", "grassland", "barren", "built_up", "cropland")
+_SIX_OF = {"water": 0, "trees": 1, "grass": 2, "flooded_vegetation": 2, "crops": 5, "shrub_and_scrub": 2, "built": 4,
+           "bare": 3, "snow_and_ice": IGNORE}
+
+
+def stratum_of(cloud: float) -> int:
+    """Stratum of a cloud share, see :data:`STRATA`: 0..4, or -1 where it is not known.
+
+    Raises
+    ------
+    ValueError
+        Outside 0..1.
+    """
+    if math.isnan(cloud):
+        return -1
+    if not 0 <= cloud <= 1:
+        raise ValueError(f"cloud share {cloud}: must be 0..1")
+    return min(int(np.searchsorted(STRATA, cloud, side="right")) - 1, len(STRATA) - 2)
+
+
+def to_six(label: np.ndarray, shrub: str = "grassland") -> np.ndarray:
+    """Nine Dynamic World classes to the six of CloudLULC-Set; uint8, 255 = ignore. The mapping is ours.
+
+    Water, trees, crops, built and bare have their twins; grass and flooded vegetation are grassland, snow and ice is
+    left out.
+
+    Parameters
+    ----------
+    label : 0..8 or 255. shrub : shrub and scrub as ``grassland``, or ``ignore``.
+
+    Raises
+    ------
+    ValueError
+        On another label or choice.
+    """
+    if shrub not in ("grassland", "ignore"):
+        raise ValueError(f"shrub {shrub!r}: must be grassland or ignore")
+    label = np.asarray(label)
+    wrong = label[(label >= len(CLASSES)) & (label != IGNORE)]
+    if wrong.size:
+        raise ValueError(f"label {wrong.flat[0]}: must be 0..8 or {IGNORE}")
+    lookup = np.full(256, IGNORE, "uint8")
+    for number, name in enumerate(CLASSES):
+        lookup[number] = IGNORE if name == "shrub_and_scrub" and shrub == "ignore" else _SIX_OF[name]
+    return lookup[label]
+
+
+def from_six(label: np.ndarray) -> np.ndarray:
+    """The six classes as those of the nine that stand for them: grassland is grass; uint8, 255 = ignore.
+
+    Raises
+    ------
+    ValueError
+        On a label that is not 0..5 or 255.
+    """
+    label = np.asarray(label)
+    wrong = label[(label >= len(SIX)) & (label != IGNORE)]
+    if wrong.size:
+        raise ValueError(f"label {wrong.flat[0]}: must be 0..{len(SIX) - 1} or {IGNORE}")
+    lookup = np.full(256, IGNORE, "uint8")
+    for nine, six in reversed(list(enumerate(_SIX_OF[name] for name in CLASSES))):
+        if six != IGNORE:
+            lookup[six] = nine  # the first of the nine comes last and stays
+    return lookup[label]
 
 
 def annotation_to_label(codes: np.ndarray) -> np.ndarray:

@@ -24,9 +24,10 @@ from dwplus.errors import InputError
 from model import checkpoint as checkpoints
 from model.config import TrainConfig, make_config, merged, parse_override
 from model.distributed import device_of
-from model.evaluate import count, evaluation_sets, machine, plain, strata
+from model.evaluate import count, evaluation_sets, machine, plain, strata, tile_cloud
 from model.layers import count_parameters
 from model.registry import NETWORKS, build, variants_of
+from model.reliability import against_mask, sentence
 from model.train import options_for, train
 
 SCORES = ("miou", "oa", "macro_f1")
@@ -184,7 +185,8 @@ def interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float]:
 
 @dataclass
 class Measured:
-    """Of one entry: what was counted per seed, and what it costs. confusion : (seeds, tiles, 9, 9)."""
+    """Of one entry: what was counted per seed, and what it costs. confusion : (seeds, tiles, 9, 9). reliability : per
+    seed, see :func:`model.reliability.against_mask`."""
 
     entry: Entry
     confusion: np.ndarray
@@ -193,6 +195,7 @@ class Measured:
     images_per_second: tuple[float, float, float]
     minutes: float
     runs: list[str] = field(default_factory=list)
+    reliability: list[dict[str, Any] | None] = field(default_factory=list)
 
 
 def group(found: list[Measured], mask: np.ndarray, blocks: np.ndarray, reference: int, draws: int) -> dict[str, Any]:
@@ -226,7 +229,8 @@ def compare(stores: str | Path | Sequence[str | Path], out: str | Path, config: 
 
     Returns
     -------
-    What ``compare.json`` holds: ``overall`` and ``by_cloud_stratum`` (see :func:`group`), ``cost`` per entry.
+    What ``compare.json`` holds: ``overall``, ``by_cloud_stratum`` and ``over_half_cloud`` (tiles of at least 50 %; see
+    :func:`group`), ``reliability`` per entry and seed (see :func:`model.reliability.against_mask`), ``cost`` per entry.
 
     Raises
     ------
@@ -247,7 +251,7 @@ def compare(stores: str | Path | Sequence[str | Path], out: str | Path, config: 
     table = None
     for entry in entries:
         speak(f"-- {entry.text}")
-        matrices, runs, minutes, kept = [], [], 0.0, None
+        matrices, runs, minutes, kept, trust = [], [], 0.0, None, []
         for seed in seeds:
             run = out / entry.folder / f"seed_{seed}"
             began = time.perf_counter()
@@ -258,21 +262,26 @@ def compare(stores: str | Path | Sequence[str | Path], out: str | Path, config: 
                            batch_size=8 if where.type == "cuda" else 1, hide=False)
             matrices.append(result.confusion[result.main])
             table = result.table
+            trust.append(plain(against_mask(kept, result.sets, where)))
             runs.append(str(run))
             speak(f"   seed {seed}: mIoU {100 * score_all(matrices[-1].sum(0))[0]:.2f}, "
                   f"{time.perf_counter() - began:.0f} s")
         assert kept is not None
         options, size = kept.info["model"]["options"], max(result.sets[0].sizes)
         found.append(Measured(entry, np.stack(matrices), parameters(kept.net), gigamacs(entry.name, options, size),
-                              images_per_second(kept.net, options, size, where, seconds), minutes / len(seeds), runs))
+                              images_per_second(kept.net, options, size, where, seconds), minutes / len(seeds), runs,
+                              trust))
     assert table is not None
     blocks, every = table["block"].to_numpy(), np.ones(len(table), bool)
+    clouded = (tile_cloud(table) >= 50).to_numpy()
     report = {
         "stores": paths, "split": split, "seeds": list(seeds), "reference": entries[0].text, "config": config.to_dict(),
         "tile_px": size, "machine": machine(where), "versions": checkpoints.versions(), "command": command,
         "date": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         "overall": group(found, every, blocks, 0, draws),
         "by_cloud_stratum": {name: group(found, mask, blocks, 0, draws) for name, mask in strata(table)},
+        "over_half_cloud": group(found, clouded, blocks, 0, draws) if clouded.any() else None,
+        "reliability": {m.entry.text: m.reliability for m in found if any(m.reliability)},
         "cost": {m.entry.text: plain({"parameters": m.parameters, "gmac": m.gigamacs,
                                       "images_per_second": m.images_per_second, "train_minutes": m.minutes,
                                       "runs": m.runs}) for m in found}}
@@ -313,4 +322,13 @@ def lines(report: dict[str, Any]) -> list[str]:
             cells = [f"{number(g['entries'][text]['miou']['value'])}{span(g['entries'][text]['miou']['interval'])}"
                      for g in groups.values()]
             out.append(f"| {text} | {' | '.join(cells)} |")
+    if clouded := report["over_half_cloud"]:
+        out += ["", f"tiles of at least 50 % cloud: {clouded['tiles']} in {clouded['blocks']} blocks", "",
+                f"| network | mIoU | mIoU against {first} |", "|---" * 3 + "|"]
+        for text, row in clouded["entries"].items():
+            miou = row["miou"]
+            apart = "" if text == first else f"{100 * miou['difference']:+.2f}{span(miou['difference_interval'])}"
+            out.append(f"| {text} | {number(miou['value'])}{span(miou['interval'])} | {apart} |")
+    for text, seeds in report["reliability"].items():
+        out += ["", f"{text}: {'; '.join(sentence(one) for one in seeds if one)}"]
     return out

@@ -181,6 +181,17 @@ class TileDataset(torch.utils.data.Dataset[dict[str, Any]]):
                              f"{IGNORE} = ignore")
         return Raw(s2, s1, label)
 
+    @property
+    def has_cloud(self) -> bool:
+        """Whether every store is of triplets, with a cloud mask per tile."""
+        return "cloud_fraction" in self.table and bool(self.table["cloud_fraction"].notna().all())
+
+    def cloud(self, index: int) -> np.ndarray:
+        """The cloud mask of a whole tile of a triplet store, uint8 (y, x): 0 clear, 1 cloud, 255 not known. No network
+        is shown it."""
+        number, group, row = self._rows[index]
+        return self._direct(self.stores[number]).array(group, "cloud", int(row))
+
     def raw(self, index: int, epoch: int | None = None, into: Pixels | None = None) -> Raw:
         """A sample as stored, cropped and turned; views where possible.
 
@@ -225,14 +236,16 @@ class TileDataset(torch.utils.data.Dataset[dict[str, Any]]):
     def _read(self, store: str, group: str, row: int,
               into: Pixels | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         if self.reader in ("auto", "direct"):
-            # setdefault: two threads may make one at the same time, all keep the same.
-            reader = self._readers.get(store) or self._readers.setdefault(store, TileReader(store))
-            return reader.read(group, row, into)
+            return self._direct(store).read(group, row, into)
         s2, s1, label = (self._open(store, f"{group}/{name}") for name in ("s2", "s1", "label"))
         if isinstance(s2, zarr.Array):
             return tuple(np.asarray(a[row]) for a in (s2, s1, label))  # type: ignore[return-value]
         reads = [a[row].read() for a in (s2, s1, label)]
         return tuple(r.result() for r in reads)
+
+    def _direct(self, store: str) -> TileReader:
+        # setdefault: two threads may make one at the same time, all keep the same.
+        return self._readers.get(store) or self._readers.setdefault(store, TileReader(store))
 
     def _open(self, store: str, name: str) -> Any:
         # Keyed by process: what a parent opened is of no use in a fork of it.

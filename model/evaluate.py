@@ -25,6 +25,7 @@ from model.loader import Loader
 from model.metrics import bootstrap, expected_calibration_error, scores
 from model.normalise import Normaliser
 from model.progress import step_progress
+from model.reliability import against_mask, sentence
 from model.train import device_batches
 
 #: Edges of the groups: |S1 - S2| in hours, cloudiness of the S2 scene in percent.
@@ -213,7 +214,8 @@ def evaluate(stores: str | Path | Sequence[str | Path], run: str | Path, out: st
 
     Returns
     -------
-    What ``metrics.json`` holds; see :func:`summarise`.
+    What ``metrics.json`` holds; see :func:`summarise`. ``reliability``: see
+    :func:`model.reliability.against_mask`.
 
     Raises
     ------
@@ -231,7 +233,8 @@ def evaluate(stores: str | Path | Sequence[str | Path], run: str | Path, out: st
         "checkpoint": str(checkpoint.path), "model": checkpoint.info["model"], "epoch": checkpoint.info["epoch"],
         "stores": paths, "split": split, "label_sources": sorted({d.label_source for d in sets}), "command": command,
         "date": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"), "machine": machine(where),
-        "versions": versions(), **summarise(result, draws)}
+        "versions": versions(), **summarise(result, draws),
+        "reliability": plain(against_mask(checkpoint, sets, where))}
     out = Path(out)
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -246,6 +249,7 @@ def evaluate(stores: str | Path | Sequence[str | Path], run: str | Path, out: st
 def tile_scores(result: Result) -> pd.DataFrame:
     """One row per tile: where and when it is, its overall accuracy and mIoU."""
     columns = ["tile_id", "window", "biome", "lon", "lat", "gap_hours", "s2_cloud", "block"]
+    columns += [name for name in ("cloud_fraction", "stratum", "label_gap_hours") if name in result.table]
     table = result.table[columns].copy()
     found = [scores(m) for m in result.confusion[result.main]]
     for name in ("oa", "miou", "pixels"):
@@ -281,4 +285,6 @@ def lines(found: dict[str, Any]) -> list[str]:
     out.append("  IoU: " + ", ".join(f"{name} {percent(value).strip()}" for name, value in
                                      zip(CLASSES, found["overall"]["iou"], strict=True)))
     out.append(f"  calibration error {percent(found['calibration']['ece']).strip()} points")
+    if found["reliability"]:
+        out.append(f"  {sentence(found['reliability'])}")
     return out

@@ -17,6 +17,7 @@ from model.checkpoint import Checkpoint
 from model.data import Raw, TileDataset
 from model.metrics import scores
 from model.normalise import Normaliser
+from model.reliability import sentence
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -255,6 +256,7 @@ def write_page(out: Path, found: dict[str, Any], result: Result, checkpoint: Che
         _img(drawn["gap"], "by gap"),
         "<h2>Cloudiness</h2>", _table("cloudiness of the scene", found["by_cloud"]), _img(drawn["cloud"], "by cloud"),
         _table("stratum of cloud over the tile", found["by_cloud_stratum"]),
+        *([f"<p>{html.escape(sentence(found['reliability']))}.</p>"] if found["reliability"] else []),
         "<h2>Biomes</h2>", _table("biome", found["by_biome"]), _img(drawn["biomes"], "by biome"),
         f"<h2>Calibration</h2><p>Expected calibration error {_percent(found['calibration']['ece'])} points.</p>",
         _img(drawn["calibration"], "calibration"),

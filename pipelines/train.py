@@ -18,7 +18,8 @@ def config_for(name: str | None, network: str | None, settings: list[str]) -> An
 
     Parameters
     ----------
-    name : a shipped config or a YAML file; None = ``specsar_former`` with a GPU, ``small`` without.
+    name : a shipped config or a YAML file; None = with a GPU the network's own where one is shipped, else
+        ``specsar_former``; without a GPU ``small``.
     network : a network, or ``network:variant``; None = the config's.
 
     Raises
@@ -28,12 +29,14 @@ def config_for(name: str | None, network: str | None, settings: list[str]) -> An
     """
     import torch
 
-    from model.config import load_config, merged, parse_override
+    from model.config import CONFIGS, load_config, merged, parse_override
     from model.registry import NETWORKS
     from model.train import options_for
 
     if name is None:
-        name = "specsar_former" if torch.cuda.is_available() else "small"
+        own = (network or "").partition(":")[0]
+        shipped = own if own and (CONFIGS / f"{own}.yaml").exists() else "specsar_former"
+        name = shipped if torch.cuda.is_available() else "small"
     over: dict[str, Any] = {}
     for setting in settings:
         over = merged(over, parse_override(setting))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
 import ee
 
-from dwplus.earth.images import dynamic_world
+from dwplus.earth.images import clouds, dynamic_world
 from dwplus.earth.session import Session
 from dwplus.errors import RefusedError, TooLargeError
 from dwplus.grid import PixelGrid
@@ -17,13 +19,8 @@ from dwplus.taxonomy import CLASSES, IGNORE
 
 #: Spacing (m) of the pixels looked at: 2,600 of a 5.1 km tile.
 PROBE_SCALE = 100
-#: Tiles bundled into one request.
-TILES_PER_REQUEST = 400
-#: Cloud Score+: quality of every pixel of Sentinel-2, 0 occluded to 1 clear.
-#: Source: https://developers.google.com/earth-engine/datasets/catalog/GOOGLE_CLOUD_SCORE_PLUS_V1_S2_HARMONIZED
-CLOUD_SCORE, CLOUD_SCORE_BAND = "GOOGLE/CLOUD_SCORE_PLUS/V1/S2_HARMONIZED", "cs_cdf"
-#: Score from which a pixel counts as clear; the catalogue's own example.
-CLEAR_SCORE = 0.60
+#: Tiles bundled into one request, and requests in flight.
+TILES_PER_REQUEST, IN_FLIGHT = 200, 4
 
 
 @dataclass(frozen=True)
@@ -53,25 +50,44 @@ def probe(session: Session, spec: DatasetSpec, tiles: Sequence[tuple[PixelGrid, 
     -------
     list of Probe, in order.
     """
-    found: list[Probe] = []
-    for i in range(0, len(tiles), TILES_PER_REQUEST):
-        found += _bundle(session, spec, tiles[i:i + TILES_PER_REQUEST])
-    return found
-
-
-def _bundle(session: Session, spec: DatasetSpec, tiles: Sequence[tuple[PixelGrid, str, str]]) -> list[Probe]:
     try:
-        answers = session.compute(ee.List([_measure(spec, *tile) for tile in tiles]))
-    except TooLargeError:
-        if len(tiles) == 1:
-            raise
-        half = len(tiles) // 2
-        return [*_bundle(session, spec, tiles[:half]), *_bundle(session, spec, tiles[half:])]
+        return [_read(answer) for answer in _bundles(session, [_measure(spec, *tile) for tile in tiles])]
     except RefusedError as error:
-        if CLOUD_SCORE in str(error):
+        if clouds.SCORE in str(error):
             raise RefusedError(f"quality.clouds cloud-score-plus: {error}; use label instead") from error
         raise
-    return [_read(answer) for answer in answers]
+
+
+def cloud_shares(session: Session, source: str, tiles: Sequence[tuple[PixelGrid, str]]) -> list[float]:
+    """Cloud over tiles, 0..1, in few requests; NaN where no pixel of a tile is known.
+
+    Parameters
+    ----------
+    source : of :func:`dwplus.earth.images.clouds.cloud`. tiles : grid and Sentinel-2 id of each.
+    """
+    answers = _bundles(session, [
+        _reduced(clouds.cloud(source, s2_id), ee.Reducer.frequencyHistogram(),
+                 ee.Geometry.Rectangle(list(grid.bounds), grid.crs, False), grid) for grid, s2_id in tiles])
+    counts = [{int(float(value)): count for value, count in (answer.get("cloud") or {}).items()} for answer in answers]
+    return [found.get(1, 0) / known if (known := found.get(0, 0) + found.get(1, 0)) else math.nan for found in counts]
+
+
+def _bundles(session: Session, questions: Sequence[ee.Dictionary]) -> list[Mapping[str, Any]]:
+    """Answers to many questions, in order."""
+    parts = [questions[i:i + TILES_PER_REQUEST] for i in range(0, len(questions), TILES_PER_REQUEST)]
+    with ThreadPoolExecutor(IN_FLIGHT) as pool:
+        return [answer for found in pool.map(lambda part: _bundle(session, part), parts) for answer in found]
+
+
+def _bundle(session: Session, questions: Sequence[ee.Dictionary]) -> list[Mapping[str, Any]]:
+    try:
+        answers: list[Mapping[str, Any]] = session.compute(ee.List(list(questions)))
+        return answers
+    except TooLargeError:
+        if len(questions) == 1:
+            raise
+        half = len(questions) // 2
+        return [*_bundle(session, questions[:half]), *_bundle(session, questions[half:])]
 
 
 def _measure(spec: DatasetSpec, grid: PixelGrid, label_id: str, s2_id: str) -> ee.Dictionary:
@@ -82,8 +98,8 @@ def _measure(spec: DatasetSpec, grid: PixelGrid, label_id: str, s2_id: str) -> e
         parts["classes"] = _reduced(dynamic_world.label([label_id]), ee.Reducer.frequencyHistogram(), region,
                                     grid).get("label")
     if spec.quality.clouds == "cloud-score-plus":
-        score = ee.Image(f"{CLOUD_SCORE}/{s2_id}").select([CLOUD_SCORE_BAND])
-        clear = score.gte(CLEAR_SCORE).unmask(0, False).rename(["clear"])
+        score = ee.Image(f"{clouds.SCORE}/{s2_id}").select([clouds.SCORE_BAND])
+        clear = score.gte(clouds.CLEAR_SCORE).unmask(0, False).rename(["clear"])
         parts["clear"] = _reduced(clear, ee.Reducer.mean(), region, grid).get("clear")
     elif spec.quality.clouds == "label" and spec.labels.source == "dynamic-world-v1":
         image = ee.Image(f"{dynamic_world.COLLECTION}/{label_id}").select(list(CLASSES))

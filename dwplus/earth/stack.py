@@ -10,7 +10,7 @@ import numpy as np
 
 from dwplus.annotations import read_labels
 from dwplus.earth import pixels
-from dwplus.earth.images import dw_labels, dynamic_world, sentinel1, sentinel2
+from dwplus.earth.images import clouds, dw_labels, dynamic_world, sentinel1, sentinel2
 from dwplus.earth.session import Session
 from dwplus.grid import PixelGrid
 from dwplus.spec import DatasetSpec
@@ -28,15 +28,19 @@ class TilePixels:
     s2 : uint16 (s2_band, y, x), DN, 65535 = no data.
     s1 : int16 (s1_band, y, x), hundredths of dB, -32768 = no data; or float32 dB, -9999 = no data.
     label : uint8 (y, x), 0..8, 255 = ignore.
+    cloud : of triplets, the mask of ``s2``: uint8 (y, x), 0 clear, 1 cloud, 255 not known.
+    s2_clear : of triplets that keep it, the label's scene, as ``s2``.
     """
 
     s2: np.ndarray
     s1: np.ndarray
     label: np.ndarray
+    cloud: np.ndarray | None = None
+    s2_clear: np.ndarray | None = None
 
 
 def fetch_tile(session: Session, spec: DatasetSpec, grid: PixelGrid, label_id: str, s2_id: str,
-               s1_ids: list[str], product: str | None = None) -> TilePixels:
+               s1_ids: list[str], product: str | None = None, clear_id: str = "") -> TilePixels:
     """All pixels of a tile in one request (more only where the tile exceeds the limits).
 
     Parameters
@@ -44,6 +48,7 @@ def fetch_tile(session: Session, spec: DatasetSpec, grid: PixelGrid, label_id: s
     label_id, s2_id, s1_ids : ``system:index`` of the scenes, as the plan pins them. Of annotations in a folder
         ``label_id`` is the file's path below it; of a mode composite it is the comma-joined scenes.
     product : Sentinel-2 product of this tile, ``sr`` or ``toa``; None for the spec's.
+    clear_id : of triplets, the label's own Sentinel-2 scene.
 
     Raises
     ------
@@ -65,10 +70,23 @@ def fetch_tile(session: Session, spec: DatasetSpec, grid: PixelGrid, label_id: s
     else:
         image = image.addBands(label_image(spec, label_id))
         fields.append(("label", "u1"))
+    groups: dict[str, Sequence[str]] = {"s2": bands, "s1": spec.s1_bands}
+    if drawn is None:
+        groups["label"] = ("label",)
+    if spec.triplets is not None:
+        image = image.addBands(clouds.cloud(spec.triplets.cloud, s2_id))
+        fields.append(("cloud", "u1"))
+        groups["cloud"] = ("cloud",)
+        if spec.triplets.keep_clear:
+            groups["s2_clear"] = [f"clear_{band}" for band in bands]
+            image = image.addBands(sentinel2.reflectance(clear_id, product or spec.sentinel2.product, bands)
+                                   .rename(groups["s2_clear"]))
+            fields += [(name, "<u2") for name in groups["s2_clear"]]
     answer = pixels.fetch(session, image, grid, np.dtype(fields))
     with session.cpu:
-        s2, s1, *label = planes(answer, bands, spec.s1_bands, *((("label",),) if drawn is None else ()))
-    return TilePixels(s2, s1, drawn if drawn is not None else label[0][0])
+        found = dict(zip(groups, planes(answer, *groups.values()), strict=True))
+    return TilePixels(found["s2"], found["s1"], found["label"][0] if drawn is None else drawn,
+                      found["cloud"][0] if "cloud" in found else None, found.get("s2_clear"))
 
 
 def planes(answer: np.ndarray, *groups: Sequence[str]) -> list[np.ndarray]:

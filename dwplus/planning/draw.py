@@ -12,9 +12,10 @@ import shapely
 
 from dwplus.earth import Session
 from dwplus.earth.probes import Probe, probe
-from dwplus.earth.tables import Catalogue, Place, Query, catalogues, places
-from dwplus.planning import pairing, sampling
+from dwplus.earth.tables import Place, Query, catalogues, places
+from dwplus.planning import clouded, pairing, sampling
 from dwplus.planning.candidates import Candidate, Key, areas_of
+from dwplus.planning.triplets import STRATUM_FULL, Balance, Triplet
 from dwplus.scenes import LabelScene
 from dwplus.spec import DatasetSpec, Window
 
@@ -38,21 +39,12 @@ FEW_LABELS = pairing.Rejection("few_labels", 2)
 DUPLICATE = pairing.Rejection("duplicate", 2)
 
 
-class _Lookup:
-    """Scenes over one area, ready for pairing."""
-
-    def __init__(self, scenes: Catalogue, product: str) -> None:
-        self.labels = pairing.newest(scenes.labels)
-        self.optical = pairing.OpticalTable(scenes.optical, product)
-        self.passes = pairing.passes(scenes.radar)
-
-
 class Archive:
     """The scenes of one window, fetched once per area."""
 
     def __init__(self, session: Session, spec: DatasetSpec, window: Window) -> None:
         self.session, self.spec, self.window = session, spec, window
-        self._lookups: dict[Key, _Lookup] = {}
+        self._lookups: dict[Key, pairing.Scenes] = {}
         #: Queries a request, by whether they are of single tiles.
         self._sizes = {False: CELLS_PER_REQUEST, True: TILES_PER_REQUEST}
 
@@ -62,10 +54,11 @@ class Archive:
         queries = {key: self._query(key, areas[key]) for key in missing}
         alone = any(key[2] or key[3] for key in missing)
 
-        def look_up(bundle: list[Key]) -> list[_Lookup]:
+        def look_up(bundle: list[Key]) -> list[pairing.Scenes]:
             found = catalogues(self.session, self.spec, [queries[key] for key in bundle],
                                lambda count: self._learn(alone, count))
-            return [_Lookup(scenes, self.spec.sentinel2.product) for scenes in found]
+            product = self.spec.sentinel2.product
+            return [pairing.Scenes(scenes.labels, scenes.optical, scenes.radar, product) for scenes in found]
 
         with ThreadPoolExecutor(LOOKUPS) as pool:
             while missing:
@@ -82,7 +75,8 @@ class Archive:
     def _query(self, key: Key, area: shapely.Geometry) -> Query:
         day = key[2]
         if day is None:
-            return Query(area, self.window.start, self.window.end)
+            reach = dt.timedelta(days=0 if self.spec.triplets is None else math.ceil(self.spec.triplets.max_label_days))
+            return Query(area, self.window.start - reach, self.window.end + reach)
         return Query(area, day, day + dt.timedelta(days=1), labels=False)
 
     def labels(self) -> Iterator[LabelScene]:
@@ -90,7 +84,7 @@ class Archive:
         for lookup in self._lookups.values():
             yield from lookup.labels
 
-    def __getitem__(self, key: Key) -> _Lookup:
+    def __getitem__(self, key: Key) -> pairing.Scenes:
         return self._lookups[key]
 
     def clear(self) -> None:
@@ -145,9 +139,13 @@ class Drawing:
             self._place([c for c in part if c.sparse])
             wanted = [c for c in part if self._early(c) is None]
             self.archive.fetch({c.key: c.tile.grid.footprint() if c.alone else self.areas[c.key] for c in wanted})
+            if self.spec.triplets is not None:
+                self.outcomes |= clouded.settle(self.archive.session, self.spec, self.archive.window, self._rules, {
+                    c.id: (c.tile.grid, self.archive[c.key]) for c in wanted})
             for candidate in part:
-                early = self._early(candidate)
-                self.outcomes[candidate.id] = early if early is not None else self._pair(candidate)
+                if candidate.id not in self.outcomes:
+                    early = self._early(candidate)
+                    self.outcomes[candidate.id] = early if early is not None else self._pair(candidate)
             if self._probing:
                 self._probe(part)
             for candidate in part:
@@ -175,6 +173,13 @@ class Drawing:
         if candidate.duplicate:
             return DUPLICATE
         return FEW_LABELS if candidate.annotation.labelled < self.spec.quality.min_label_fraction else None
+
+    def balance(self, candidate: Candidate, strata: Balance, quota: float = math.inf) -> None:
+        """Of a settled candidate's triplets keep the one its biome needs most; it is rejected where none is."""
+        outcome = self.outcomes[candidate.id]
+        if self.spec.triplets is not None and isinstance(outcome, list):
+            chosen = strata.choose([pair for pair in outcome if isinstance(pair, Triplet)], quota)
+            self.outcomes[candidate.id] = STRATUM_FULL if chosen is None else [chosen]
 
     def _pair(self, candidate: Candidate) -> Outcome:
         scenes = self.archive[candidate.key]
@@ -244,8 +249,12 @@ def draw(drawing: Drawing, candidates: Sequence[Candidate], quota: int | None, p
     quota : tiles wanted per biome; None takes all.
     """
     if quota is None:
+        strata: dict[int, Balance] = defaultdict(Balance)
         for i in range(0, len(candidates), 4000):
             drawing.resolve(candidates[i:i + 4000])
+            for candidate in candidates[i:i + 4000]:
+                assert candidate.place is not None
+                drawing.balance(candidate, strata[candidate.place.biome])
             if i + 4000 < len(candidates):
                 progress(f"{i + 4000} candidates looked at")
         return list(candidates)
@@ -282,6 +291,7 @@ class _InTurn:
             for name, queue in self.queues.items()})
         self.drawn: list[Candidate] = []
         self.taken = 0
+        self.strata = Balance()
 
     @property
     def exhausted(self) -> bool:
@@ -307,6 +317,7 @@ class _InTurn:
                 return
             self.queues[name].pop()
             self.drawn.append(candidate)
+            self.drawing.balance(candidate, self.strata, quota)
             if isinstance(self.drawing.outcomes[candidate.id], list):
                 self.taken += 1
                 self.turns.take(name)

@@ -232,6 +232,11 @@ class OpticalTable:
         self._by_sensing = {s.sensing: s for s in ordered}                       # last product of a sensing
         self._by_index = {s.index: s for s in ordered}
 
+    @property
+    def scenes(self) -> list[OpticalScene]:
+        """One scene per sensing and granule."""
+        return list(self._by_sensing.values())
+
     def partner(self, label: LabelScene, tile: shapely.Geometry | None = None) -> tuple[OpticalScene, str] | None:
         """The scene of a label and how it was found; None where there is none.
 
@@ -253,6 +258,16 @@ class OpticalTable:
                   for s in self._by_sensing.values() if s.date == label.date
                   and (s.mgrs == label.mgrs if label.mgrs else (s.mgrs or zone).startswith(zone))]
         return (min(of_day, key=lambda item: item[:3])[3], "date") if of_day else None
+
+
+class Scenes:
+    """Scenes over one area, ready for pairing: ``labels`` (:func:`newest`), ``optical`` and ``passes``."""
+
+    def __init__(self, labels: Iterable[LabelScene], optical: Iterable[OpticalScene], radar: Iterable[RadarScene],
+                 product: str) -> None:
+        self.labels = newest(labels)
+        self.optical = OpticalTable(optical, product)
+        self.passes = passes(radar)
 
 
 def on_grid(grid: PixelGrid, scene: LabelScene) -> bool:

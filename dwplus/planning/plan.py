@@ -8,7 +8,7 @@ import math
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,6 +35,7 @@ from dwplus.planning.candidates import (
     window_of,
 )
 from dwplus.planning.draw import Archive, Drawing, draw
+from dwplus.planning.triplets import Triplet
 from dwplus.spec import DatasetSpec, Window
 
 __all__ = ["COLUMNS", "MORE_COLUMNS", "REASONS", "Candidate", "candidates_of", "created", "describe", "make_plan",
@@ -55,6 +56,9 @@ REASONS = {
     "clouded": "no scene leaves quality.min_clear of the tile clear",
     "few_labels": "less than quality.min_label_fraction of the tile is labelled",
     "duplicate": "the same tile and label are planned already",
+    "no_clear_label": "no scene within triplets.max_label_days is clear over the tile and has a label",
+    "cloud_unknown": "the mask of triplets.cloud knows no scene of the window",
+    "stratum_full": "the strata of cloud that the tile could fill are full",
 }
 #: Columns of a plan, in order; ``spec`` holds the frozen spec in every row, so that it survives filters and edits.
 COLUMNS = ("tile_id", "window", "epsg", "x0", "y0", "size", "scale", "biome", "ecoregion", "coastal", "label_id",
@@ -65,6 +69,9 @@ COLUMNS = ("tile_id", "window", "epsg", "x0", "y0", "size", "scale", "biome", "e
 #: is an annotation's set; ``clear`` (0..1, NaN where not looked at) is what ``quality.clouds`` measured; ``strata``
 #: rates the classes, see :func:`dwplus.planning.sampling.strata`.
 MORE_COLUMNS = {"platform": "", "s2_product": "", "s2_match": "", "label_set": "", "clear": math.nan, "strata": ""}
+#: Columns of a plan of triplets, after those: the label's own S2 scene, its time minus the clouded one's, and the cloud
+#: over the tile as planning measured it, 100 m apart; a store measures it again at every pixel.
+TRIPLET_COLUMNS = ("clear_id", "label_gap_hours", "cloud_fraction", "stratum")
 
 Progress = Callable[[str], None]
 
@@ -166,6 +173,9 @@ def _row(candidate: Candidate, window: Window, spec: DatasetSpec, reason: str,
             "orbit_pass": pair.radar.orbit_pass, "relative_orbit": pair.radar.relative_orbit,
             "platform": pair.radar.platform, "s2_product": pair.optical.product, "s2_match": pair.match,
         }
+    if isinstance(pair, Triplet):
+        row |= {"clear_id": pair.clear.index, "label_gap_hours": pair.label_gap_hours, "cloud_fraction": pair.cloud,
+                "stratum": pair.stratum}
     return row
 
 
@@ -173,7 +183,7 @@ def _mark_duplicates(rows: list[dict[str, object]]) -> None:
     """Windows that overlap may choose one label scene twice for a tile: the first window keeps it."""
     seen = set()
     for row in rows:
-        key = row["tile_id"], row["label_id"]
+        key = row["tile_id"], row["label_id"], row.get("s2_id")
         if row["state"] == "planned" and key in seen:
             row |= {"state": "rejected", "reason": "duplicate"}
         seen.add(key)
@@ -199,9 +209,12 @@ def _frame(rows: list[dict[str, object]], spec: DatasetSpec) -> gpd.GeoDataFrame
             frame[column] = default
     for column in ("label_id", "s2_id", "s1_id", "orbit_pass", "platform", "s2_product", "s2_match"):
         frame[column] = frame[column].fillna("")
+    more = () if spec.triplets is None else TRIPLET_COLUMNS
+    if more:
+        frame["clear_id"], frame["stratum"] = frame["clear_id"].fillna(""), frame["stratum"].fillna(-1).astype("int8")
     frame["spec"] = spec.to_json()
     frame = frame.sort_values(["biome", "window", "epsg", "x0", "y0", "label_id"], kind="stable", ignore_index=True)
-    return frame[[*COLUMNS, *MORE_COLUMNS, "geometry"]]
+    return frame[[*COLUMNS, *MORE_COLUMNS, *more, "geometry"]]
 
 
 def write_plan(plan: gpd.GeoDataFrame, path: str | Path) -> None:
@@ -235,9 +248,7 @@ def read_plan(path: str | Path) -> gpd.GeoDataFrame:
         raise InputError(f"plan {path}: no such file; make one with `dwplus plan SPEC -o {path}`") from None
     except (OSError, ValueError, pyarrow.ArrowException) as error:
         raise InputError(f"plan {path}: is no GeoParquet plan ({' '.join(str(error).split())})") from None
-    missing = [column for column in COLUMNS if column not in plan]
-    if missing:
-        raise InputError(f"plan {path}: lacks the column {missing[0]!r}; a plan has {', '.join(COLUMNS)}")
+    _demand(plan, path, COLUMNS)
     for column, default in MORE_COLUMNS.items():
         if column not in plan:
             plan[column] = default
@@ -251,7 +262,15 @@ def read_plan(path: str | Path) -> gpd.GeoDataFrame:
     keys = plan.loc[plan["state"] == "planned", ["tile_id", "window", "label_id"]]
     if keys.duplicated().any():
         raise InputError(f"plan {path}: tile {keys[keys.duplicated()].iloc[0, 0]} is planned twice with the same label")
+    if spec_of(plan).triplets is not None:
+        _demand(plan, path, TRIPLET_COLUMNS)
     return plan
+
+
+def _demand(plan: gpd.GeoDataFrame, path: str | Path, columns: Sequence[str]) -> None:
+    missing = [column for column in columns if column not in plan]
+    if missing:
+        raise InputError(f"plan {path}: lacks the column {missing[0]!r}; a plan has {', '.join(columns)}")
 
 
 def spec_of(plan: gpd.GeoDataFrame) -> DatasetSpec:

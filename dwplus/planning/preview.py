@@ -17,7 +17,7 @@ from dwplus.earth.pixels import blocks
 from dwplus.errors import InputError
 from dwplus.planning.plan import REASONS, spec_of, summary
 from dwplus.spec import DatasetSpec
-from dwplus.taxonomy import BIOMES
+from dwplus.taxonomy import BIOMES, STRATUM_NAMES
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -70,6 +70,7 @@ def cost(plan: gpd.GeoDataFrame, spec: DatasetSpec) -> Cost:
     sizes = [*[2] * len(spec.sentinel2.bands), *[s1] * len(spec.s1_bands)]
     if spec.labels.path is None:
         sizes.append(1)
+    sizes += spec.triplet_sizes
     raw = requests = 0
     pixels = 0.0
     for size, rows in planned.groupby("size"):
@@ -78,7 +79,8 @@ def cost(plan: gpd.GeoDataFrame, spec: DatasetSpec) -> Cost:
         raw += len(rows) * side ** 2 * sum(sizes)
         slices = rows["s1_id"].str.count(",") + 1
         labels = (rows["label_id"].str.count(",") + 1) * (spec.labels.path is None)
-        pixels += side ** 2 * float((len(spec.sentinel2.bands) + slices * len(spec.s1_bands) + labels).sum())
+        optical = len(spec.sentinel2.bands) + len(spec.triplet_sizes)
+        pixels += side ** 2 * float((optical + slices * len(spec.s1_bands) + labels).sum())
     return Cost(len(planned), requests, raw, round(PACKED * raw),
                 requests * SECONDS_PER_REQUEST + pixels / 1e6 * SECONDS_PER_MEGAPIXEL)
 
@@ -93,6 +95,8 @@ def preview(plan: gpd.GeoDataFrame, budget: float | None = None) -> list[str]:
     spec = spec_of(plan)
     planned = plan[plan["state"] == "planned"]
     lines = [*_by_biome(planned), "", *_rates(plan, spec), "", *_histogram(planned)]
+    if spec.triplets is not None:
+        lines += ["", *_by_stratum(planned)]
     rejected = summary(plan)["rejected"]
     assert isinstance(rejected, dict)
     if rejected:
@@ -122,6 +126,19 @@ def _by_biome(planned: pd.DataFrame) -> list[str]:
         name = f"{number:2d} {BIOMES[number]}"
         lines.append(f"{name:<60}" + "".join(f"{n:>8}" for n in counts) + f"{counts.sum():>8}")
     return [*lines, f"{'all':<60}" + "".join(f"{n:>8}" for n in table.sum()) + f"{len(planned):>8}"]
+
+
+def _by_stratum(planned: pd.DataFrame) -> list[str]:
+    """Triplets by biome and stratum of cloud, and how near their parts are."""
+    table = pd.crosstab(planned["biome"], planned["stratum"]).reindex(columns=range(len(STRATUM_NAMES)), fill_value=0)
+    lines = [f"{'triplets by biome and cloud over the tile':<60}" + "".join(f"{name:>8}" for name in STRATUM_NAMES)
+             + f"{'all':>8}"]
+    for biome, counts in table.iterrows():
+        name = f"{int(biome):2d} {BIOMES[int(biome)]}"
+        lines.append(f"{name:<60}" + "".join(f"{n:>8}" for n in counts) + f"{counts.sum():>8}")
+    lines.append(f"{'all':<60}" + "".join(f"{n:>8}" for n in table.sum()) + f"{len(planned):>8}")
+    days = planned["label_gap_hours"].abs() / 24
+    return [*lines, f"label's clear scene: median {days.median():.1f} d from the clouded one, max {days.max():.1f} d"]
 
 
 def pairing_rates(plan: pd.DataFrame) -> dict[int, float]:

@@ -2,18 +2,20 @@
 clear scene nearest in time. Pure code on tables of scenes; nothing here asks Earth Engine or reads pixels.
 
 Published (CloudLULC-Set, arXiv 2606.17713 and its README): inputs are a clouded S2 L2A scene and a temporally adjacent
-S1; a temporally close clear S2 serves the label only; six classes. **Ours**: every limit below (days, shares, strata),
-the mapping of nine classes to six, the balance.
+S1; a temporally close clear S2 serves the label only. **Ours**: every limit below (days, shares), the strata, the
+balance.
+
+Planning goes in turns: :func:`prospects` says what a tile offers, :func:`unmeasured` which scenes must be looked at
+next, and once that is none, :func:`triplets` what became of it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
-import numpy as np
-import pandas as pd
 import shapely
 
 from dwplus.grid import PixelGrid
@@ -21,8 +23,11 @@ from dwplus.planning.pairing import (
     HOUR_MS,
     LABEL_PARTIAL,
     NO_LABEL,
+    NO_S1,
     NO_S2,
+    S2_PARTIAL,
     OpticalTable,
+    Pairing,
     Pass,
     RadarPairing,
     Rejection,
@@ -31,17 +36,12 @@ from dwplus.planning.pairing import (
     pair_radar,
 )
 from dwplus.scenes import LabelScene, OpticalScene
-from dwplus.taxonomy import CLASSES, IGNORE
+from dwplus.taxonomy import STRATA, stratum_of
 
 DAY_MS = 24 * HOUR_MS
-#: Edges of the strata of cloud, shares of the tile.
-STRATA = (0.0, 0.1, 0.3, 0.5, 0.7, 1.0)
-NO_CLEAR_LABEL = Rejection("no_clear_label", 2)
-
-#: The six classes of CloudLULC-Set, in the order of its README.
-SIX = ("water", "forest", "grassland", "barren", "built_up", "cropland")
-_SIX_OF = {"water": 0, "trees": 1, "grass": 2, "flooded_vegetation": 2, "crops": 5, "shrub_and_scrub": 2, "built": 4,
-           "bare": 3, "snow_and_ice": IGNORE}
+NO_CLEAR_LABEL = Rejection("no_clear_label", 8)
+CLOUD_UNKNOWN = Rejection("cloud_unknown", 9)
+STRATUM_FULL = Rejection("stratum_full", 10)
 
 
 @dataclass(frozen=True)
@@ -50,198 +50,205 @@ class TripletRules:
 
     Attributes
     ----------
-    target_days : largest distance of the clouded scene from the target date. label_days : of the clear scene from the
-        clouded one: land cover must not change in between. radar_days, radar_preferred_days : of the S1 pass; beyond
-        the second it is taken only where no pass is nearer.
-    clear : largest cloud share of a clear scene over the tile. min_coverage : least share of the tile in a footprint.
-    orbit : ``any``, ``ascending`` or ``descending``.
+    label_days : largest distance of the clear scene from the clouded one: land cover must not change in between.
+    prefer_s1_days : a pass beyond this is taken only where none is nearer; ``radar.max_gap_hours`` is the limit.
+    clear : largest cloud share of a clear scene over the tile, 0..1. looks : clouded scenes measured of a tile.
+    radar : rules of pairing with radar; its ``max_cloud`` (percent) is that of the label's whole scene.
     """
 
-    target_days: float = 30.0
-    label_days: float = 30.0
-    radar_days: float = 12.0
-    radar_preferred_days: float = 6.0
+    label_days: float = 15.0
+    prefer_s1_days: float = 6.0
     clear: float = 0.05
-    min_coverage: float = 0.99
-    orbit: str = "any"
-
-    def radar(self) -> Rules:
-        """The rules of pairing with radar."""
-        return Rules(max_gap_hours=24 * self.radar_days, orbit=self.orbit, min_coverage=self.min_coverage)
+    looks: int = 6
+    radar: Rules = field(default_factory=lambda: Rules(max_gap_hours=288))
 
 
-@dataclass(frozen=True)
-class Triplet:
-    """One sample.
+@dataclass(frozen=True, kw_only=True)
+class Triplet(Pairing):
+    """One sample: ``optical`` is the clouded scene, ``label`` the label scene of ``clear``, found by ``match``.
 
     Attributes
     ----------
-    cloudy : the scene that is shown. clear : the scene of the label. label : its label scene.
-    cloud : share of the tile that is cloud in ``cloudy``, 0..1. stratum : 0..4, see :data:`STRATA`.
-    label_gap_hours : clear minus cloudy, signed. adjacent : whether S1 is within the preferred days.
+    clear : the clear scene. cloud : share of the tile that is cloud in ``optical``, 0..1.
     """
 
-    cloudy: OpticalScene
     clear: OpticalScene
-    label: LabelScene
-    radar: RadarPairing
     cloud: float
-    label_gap_hours: float
-    adjacent: bool
 
     @property
     def stratum(self) -> int:
         return stratum_of(self.cloud)
 
+    @property
+    def label_gap_hours(self) -> float:
+        """Clear minus clouded, signed."""
+        return (self.clear.time_ms - self.optical.time_ms) / HOUR_MS
 
-def stratum_of(cloud: float) -> int:
-    """Stratum of a cloud share: 0..4, or -1 where it is not known.
 
-    Raises
-    ------
-    ValueError
-        Outside 0..1.
+@dataclass(frozen=True)
+class Prospects:
+    """What a tile offers before its pixels are looked at.
+
+    Attributes
+    ----------
+    shown : scenes of the window with the pass beside them, by distance from the window's middle.
+    clear : scenes that have a label, with it and how it was found; whether they are clear is not known yet.
     """
-    if math.isnan(cloud):
-        return -1
-    if not 0 <= cloud <= 1:
-        raise ValueError(f"cloud share {cloud}: must be 0..1")
-    return min(int(np.searchsorted(STRATA, cloud, side="right")) - 1, len(STRATA) - 2)
+
+    shown: tuple[tuple[OpticalScene, RadarPairing], ...]
+    clear: tuple[tuple[OpticalScene, LabelScene, str], ...]
 
 
-def cloud_share(scene: OpticalScene, measured: Mapping[str, float]) -> float:
-    """Cloud over the tile, 0..1: measured where it is, else the whole scene's percentage; NaN where unknown."""
-    return measured.get(scene.index, scene.cloud / 100)
+def prospects(grid: PixelGrid, window: tuple[int, int], labels: Sequence[LabelScene], optical: OpticalTable,
+              radar: Sequence[Pass], rules: TripletRules) -> Prospects | Rejection:
+    """What a tile offers in a window, whose middle is the target date.
 
-
-def triplets(grid: PixelGrid, target_ms: int, labels: Sequence[LabelScene], optical: Sequence[OpticalScene],
-             radar: Sequence[Pass], measured: Mapping[str, float],
-             rules: TripletRules | None = None) -> list[Triplet] | Rejection:
-    """Every triplet of a tile about a date: one per scene in reach that has a clear label and a radar pass.
-
-    A clear scene is its own label (gap zero): it fills the lowest stratum.
+    Of the window's scenes at most ``rules.looks`` are kept: the strata, as each whole scene's percentage has them, take
+    turns, and within a stratum the scene nearest to the target comes first.
 
     Parameters
     ----------
-    target_ms : ms since 1970. labels : one per sensing and granule (:func:`dwplus.planning.pairing.newest`).
-    optical : of any cloudiness. radar : see :func:`dwplus.planning.pairing.passes`.
-    measured : cloud share over *this tile* by scene index, 0..1.
-
-    Returns
-    -------
-    Ordered by distance from the target date, then index; never empty. Or the rejection of the scene that came furthest.
+    window : [start, end), ms since 1970. labels : one per sensing and granule
+        (:func:`dwplus.planning.pairing.newest`), as ``optical`` reaching beyond the window.
+    radar : see :func:`dwplus.planning.pairing.passes`.
     """
-    rules = rules or TripletRules()
     tile = grid.footprint()
-    shown = [s for s in optical if abs(s.time_ms - target_ms) <= rules.target_days * DAY_MS
-             and not math.isnan(cloud_share(s, measured)) and _covers(tile, s, rules)]
-    if not shown:
-        return NO_S2
-    clear, furthest = _clear_labels(tile, grid, labels, OpticalTable(optical), measured, rules)
-    if not clear:
-        return furthest
-    found: list[Triplet] = []
-    furthest = NO_CLEAR_LABEL
-    for scene in sorted(shown, key=lambda s: (abs(s.time_ms - target_ms), s.index)):
-        partner, label = _nearest(clear, scene)
-        gap = partner.time_ms - scene.time_ms
-        if abs(gap) > rules.label_days * DAY_MS:
-            continue
-        beside = pair_radar(tile, scene.time_ms, radar, rules.radar())
+    inside = [s for s in optical.scenes if window[0] <= s.time_ms < window[1] and _in_zone(s, grid)]
+    whole = _one_per_overpass(s for s in inside if coverage(tile, [s.footprint]) >= rules.radar.min_coverage)
+    if not whole:
+        return S2_PARTIAL if inside else NO_S2
+    clear = _labelled(tile, grid, labels, optical, rules)
+    if isinstance(clear, Rejection):
+        return clear
+    middle = sum(window) / 2
+    shown, furthest = [], NO_S1
+    for scene in _spread(sorted(whole, key=lambda s: (abs(s.time_ms - middle), s.index)), rules.looks):
+        beside = _beside(tile, scene, radar, rules)
         if isinstance(beside, Rejection):
             furthest = max(furthest, beside, key=lambda r: r.stage)
-            continue
-        found.append(Triplet(scene, partner, label, beside, cloud_share(scene, measured), gap / HOUR_MS,
-                             abs(beside.gap_hours) <= 24 * rules.radar_preferred_days))
-    return found or furthest
+        else:
+            shown.append((scene, beside))
+    shown.sort(key=lambda item: (abs(item[0].time_ms - middle), item[0].index))
+    return Prospects(tuple(shown), tuple(clear)) if shown else furthest
 
 
-def _nearest(clear: Sequence[tuple[OpticalScene, LabelScene]], scene: OpticalScene
-             ) -> tuple[OpticalScene, LabelScene]:
-    """The clear scene nearest in time; ties go to the smaller indices."""
-    return min(clear, key=lambda pair: (abs(pair[0].time_ms - scene.time_ms), pair[0].index, pair[1].index))
+def _in_zone(scene: OpticalScene, grid: PixelGrid) -> bool:
+    return scene.mgrs is None or int(scene.mgrs[:2]) == grid.epsg % 100
 
 
-def _covers(tile: shapely.Geometry, scene: OpticalScene | LabelScene, rules: TripletRules) -> bool:
-    return coverage(tile, [scene.footprint]) >= rules.min_coverage
+def _one_per_overpass(scenes: Iterable[OpticalScene]) -> list[OpticalScene]:
+    """Granules of one overpass overlap and show the same sky: the first by index stands for them."""
+    return list({s.sensing[:15]: s for s in sorted(scenes, key=lambda s: s.index, reverse=True)}.values())
 
 
-def _clear_labels(tile: shapely.Geometry, grid: PixelGrid, labels: Sequence[LabelScene], optical: OpticalTable,
-                  measured: Mapping[str, float], rules: TripletRules
-                  ) -> tuple[list[tuple[OpticalScene, LabelScene]], Rejection]:
-    """Label scenes whose optical scene is clear over the tile, each with it; and why there is none."""
-    found, furthest = [], NO_LABEL
+def _spread(scenes: Sequence[OpticalScene], most: int) -> list[OpticalScene]:
+    """The first scene of every stratum, then the second, and so on, by what the whole scene's percentage says."""
+    rank: Counter[int] = Counter()
+    turns = []
+    for place, scene in enumerate(scenes):
+        stratum = stratum_of(scene.cloud / 100)
+        turns.append((rank[stratum], place))
+        rank[stratum] += 1
+    return [scenes[place] for _, place in sorted(turns)[:most]]
+
+
+def _labelled(tile: shapely.Geometry, grid: PixelGrid, labels: Sequence[LabelScene], optical: OpticalTable,
+              rules: TripletRules) -> list[tuple[OpticalScene, LabelScene, str]] | Rejection:
+    """Label scenes that cover a tile, with their optical scenes."""
+    found: list[tuple[OpticalScene, LabelScene, str]] = []
+    furthest = NO_LABEL
     for label in labels:
         if label.epsg not in (None, grid.epsg):
             continue
-        if not _covers(tile, label, rules):
+        if coverage(tile, [label.footprint]) < rules.radar.min_coverage:
             furthest = max(furthest, LABEL_PARTIAL, key=lambda r: r.stage)
             continue
         partner = optical.partner(label, tile)
-        # "not <=": a share that is not known is no clear one.
-        if partner is None or not cloud_share(partner[0], measured) <= rules.clear:
+        # "not >": a percentage that is not known does not exclude its scene, for the tile is measured.
+        if partner is not None and not partner[0].cloud > rules.radar.max_cloud:
+            found.append((partner[0], label, partner[1]))
+        else:
             furthest = NO_CLEAR_LABEL
-            continue
-        found.append((partner[0], label))
-    return found, furthest
+    return found or furthest
 
 
-def balance(table: pd.DataFrame, per_cell: int, per_tile: int = 2, seed: int = 0) -> pd.DataFrame:
-    """Choose rows so that strata of cloud and biomes are equally many.
+def _beside(tile: shapely.Geometry, scene: OpticalScene, radar: Sequence[Pass],
+            rules: TripletRules) -> RadarPairing | Rejection:
+    """The pass beside a scene: within the preferred days if there is one, else within the limit."""
+    near = Rules(**{**vars(rules.radar), "max_gap_hours": min(24 * rules.prefer_s1_days, rules.radar.max_gap_hours)})
+    found = pair_radar(tile, scene.time_ms, radar, near)
+    return found if isinstance(found, RadarPairing) else pair_radar(tile, scene.time_ms, radar, rules.radar)
+
+
+def _nearest_first(offer: Prospects, scene: OpticalScene,
+                   rules: TripletRules) -> list[tuple[OpticalScene, LabelScene, str]]:
+    """Labelled scenes within reach of a clouded one, the nearest in time first."""
+    near = [item for item in offer.clear if abs(item[0].time_ms - scene.time_ms) <= rules.label_days * DAY_MS]
+    return sorted(near, key=lambda item: (abs(item[0].time_ms - scene.time_ms), item[0].index, item[1].index))
+
+
+def unmeasured(offer: Prospects, measured: Mapping[str, float], rules: TripletRules) -> set[str]:
+    """Indices of the optical scenes to measure next; empty when :func:`triplets` knows enough.
 
     Parameters
     ----------
-    table : one row per triplet with ``tile_id``, ``biome``, ``stratum`` and ``s2_id``. per_cell : most rows of one
-        biome and stratum. per_tile : most rows of one tile.
+    measured : cloud share over *this tile* by scene index, 0..1; NaN = looked at, and not known.
+    """
+    wanted = set()
+    for scene, _ in offer.shown:
+        if scene.index not in measured:
+            wanted.add(scene.index)
+        for clear, _, _ in _nearest_first(offer, scene, rules):
+            if clear.index not in measured:
+                wanted.add(clear.index)
+                break
+            if measured[clear.index] <= rules.clear:
+                break
+    return wanted
+
+
+def triplets(offer: Prospects, measured: Mapping[str, float], rules: TripletRules) -> list[Triplet] | Rejection:
+    """Every triplet of a tile: one per scene shown that is within reach of a clear one.
+
+    A clear scene is its own label (gap zero): it fills the lowest stratum.
 
     Returns
     -------
-    The chosen rows in their order. Rows are drawn cell by cell, the rarest cell first, so that a tile's few places go
-    where they are needed; the same seed gives the same rows, in whatever order they come.
+    By distance from the window's middle; never empty. Or the rejection of the scene that came furthest.
     """
-    keyed = table.assign(_draw=[_draw(seed, f"{t}|{s}") for t, s in zip(table["tile_id"], table["s2_id"], strict=True)])
-    keyed = keyed[keyed["stratum"] >= 0]
-    cells = sorted(keyed.groupby(["biome", "stratum"]), key=lambda cell: (len(cell[1]), cell[0]))
-    used: dict[str, int] = {}
-    chosen: list[object] = []
-    for _, cell in cells:
-        taken = 0
-        for row, tile in cell.sort_values(["_draw", "tile_id", "s2_id"])["tile_id"].items():
-            if taken < per_cell and used.get(tile, 0) < per_tile:
-                used[tile] = used.get(tile, 0) + 1
-                taken += 1
-                chosen.append(row)
-    return table.loc[table.index.isin(chosen)]
+    found: list[Triplet] = []
+    furthest = NO_CLEAR_LABEL
+    for scene, beside in offer.shown:
+        partner = next((item for item in _nearest_first(offer, scene, rules)
+                        if measured.get(item[0].index, math.nan) <= rules.clear), None)
+        if partner is None:
+            continue
+        share = measured.get(scene.index, math.nan)
+        if math.isnan(share):
+            furthest = CLOUD_UNKNOWN
+            continue
+        clear, label, match = partner
+        found.append(Triplet(label, scene, beside, match, clear=clear, cloud=share))
+    return found or furthest
 
 
-def _draw(seed: int, key: str) -> int:
-    import hashlib
+class Balance:
+    """Tiles taken of each stratum of one biome, so that the strata become equally many."""
 
-    return int.from_bytes(hashlib.blake2b(f"{seed}|{key}".encode(), digest_size=8).digest(), "big")
+    def __init__(self) -> None:
+        self.counts: Counter[int] = Counter()
 
+    def choose(self, found: Sequence[Triplet], quota: float = math.inf) -> Triplet | None:
+        """Take the triplet of a tile that is needed most, ties going to the first; None where its strata are full.
 
-def to_six(label: np.ndarray, shrub: str = "grassland") -> np.ndarray:
-    """Nine Dynamic World classes to the six of CloudLULC-Set; uint8, 255 = ignore. The mapping is ours.
-
-    Water, trees, crops, built and bare have their twins; grass and flooded vegetation are grassland, snow and ice is
-    left out.
-
-    Parameters
-    ----------
-    label : 0..8 or 255. shrub : shrub and scrub as ``grassland``, or ``ignore``.
-
-    Raises
-    ------
-    ValueError
-        On another label or choice.
-    """
-    if shrub not in ("grassland", "ignore"):
-        raise ValueError(f"shrub {shrub!r}: must be grassland or ignore")
-    label = np.asarray(label)
-    wrong = label[(label >= len(CLASSES)) & (label != IGNORE)]
-    if wrong.size:
-        raise ValueError(f"label {wrong.flat[0]}: must be 0..8 or {IGNORE}")
-    lookup = np.full(256, IGNORE, "uint8")
-    for number, name in enumerate(CLASSES):
-        lookup[number] = IGNORE if name == "shrub_and_scrub" and shrub == "ignore" else _SIX_OF[name]
-    return lookup[label]
+        Parameters
+        ----------
+        quota : tiles wanted of all strata together.
+        """
+        most = quota if math.isinf(quota) else math.ceil(quota / (len(STRATA) - 1))
+        open_ = [t for t in found if self.counts[t.stratum] < most]
+        if not open_:
+            return None
+        chosen = min(open_, key=lambda t: self.counts[t.stratum])
+        self.counts[chosen.stratum] += 1
+        return chosen

@@ -26,7 +26,7 @@ from dwplus.errors import InputError
 from dwplus.spec import DatasetSpec, differences
 from dwplus.store.places import Bucket, BucketError, beside, place_of, upload
 from dwplus.store.web import source_of
-from dwplus.taxonomy import BIOMES, CLASSES, IGNORE, PALETTE
+from dwplus.taxonomy import BIOMES, CLASSES, IGNORE, PALETTE, STRATUM_NAMES
 
 STATUSES = ("pending", "exported", "rejected", "failed")
 SPLITS = ("train", "val", "test")
@@ -35,6 +35,7 @@ SPLIT_FLAGS = (*SPLITS, "guard")
 PENDING, EXPORTED, REJECTED, FAILED = range(4)
 S1_NODATA, S2_NODATA = -32768, 65535
 S1_SCALE = 0.01
+UNKNOWN_CLOUD = 255
 #: Bytes that blosc packs together. Its own choice, some 32 KiB, makes zstd twice as slow to unpack (9.5 ms a tile of
 #: the sample planet, 5.0 ms so; 3.86 and 3.70 MB; on real pixels 1.32 and 1.03 ms/MB, 3 % larger).
 BLOCK_BYTES = 1 << 19
@@ -189,7 +190,7 @@ def _make_group(root: zarr.Group, biome: int, rows: gpd.GeoDataFrame, spec: Data
             shards=(shard, *middle, size, size), dtype=dtype, fill_value=fill, attributes=attrs,
             compressors=[BloscCodec(cname=spec.store.codec, clevel=spec.store.level, shuffle="bitshuffle",
                                     blocksize=BLOCK_BYTES), Crc32cCodec()],
-            dimension_names=("tile", *(() if bands is None else (f"{name}_band",)), "y", "x"))
+            dimension_names=("tile", *(() if bands is None else (f"{name.split('_')[0]}_band",)), "y", "x"))
 
     pixels("s2", "uint16", len(spec.sentinel2.bands), S2_NODATA, {
         "long_name": "Sentinel-2 reflectance, digital numbers as delivered (reflectance x 10000), harmonised",
@@ -200,6 +201,14 @@ def _make_group(root: zarr.Group, biome: int, rows: gpd.GeoDataFrame, spec: Data
     pixels("label", "uint8", None, IGNORE, {
         "long_name": "Dynamic World class, 255 = ignore", "flag_values": list(range(len(CLASSES))),
         "flag_meanings": " ".join(CLASSES), "ignore": IGNORE})
+    if spec.triplets is not None:
+        pixels("cloud", "uint8", None, UNKNOWN_CLOUD, {
+            "long_name": f"cloud in s2, by {spec.triplets.cloud}; 255 = not known", "flag_values": [0, 1],
+            "flag_meanings": "clear cloud"})
+        if spec.triplets.keep_clear:
+            pixels("s2_clear", "uint16", len(spec.sentinel2.bands), S2_NODATA, {
+                "long_name": "Sentinel-2 reflectance of clear_id, the label's scene, as s2", "units": "1e-4",
+                "_FillValue": S2_NODATA})
 
     # Columns are under a checksum like the pixels: `verify` finds a flipped byte anywhere.
     checked = [ZstdCodec(level=1), Crc32cCodec()]
@@ -223,6 +232,10 @@ def _make_group(root: zarr.Group, biome: int, rows: gpd.GeoDataFrame, spec: Data
     for name in MORE_TEXTS:
         if name in rows:
             column(name, rows[name].fillna("").to_numpy(object))
+    if spec.triplets is not None:
+        column("clear_id", rows["clear_id"].to_numpy(object))
+        column("label_gap_hours", rows["label_gap_hours"].to_numpy("float64"),
+               attrs={"units": "h", "long_name": "time of the label's scene minus that of s2, signed"})
     column("epsg", rows["epsg"].to_numpy("int32"))
     for name in ("x0", "y0"):
         column(name, rows[name].to_numpy("float64"), attrs={"units": "m", "long_name": "upper-left corner of the tile"})
@@ -251,11 +264,15 @@ def _make_group(root: zarr.Group, biome: int, rows: gpd.GeoDataFrame, spec: Data
     dynamic("reason", str, "", {"long_name": "why a tile was rejected or failed"})
     dynamic("valid_fraction", "float32", 0.0, {"units": "1", "long_name": "share of pixels with label, S2 and S1"})
     dynamic("class_counts", "int32", 0, {"long_name": "labelled pixels per class"}, (len(CLASSES),), ("class",))
+    if spec.triplets is not None:
+        dynamic("cloud_fraction", "float32", np.nan, {"units": "1", "long_name": "share of the tile that is cloud"})
+        dynamic("stratum", "int8", -1, {"long_name": "of cloud_fraction, -1 = not known", **_flags(STRATUM_NAMES)})
     group.attrs.update({
         "biome": biome, "biome_name": BIOMES[biome], "scale": spec.tile.scale,
         "coordinates": "tile_id window lon lat epsg x0 y0 label_id s2_id s1_id s2_time s1_time gap_hours s1_count "
                        "s2_cloud orbit_pass relative_orbit biome ecoregion coastal split status reason valid_fraction"
-                       + "".join(f" {name}" for name in MORE_TEXTS if name in rows)})
+                       + "".join(f" {name}" for name in MORE_TEXTS if name in rows)
+                       + " clear_id label_gap_hours cloud_fraction stratum" * (spec.triplets is not None)})
 
 
 def split_attributes(split: np.ndarray) -> dict[str, Any]:

@@ -134,20 +134,20 @@ class TileReader:
         InputError
             Where its bytes are damaged or cannot be read.
         """
-        found = []
-        for place, name in enumerate(Pixels._fields):
-            form = self._formats[group][name]
-            number, row = divmod(index, form.tiles)
-            out = None if into is None else into[place]
-            try:
-                shard = self._shard(group, name, number)
-                span = shard.places[row]
-                packed = None if span is None else shard.read(*span)
-                found.append(form.unpack(packed, out))
-            except (DamageError, OSError) as error:
-                raise InputError(f"store {self.store}: {group}/{name} tile {index}: {error}; run dwplus verify "
-                                 f"{self.store}") from None
-        return Pixels(*found)
+        return Pixels(*(self.array(group, name, index, None if into is None else into[place])
+                        for place, name in enumerate(Pixels._fields)))
+
+    def array(self, group: str, name: str, index: int, into: np.ndarray | None = None) -> np.ndarray:
+        """One array of a tile, also those that only triplets have: ``cloud``, ``s2_clear``; as :meth:`read`."""
+        form = self._formats[group][name]
+        number, row = divmod(index, form.tiles)
+        try:
+            shard = self._shard(group, name, number)
+            span = shard.places[row]
+            return form.unpack(None if span is None else shard.read(*span), into)
+        except (DamageError, OSError) as error:
+            raise InputError(f"store {self.store}: {group}/{name} tile {index}: {error}; run dwplus verify "
+                             f"{self.store}") from None
 
 
 def tensorstore_array(store: str | Path, name: str) -> Any:

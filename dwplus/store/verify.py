@@ -20,7 +20,7 @@ from dwplus.spec import DatasetSpec
 from dwplus.store import layout, writer
 from dwplus.store.places import Place, place_of
 from dwplus.store.shards import DamageError, ShardFormat
-from dwplus.taxonomy import CLASSES
+from dwplus.taxonomy import CLASSES, stratum_of
 
 #: Largest difference of a column to what follows from others: degrees of the centre, hours of the gap.
 _DEGREES, _HOURS = 1e-6, 1e-6
@@ -115,7 +115,7 @@ def verify(store: str | Path, progress: Callable[[int, int], None] = lambda *_: 
 
 def _is_shard(name: str) -> bool:
     parts = name.split("/")
-    return len(parts) > 3 and parts[1] in writer.PIXELS
+    return len(parts) > 3 and parts[1] in (*writer.PIXELS, *writer.TRIPLET_PIXELS)
 
 
 def _metadata(place: Place, root: zarr.Group, sizes: dict[str, int]) -> Iterator[Fault]:
@@ -156,11 +156,13 @@ class _Group:
     shard: int
     formats: dict[str, ShardFormat]
     sizes: dict[str, int]
+    dynamic: tuple[str, ...]
 
     @classmethod
     def open(cls, store: str | Path, name: str, group: zarr.Group, sizes: dict[str, int]) -> _Group:
         formats = writer.formats(store, group)
-        return cls(name, group, writer.array_of(group, "s2").shape[0], formats["s2"].tiles, formats, sizes)
+        return cls(name, group, writer.array_of(group, "s2").shape[0], formats["s2"].tiles, formats, sizes,
+                   writer.columns_of(group))
 
     def file(self, name: str, start: int) -> str:
         """The file of a shard of pixels, as seen from the store."""
@@ -184,7 +186,7 @@ class _Group:
         """Each column against its checksum, then against the others."""
         table: dict[str, np.ndarray] = {}
         for key, array in self.group.arrays():
-            if key in self.formats or key in writer.COLUMNS:
+            if key in self.formats or key in self.dynamic:
                 continue
             try:
                 table[key] = np.asarray(array[...])
@@ -200,7 +202,7 @@ class _Group:
         seen: set[tuple[Any, ...]] = set()
         for i, tile in enumerate(table["tile_id"]):
             grid = PixelGrid(int(table["epsg"][i]), float(table["x0"][i]), float(table["y0"][i]), scale, size, size)
-            name_and_scene = (tile, table["window"][i], table["label_id"][i])
+            name_and_scene = (tile, table["window"][i], table["label_id"][i], table["s2_id"][i])
             lon, lat = grid.center
             for name in ("tile_id", "window", "label_id", "s2_id", "s1_id"):
                 if not table[name][i]:
@@ -227,7 +229,7 @@ class _Group:
             faults.append(Fault(where, what, place))
 
         columns = {}
-        for name in writer.COLUMNS:
+        for name in self.dynamic:
             try:
                 columns[name] = np.asarray(writer.array_of(self.group, name)[start:stop])
             except Exception as error:  # as above
@@ -253,8 +255,8 @@ class _Group:
                         pixels[name] = self.formats[name].unpack(tiles[row])
                 except DamageError as error:
                     fault(where, str(error))
-            if len(columns) == len(writer.COLUMNS) and len(packed) == len(self.formats) and not faults:
-                for what in _tile(row, columns, pixels):
+            if len(columns) == len(self.dynamic) and len(packed) == len(self.formats) and not faults:
+                for what in _tile(row, columns, pixels, set(self.formats)):
                     fault(f"{self.name} tile {start + row}", what)
         counts = {name: int((columns["status"] == number).sum()) for number, name in enumerate(layout.STATUSES)} \
             if "status" in columns else {}
@@ -269,8 +271,9 @@ def _grid_of(tile_id: str) -> PixelGrid | None:
         return None
 
 
-def _tile(row: int, columns: dict[str, np.ndarray], pixels: dict[str, np.ndarray]) -> Iterator[str]:
-    """What does not fit between the columns and the pixels of one tile; absent pixels are all fill values."""
+def _tile(row: int, columns: dict[str, np.ndarray], pixels: dict[str, np.ndarray], arrays: set[str]) -> Iterator[str]:
+    """What does not fit between the columns and the pixels of one tile, which has some arrays; absent pixels are all
+    fill values."""
     status, reason = int(columns["status"][row]), str(columns["reason"][row])
     counts, valid = columns["class_counts"][row], float(columns["valid_fraction"][row])
     if status >= len(layout.STATUSES):
@@ -285,8 +288,8 @@ def _tile(row: int, columns: dict[str, np.ndarray], pixels: dict[str, np.ndarray
         if (status == layout.PENDING) == bool(reason):
             yield f"is {name}, but its reason is {reason!r}"
         return
-    if len(pixels) < len(writer.PIXELS):
-        yield f"is exported, but {' and '.join(sorted(set(writer.PIXELS) - pixels.keys()))} holds no pixel"
+    if len(pixels) < len(arrays):
+        yield f"is exported, but {' and '.join(sorted(arrays - pixels.keys()))} holds no pixel"
         return
     if reason:
         yield f"is exported, but its reason is {reason!r}"
@@ -294,6 +297,10 @@ def _tile(row: int, columns: dict[str, np.ndarray], pixels: dict[str, np.ndarray
         yield "class_counts are not those of its label"
     if np.float32(writer.valid_fraction(pixels["s2"], pixels["s1"], pixels["label"])) != np.float32(valid):
         yield "valid_fraction is not that of its pixels"
+    if "cloud" in pixels:
+        share = writer.cloud_fraction(pixels["cloud"])
+        if share != float(columns["cloud_fraction"][row]) or stratum_of(share) != columns["stratum"][row]:
+            yield "cloud_fraction or stratum is not that of its cloud mask"
 
 
 def reset(store: str | Path, shards: list[tuple[str, int]]) -> int:
@@ -312,7 +319,7 @@ def reset(store: str | Path, shards: list[tuple[str, int]]) -> int:
         formats = writer.formats(store, group)
         shard = start // formats["s2"].tiles
         # The status goes first: a stop in between leaves pending tiles, not exported ones without pixels.
-        for column in reversed(writer.COLUMNS):
+        for column in reversed(writer.columns_of(group)):
             array = writer.array_of(group, column)
             place.remove("/".join([array.path, "c", str(shard), *["0"] * (array.ndim - 1)]))
         for form in formats.values():

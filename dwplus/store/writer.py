@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +15,13 @@ from dwplus.errors import StopError
 from dwplus.store import layout
 from dwplus.store.places import Bucket, BucketError, place_of_group, words_of
 from dwplus.store.shards import ShardFormat
-from dwplus.taxonomy import CLASSES, IGNORE
+from dwplus.taxonomy import CLASSES, IGNORE, stratum_of
 
 #: Arrays of pixels, and the columns that follow them; the status is the last, for it makes the rest count.
 PIXELS = ("s2", "s1", "label")
 COLUMNS = ("class_counts", "valid_fraction", "reason", "status")
+#: The same of stores of triplets only; see :mod:`dwplus.planning.triplets`.
+TRIPLET_PIXELS, TRIPLET_COLUMNS = ("cloud", "s2_clear"), ("cloud_fraction", "stratum")
 #: What an operating system says when there is no room: disk, quota, or the largest size of a file.
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -33,6 +36,7 @@ class TileResult:
     reason : why it was rejected or failed, ``<class>: <words>``.
     s2 : uint16 (s2_band, y, x). s1 : (s1_band, y, x). label : uint8 (y, x).
     class_counts, valid_fraction : of these arrays, where who made them has measured them; None to have it done.
+    cloud, s2_clear : of triplets, the mask of ``s2``, uint8 (y, x), and the label's scene, as ``s2``.
     """
 
     status: int
@@ -42,6 +46,8 @@ class TileResult:
     label: np.ndarray | None = None
     class_counts: np.ndarray | None = None
     valid_fraction: float | None = None
+    cloud: np.ndarray | None = None
+    s2_clear: np.ndarray | None = None
 
 
 def class_counts(label: np.ndarray) -> np.ndarray:
@@ -55,6 +61,12 @@ def valid_fraction(s2: np.ndarray, s1: np.ndarray, label: np.ndarray) -> float:
     s1_ok = np.isfinite(s1).all(axis=0) if s1.dtype.kind == "f" else s1.min(axis=0) != layout.S1_NODATA
     valid = (label != IGNORE) & (s2.max(axis=0) != layout.S2_NODATA) & s1_ok
     return float(np.count_nonzero(valid) / valid.size)
+
+
+def cloud_fraction(cloud: np.ndarray) -> float:
+    """Share of cloud (1) among the pixels of a mask that are known (0 or 1), float32; NaN where none is."""
+    cloudy, clear = np.count_nonzero(cloud == 1), np.count_nonzero(cloud == 0)
+    return float(np.float32(cloudy / (cloudy + clear))) if cloudy + clear else math.nan
 
 
 def statuses(group: zarr.Group) -> np.ndarray:
@@ -82,11 +94,19 @@ class PackedTile:
     packed: dict[str, tuple[bytes, bytes]]
     class_counts: np.ndarray
     valid_fraction: float
+    cloud_fraction: float = math.nan
+    stratum: int = -1
 
 
 def formats(store: str | Path, group: zarr.Group) -> dict[str, ShardFormat]:
     """How the pixel arrays of a group are packed, by name."""
-    return {name: ShardFormat.of(store, array_of(group, name)) for name in PIXELS}
+    names = [*PIXELS, *(name for name in TRIPLET_PIXELS if name in group)]
+    return {name: ShardFormat.of(store, array_of(group, name)) for name in names}
+
+
+def columns_of(group: zarr.Group) -> tuple[str, ...]:
+    """The columns of a group that follow its pixels; the status is the last."""
+    return (*TRIPLET_COLUMNS, *COLUMNS) if TRIPLET_COLUMNS[0] in group else COLUMNS
 
 
 def array_of(group: zarr.Group, name: str) -> zarr.Array:
@@ -99,15 +119,17 @@ def array_of(group: zarr.Group, name: str) -> zarr.Array:
 def pack(shards: dict[str, ShardFormat], result: TileResult) -> PackedTile:
     """Compress one tile; holds no lock, so that threads do it side by side."""
     packed = {}
-    counts, valid = np.zeros(len(CLASSES), "int32"), 0.0
+    counts, valid, cloud = np.zeros(len(CLASSES), "int32"), 0.0, math.nan
     if result.s2 is not None and result.s1 is not None and result.label is not None:
         counts = class_counts(result.label) if result.class_counts is None else result.class_counts
         valid = (valid_fraction(result.s2, result.s1, result.label) if result.valid_fraction is None
                  else result.valid_fraction)
-        for name in PIXELS:
-            if (found := shards[name].pack(getattr(result, name))) is not None:
+        if result.cloud is not None:
+            cloud = cloud_fraction(result.cloud)
+        for name, form in shards.items():
+            if (found := form.pack(getattr(result, name))) is not None:
                 packed[name] = found
-    return PackedTile(result.status, result.reason, packed, counts, valid)
+    return PackedTile(result.status, result.reason, packed, counts, valid, cloud, stratum_of(cloud))
 
 
 def write_shard(group: zarr.Group, start: int, stop: int, results: Mapping[int, TileResult | PackedTile],
@@ -142,10 +164,11 @@ def write_shard(group: zarr.Group, start: int, stop: int, results: Mapping[int, 
                 whole = {i: (found,) for i, found in kept if found is not None and i not in tiles}
             whole |= {i: tile.packed[name] for i, tile in tiles.items() if name in tile.packed}
             form.write(shard, whole)
-        arrays = {name: array_of(group, name) for name in COLUMNS}
+        names = columns_of(group)
+        arrays = {name: array_of(group, name) for name in names}
         columns = {name: np.asarray(array[rows]) for name, array in arrays.items()}
         for row, tile in tiles.items():
-            for name in COLUMNS:
+            for name in names:
                 columns[name][row] = getattr(tile, name)
         for name, values in columns.items():  # status is the last
             arrays[name][rows] = values

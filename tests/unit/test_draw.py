@@ -45,6 +45,9 @@ class Fake:
             if fine:
                 self.letters[c.id] = random.Random(c.id).choice(["h--------", "-h-------", "-ml------", "h--------"])
 
+    def balance(self, candidate, strata, quota=0):
+        """These are no triplets."""
+
 
 def taken(fake, drawn):
     return [c.id for c in drawn if isinstance(fake.outcomes[c.id], list)]

@@ -101,7 +101,9 @@ def test_the_table():
     row = {"value": 0.5, "interval": [0.4, 0.6], "difference": 0.1, "difference_interval": [0.05, None]}
     group = {"tiles": 3, "blocks": 2, "entries": {n: {s: row for s in ("miou", "oa", "macro_f1")} for n in ("a", "b")}}
     report = {"split": "test", "seeds": [0, 1], "machine": "m", "reference": "a", "tile_px": 510, "overall": group,
-              "by_cloud_stratum": {"0 to 10 %": group, "70 to 100 %": group},
+              "by_cloud_stratum": {"0 to 10 %": group, "70 to 100 %": group}, "over_half_cloud": group,
+              "reliability": {"b": [None, {"auc": 0.9, "clear": 0.8, "cloudy": 0.2, "clear_pixels": 5,
+                                           "cloudy_pixels": 6}]},
               "cost": {n: {"parameters": 1_500_000, "gmac": 2.0, "images_per_second": [3.0, 2.5, 3.5],
                            "train_minutes": 1.0} for n in ("a", "b")}}
     found = lines(report)
@@ -110,3 +112,5 @@ def test_the_table():
     assert "+10.00 |" in found[5] and "| network | 0 to 10 % (3 tiles) | 70 to 100 % (3 tiles) |" in found
     tables = [line for line in found if line.startswith("|")]
     assert {line.count("|") for line in tables[:4]} == {10} and {line.count("|") for line in tables[4:]} == {4}
+    assert "| b | 50.00 [40.0, 60.0] | +10.00 |" in found and "tiles of at least 50 % cloud: 3 in 2 blocks" in found
+    assert found[-1].startswith("b: ") and "AUC 0.900" in found[-1]
