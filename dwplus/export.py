@@ -484,5 +484,5 @@ def export_tile(session: Session, spec: DatasetSpec, row: dict[str, Any]) -> Til
         return TileResult(layout.REJECTED, reason)
     if pixels.cloud is not None and math.isnan(writer.cloud_fraction(pixels.cloud)):
         return TileResult(layout.REJECTED, "cloud_unknown: the mask of triplets.cloud knows no pixel of the tile")
-    return TileResult(layout.EXPORTED, "", pixels.s2, pixels.s1, pixels.label, counts, valid, pixels.cloud,
-                      pixels.s2_clear)
+    return TileResult(layout.EXPORTED, "", pixels.s2, pixels.s1, pixels.label, pixels.cloud, pixels.s2_clear,
+                      counts, valid)

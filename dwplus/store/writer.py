@@ -35,8 +35,8 @@ class TileResult:
     status : one of :data:`dwplus.store.layout.STATUSES`, by number.
     reason : why it was rejected or failed, ``<class>: <words>``.
     s2 : uint16 (s2_band, y, x). s1 : (s1_band, y, x). label : uint8 (y, x).
-    class_counts, valid_fraction : of these arrays, where who made them has measured them; None to have it done.
     cloud, s2_clear : of triplets, the mask of ``s2``, uint8 (y, x), and the label's scene, as ``s2``.
+    class_counts, valid_fraction : of these arrays, where who made them has measured them; None to have it done.
     """
 
     status: int
@@ -44,10 +44,10 @@ class TileResult:
     s2: np.ndarray | None = None
     s1: np.ndarray | None = None
     label: np.ndarray | None = None
-    class_counts: np.ndarray | None = None
-    valid_fraction: float | None = None
     cloud: np.ndarray | None = None
     s2_clear: np.ndarray | None = None
+    class_counts: np.ndarray | None = None
+    valid_fraction: float | None = None
 
 
 def class_counts(label: np.ndarray) -> np.ndarray:
