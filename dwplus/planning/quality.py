@@ -7,7 +7,7 @@ import numpy as np
 from dwplus.spec import Quality
 
 #: Fill values of Sentinel-2 and of Sentinel-1 as int16; float Sentinel-1 is filled with less than any backscatter.
-_S2_FILL, _S1_FILL, _S1_FLOOR = 65535, -32768, -1000
+_S2_FILL, _S1_FILL, S1_FLOOR = 65535, -32768, -1000
 
 
 def refuse(s2: np.ndarray, s1: np.ndarray, quality: Quality) -> str:
@@ -26,7 +26,7 @@ def refuse(s2: np.ndarray, s1: np.ndarray, quality: Quality) -> str:
     if has_s2 < quality.min_s2_valid:
         return (f"s2_invalid: {has_s2:.3f} of the tile has Sentinel-2 data, quality.min_s2_valid is "
                 f"{quality.min_s2_valid:g}")
-    present = s1 > _S1_FLOOR if s1.dtype.kind == "f" else s1 != _S1_FILL
+    present = s1 > S1_FLOOR if s1.dtype.kind == "f" else s1 != _S1_FILL
     has_s1 = float(present.all(axis=0).mean())
     if has_s1 < quality.min_s1_valid:
         return (f"s1_invalid: {has_s1:.3f} of the tile has Sentinel-1 data above the border noise of "
