@@ -58,6 +58,8 @@ class Tally:
     rejected: Counter[str] = field(default_factory=Counter)
     failed: Counter[str] = field(default_factory=Counter)
     example: dict[str, str] = field(default_factory=dict)
+    #: State, reason and number of dates, by block.
+    outcomes: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def line(self) -> str:
@@ -286,7 +288,7 @@ class _Finisher:
         return [name for name, outcome in self.outcomes.items() if outcome["state"] == "failed"]
 
     def tally(self) -> Tally:
-        found = Tally()
+        found = Tally(outcomes=self.outcomes)
         for outcome in self.outcomes.values():
             if outcome["state"] == "mapped":
                 found.mapped += 1
