@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import math
+import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
@@ -103,7 +104,7 @@ def run(options: Options) -> int:
     settings = _settings(options, spec, weights)
     if not _is_new(out, settings):
         return 0
-    with only_run(out) as folder:
+    with only_run(out) as folder, _leaving_nothing(folder):
         _keep_settings(folder / "settings.json", settings, out)
         work = Work(folder)
         work.prepare()
@@ -132,6 +133,18 @@ def run(options: Options) -> int:
         work.sweep()
     _show(table, out)
     return 0
+
+
+@contextlib.contextmanager
+def _leaving_nothing(folder: Path) -> Iterator[None]:
+    """Remove the folder of a run that only just began, should it turn out that the user asked for the impossible."""
+    fresh = not (folder / "settings.json").exists()
+    try:
+        yield
+    except InputError:
+        if fresh:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def _spec(options: Options, checkpoint: Checkpoint) -> DatasetSpec | None:

@@ -81,7 +81,7 @@ def quicklook(class_path: Path, confidence_path: Path, path: Path, title: str, s
     if abs(bounds[3]) <= 90 and abs(bounds[0]) <= 540:
         aspect /= math.cos(math.radians((bounds[1] + bounds[3]) / 2))
     ratio = min(3.0, max(0.3, height * aspect / width))
-    figure = Figure(figsize=(13.5, max(4.6, 6.4 * ratio) + 1.3), layout="constrained", facecolor="white")
+    figure = Figure(figsize=(13.5, max(4.6, 6.4 * ratio) + 1.7), layout="constrained", facecolor="white")
     left, right = figure.subplots(1, 2)
     left.imshow(colours(label), aspect=aspect, interpolation="nearest")
     right.imshow(shades(sure), aspect=aspect, interpolation="nearest")
@@ -105,8 +105,8 @@ def quicklook(class_path: Path, confidence_path: Path, path: Path, title: str, s
     if (label == IGNORE).any():
         handles.append(Patch(facecolor="#eeeeee", edgecolor="0.4", label="no data"))
     figure.legend(handles=handles, loc="outside lower center", ncols=5, fontsize=9, frameon=False)
-    figure.suptitle(f"{title}\n", fontsize=14, fontweight="bold")
-    figure.text(0.5, 1 - 0.42 / figure.get_figheight(), subtitle, ha="center", va="top", fontsize=9.5, color="0.3")
+    figure.suptitle(f"{title}\n\n", fontsize=14, fontweight="bold")
+    figure.text(0.5, 1 - 0.40 / figure.get_figheight(), subtitle, ha="center", va="top", fontsize=9.5, color="0.3")
     FigureCanvasAgg(figure).print_png(path)
 
 
@@ -127,8 +127,8 @@ def _scale_bar(axis: Any, height: int, width: int, metres: float) -> None:
     axis.add_patch(_box(x + pixels / 2, y, pixels / 2, thick, "white", 1))
     words = f"{length / 1000:g} km" if length >= 1000 else f"{length:g} m"
     axis.text(x + pixels / 2, y - 0.012 * height, words, ha="center", va="bottom", fontsize=9)
-    axis.annotate("N", (0.955, 0.975), (0.955, 0.90), xycoords="axes fraction", ha="center", va="center", fontsize=10,
-                  arrowprops={"arrowstyle": "<-", "lw": 1.4},
+    axis.annotate("N", (0.955, 0.985), (0.955, 0.90), xycoords="axes fraction", ha="center", va="center", fontsize=10,
+                  arrowprops={"arrowstyle": "->", "lw": 1.4},
                   bbox={"boxstyle": "round,pad=0.2", "facecolor": "white", "alpha": 0.8, "edgecolor": "none"})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ from dwplus.charts import esc, number
 from dwplus.errors import StopError
 from dwplus.maps import areas, look, stac
 from dwplus.maps.blocks import Block
-from dwplus.maps.raster import LAYERS, NO_SOURCE, Layer, outside, write_cog, write_vrt
+from dwplus.maps.raster import LAYERS, NO_SOURCE, Layer, extent, outside, write_cog, write_vrt
 from dwplus.maps.work import Work
 from dwplus.planning.plan import REASONS
 from dwplus.taxonomy import CLASSES, IGNORE, PALETTE
@@ -116,14 +117,15 @@ class Product:
             mapped = [block for block in blocks if self._state(block) == "mapped"]
             if not mapped:
                 continue
+            # The extent is that of the region, whatever became of its blocks: maps of one region lie on each other.
+            grid = extent(blocks, None if self.clip is None else self.clip.get(epsg))
             for layer in self._wanted():
                 path = self.out / f"{layer.name}_epsg{epsg}.tif"
-                # The extent is that of all blocks of the zone, so that maps of one region lie on each other.
-                write_cog(path, layer, blocks, lambda block, layer=layer: self._pixels(block, layer), tags)  # type: ignore[misc]
+                write_cog(path, layer, grid, mapped, functools.partial(self._pixels, layer), tags)
                 found[f"{layer.name}_{areas.zone_name(epsg)}"] = layer, path
         return found
 
-    def _pixels(self, block: Block, layer: Layer) -> np.ndarray | None:
+    def _pixels(self, layer: Layer, block: Block) -> np.ndarray | None:
         """A block's bands of a layer (band, y, x), cut to the region; None where it has none."""
         if self._state(block) != "mapped":
             return None

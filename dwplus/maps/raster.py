@@ -10,6 +10,7 @@ import os
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from math import ceil, floor
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from rasterio.windows import Window
 
 from dwplus.errors import StopError
 from dwplus.grid import PixelGrid
-from dwplus.maps.blocks import Block, offset
+from dwplus.maps.blocks import Block, overlap
 from dwplus.taxonomy import CLASSES, IGNORE, PALETTE
 
 #: Bytes that GDAL may keep of rasters it writes.
@@ -66,14 +67,23 @@ def rgb(colour: str) -> tuple[int, int, int]:
     return red, green, blue
 
 
-def extent(blocks: Iterable[Block]) -> PixelGrid:
-    """The smallest grid around blocks of one zone."""
+def extent(blocks: Iterable[Block], ground: shapely.Geometry | None = None) -> PixelGrid:
+    """The smallest grid around blocks of one zone, or around a geometry (in their metres) within them."""
     grids = [block.grid for block in blocks]
     first = grids[0]
     west, north = min(g.bounds[0] for g in grids), max(g.bounds[3] for g in grids)
     east, south = max(g.bounds[2] for g in grids), min(g.bounds[1] for g in grids)
-    return PixelGrid(first.epsg, west, north, first.scale, round((north - south) / first.scale),
-                     round((east - west) / first.scale))
+    whole = PixelGrid(first.epsg, west, north, first.scale, round((north - south) / first.scale),
+                      round((east - west) / first.scale))
+    if ground is None or ground.is_empty:
+        return whole
+    x0, y0, x1, y1 = ground.bounds
+    left, top = max(0, floor((x0 - west) / first.scale)), max(0, floor((north - y1) / first.scale))
+    right, bottom = min(whole.width, ceil((x1 - west) / first.scale)), min(whole.height,
+                                                                           ceil((north - y0) / first.scale))
+    if right <= left or bottom <= top:
+        return whole
+    return whole.block(top, left, bottom - top, right - left)
 
 
 def outside(grid: PixelGrid, ground: shapely.Geometry | None) -> np.ndarray | None:
@@ -87,13 +97,13 @@ def outside(grid: PixelGrid, ground: shapely.Geometry | None) -> np.ndarray | No
     return mask
 
 
-def write_cog(path: Path, layer: Layer, blocks: Sequence[Block], pixels: Callable[[Block], np.ndarray | None],
-              tags: dict[str, str]) -> None:
+def write_cog(path: Path, layer: Layer, grid: PixelGrid, blocks: Sequence[Block],
+              pixels: Callable[[Block], np.ndarray | None], tags: dict[str, str]) -> None:
     """Write one layer of one zone, whole or not at all.
 
     Parameters
     ----------
-    blocks : all of the zone, so that every layer has the same extent.
+    grid : the file's. blocks : those that may have a part in it.
     pixels : gives a block's (band, y, x), None where it has none.
     tags : of the file.
 
@@ -102,7 +112,6 @@ def write_cog(path: Path, layer: Layer, blocks: Sequence[Block], pixels: Callabl
     StopError
         Where it cannot be written.
     """
-    grid = extent(blocks)
     plain, partial = path.with_name(f".{path.stem}.plain.part.tif"), path.with_name(f".{path.stem}.part.tif")
     try:
         with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES, GDAL_TIFF_INTERNAL_MASK=False, GDAL_NUM_THREADS=1):
@@ -116,10 +125,10 @@ def write_cog(path: Path, layer: Layer, blocks: Sequence[Block], pixels: Callabl
                     raster.write_colormap(1, {**{i: rgb(c) for i, c in enumerate(PALETTE)}, IGNORE: (255, 255, 255)})
                     raster.update_tags(1, **{f"class_{i}": name for i, name in enumerate(CLASSES)})
                 for block in blocks:
-                    found = pixels(block)
-                    if found is not None:
-                        row, col = offset(block.grid, grid)
-                        raster.write(found, window=Window(col, row, block.grid.width, block.grid.height))
+                    shared = overlap(grid, block.grid)
+                    found = pixels(block) if shared else None
+                    if shared and found is not None:
+                        raster.write(found[(slice(None), *shared[1])], window=Window.from_slices(*shared[0]))
             rasterio.shutil.copy(plain, partial, driver="COG", compress="DEFLATE", blocksize=512, level=6,
                                  overview_resampling=layer.resampling, bigtiff="IF_SAFER", sparse_ok=True,
                                  num_threads="ALL_CPUS")

@@ -1,6 +1,6 @@
 """A map as a STAC item: one JSON file that says where, when, what and from what. Pure.
 
-Source: STAC 1.0.0, https://github.com/radiantearth/stac-spec, with the extensions projection, raster and classification.
+Source: STAC 1.1.0, https://github.com/radiantearth/stac-spec, with the extensions projection, raster and classification.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ import shapely.affinity
 
 from dwplus.maps.blocks import Block
 from dwplus.maps.raster import Layer
+from dwplus.store.card import STAC_VERSION
 from dwplus.store.layout import SOURCES
 from dwplus.taxonomy import CLASSES, PALETTE
 
 EXTENSIONS = [f"https://stac-extensions.github.io/{name}/schema.json"
-              for name in ("projection/v1.1.0", "raster/v1.1.0", "classification/v1.1.0")]
+              for name in ("projection/v2.0.0", "raster/v1.1.0", "classification/v1.1.0")]
 COG = "image/tiff; application=geotiff; profile=cloud-optimized"
 
 
@@ -53,7 +54,7 @@ def item(name: str, blocks: Sequence[Block], rasters: dict[str, tuple[Layer, Pat
     for key, (path, kind) in others.items():
         assets[key] = {"href": f"./{path.name}", "type": kind, "roles": ["overview" if "png" in kind else "metadata"]}
     return {
-        "type": "Feature", "stac_version": "1.0.0", "stac_extensions": EXTENSIONS, "id": name,
+        "type": "Feature", "stac_version": STAC_VERSION, "stac_extensions": EXTENSIONS, "id": name,
         "geometry": json.loads(shapely.to_geojson(outline)), "bbox": list(outline.bounds),
         "properties": {
             "datetime": iso(times[len(times) // 2]), "start_datetime": iso(times[0]), "end_datetime": iso(times[-1]),
@@ -68,7 +69,7 @@ def _raster_asset(layer: Layer, path: Path) -> dict[str, Any]:
     with rasterio.open(path) as raster:
         asset: dict[str, Any] = {
             "href": f"./{path.name}", "type": COG, "roles": ["data"], "title": layer.name,
-            "proj:epsg": raster.crs.to_epsg(), "proj:shape": [raster.height, raster.width],
+            "proj:code": f"EPSG:{raster.crs.to_epsg()}", "proj:shape": [raster.height, raster.width],
             "proj:transform": list(raster.transform)[:6], "proj:bbox": list(raster.bounds)}
     asset["raster:bands"] = [{"data_type": layer.dtype, "nodata": layer.nodata, "spatial_resolution": raster.res[0],
                               **({"unit": unit} if unit else {})} for unit in layer.units]
