@@ -80,6 +80,7 @@ def compute_windows(job: Job, blocks: Sequence[Block]) -> Iterator[str]:
     StopError
         Which stops the run.
     """
+    job.inputs.begin()
     predictor = _predictor(job.run, job.device, job.batch)
     work = Work(job.folder)
     todo = deque((block, scene) for block in blocks for scene in block.scenes)

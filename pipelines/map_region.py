@@ -9,7 +9,7 @@ import math
 import shutil
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -113,7 +113,7 @@ def run(options: Options) -> int:
         frame = Frame(ground.blocks, shape)
         job = Job(ground.source, str(weights), str(folder), shape, options.device, options.batch,
                   "probabilities" in options.layers)
-        with _client(options.scheduler) as client, count_progress("blocks") as progress:
+        with _client(options) as client, count_progress("blocks") as progress:
             tally = map_blocks(job, frame, client, progress)
         say(tally.line)
         for reason in (*tally.failed, *tally.rejected):
@@ -229,8 +229,7 @@ def _from_earth(options: Options, spec: DatasetSpec, shape: WindowShape, folder:
         write_plan(plan, path)
     say(describe(plan))
     blocks = inputs.blocks_of_plan(plan, inputs.check_dates(options.dates), options.clouds == "mask")
-    config = replace(EarthConfig(options.project or None, options.world or None), workload="dwplus-map")
-    source = inputs.EarthInputs(config, spec, shape, options.scheduler != "threads")
+    source = inputs.EarthInputs(_config(options), spec, shape, options.scheduler != "threads")
     windows = ", ".join(f"{w.start} to {w.end}" for w in spec.windows)
     return Ground(blocks, source, clip_of(shapes), created(path), windows)
 
@@ -273,13 +272,19 @@ def _from_store(options: Options, shape: WindowShape, checkpoint: Checkpoint, fo
 
 
 @contextlib.contextmanager
-def _client(scheduler: str) -> Iterator[distributed.Client | None]:
-    """A Dask client for anything but this process."""
-    if scheduler == "threads":
+def _client(options: Options) -> Iterator[distributed.Client | None]:
+    """A Dask client for anything but this process; its workers share the allowance of one project."""
+    if options.scheduler == "threads":
         yield None
         return
-    with cluster.client_of(scheduler, 1) as client:
+    with cluster.client_of(options.scheduler, 1) as client:
+        if not options.store:
+            cluster.allow(client, _config(options))
         yield client
+
+
+def _config(options: Options) -> EarthConfig:
+    return EarthConfig(options.project or None, options.world or None, workload="dwplus-map")
 
 
 def _reference(options: Options, weights: Path) -> tuple[areas.Reference | None, str]:

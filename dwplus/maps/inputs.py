@@ -12,7 +12,9 @@ from typing import Protocol
 import numpy as np
 import pandas as pd
 
-from dwplus.earth.session import EarthConfig
+from dwplus import cluster
+from dwplus.earth.session import EarthConfig, connect_config
+from dwplus.earth.stack import fetch_inputs
 from dwplus.errors import InputError
 from dwplus.grid import PixelGrid
 from dwplus.maps.blocks import Block, Frame, Scene, WindowShape, overlap
@@ -48,6 +50,9 @@ class WindowPixels:
 class Inputs(Protocol):
     """A source of windows; picklable, and safe for threads."""
 
+    def begin(self) -> None:
+        """Make ready, in the thread that works a task; before any other thread reads."""
+
     def read(self, block: Block, scene: Scene) -> WindowPixels:
         """The window of a block at one of its dates.
 
@@ -76,14 +81,13 @@ class EarthInputs:
     shape: WindowShape
     shared: bool = False
 
-    def read(self, block: Block, scene: Scene) -> WindowPixels:
-        from dwplus import cluster
-        from dwplus.earth.session import connect_config
-        from dwplus.earth.stack import fetch_inputs
-
-        session = connect_config(self.config)
+    def begin(self) -> None:
+        connect_config(self.config)
         if self.shared:
             cluster.share_allowance(self.config)
+
+    def read(self, block: Block, scene: Scene) -> WindowPixels:
+        session = connect_config(self.config)
         window = self.shape.window(block.grid)
         s2, s1, clear = fetch_inputs(session, self.spec, window, scene.s2_id, scene.s1_id.split(","),
                                      scene.product or None, scene.mask_id)
@@ -123,6 +127,10 @@ class StoreInputs:
         self.__dict__.update(state, _ready=None)
         self.__post_init__()
 
+    def begin(self) -> None:
+        if self._ready is None:
+            self._ready = TileReader(self.store), Frame(self.blocks, self.shape)
+
     def _tile(self, reader: TileReader, scene: Scene) -> Pixels:
         key = scene.group, scene.row
         with self._lock:
@@ -137,8 +145,7 @@ class StoreInputs:
         return found
 
     def read(self, block: Block, scene: Scene) -> WindowPixels:
-        if self._ready is None:
-            self._ready = TileReader(self.store), Frame(self.blocks, self.shape)
+        assert self._ready is not None
         reader, frame = self._ready
         own = self._tile(reader, scene)
         window = self.shape.window(block.grid)

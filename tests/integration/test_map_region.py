@@ -310,7 +310,7 @@ def test_checkpoints_of_other_bands_are_refused(trained, tmp_path):
 def test_blocks_without_scenes_are_no_data_with_their_reason(trained, tmp_path):
     """A region over the edge of a site: what lies beyond is rejected in planning, and the ledger says so."""
     out = tmp_path / "edge"
-    assert run(options(trained, out, region="8.735,51.19,8.765,51.205")) == 0
+    assert run(options(trained, out, region="8.700,51.19,8.730,51.205")) == 0
     blocks = gpd.read_parquet(out / "blocks.parquet")
     assert {"mapped", "rejected"} == set(blocks["state"])
     assert set(blocks.loc[blocks["state"] == "rejected", "reason"]) <= {"no_label", "label_partial", "s2_partial"}
