@@ -316,7 +316,8 @@ def covering_tiles(region: shapely.Geometry, size: int, scale: float, limit: int
     _, south, _, north = region.bounds
     if south < UTM_SOUTH or north > UTM_NORTH:
         raise ValueError(f"the region reaches latitudes {south:.2f} to {north:.2f}; UTM serves 80 S to 84 N")
-    step, tiles = size * scale, []
+    step = size * scale
+    tiles: list[Tile] = []
     for epsg, piece in zone_pieces(region):
         ground = in_zone(piece, epsg)
         west, south, east, north = ground.bounds

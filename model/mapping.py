@@ -96,7 +96,7 @@ def compute_windows(job: Job, blocks: Sequence[Block]) -> Iterator[str]:
         failed = next((w for w in why if w.startswith("failed:")), "")
         chance = merged(found) if found and not failed else None
         if failed:
-            outcome = {"state": "failed", "reason": failed.removeprefix("failed:")}
+            outcome: dict[str, object] = {"state": "failed", "reason": failed.removeprefix("failed:")}
         elif chance is None or not chance.any():
             outcome = {"state": "rejected", "reason": next(iter(why), "no_valid_pixel: nothing of the block was seen")}
             chance = None

@@ -1,4 +1,4 @@
-"""Windows in, probabilities out: the network side of a map. Arrays only; where they come from is nobody's business here."""
+"""Windows in, probabilities out: the network side of a map. Arrays only; where they come from does not matter here."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ GPU_BATCH = 8
 class Predictor:
     """A trained network, ready for windows of one size.
 
-    A window's answer depends on that window alone: every batch has the same number of windows, the last one being filled
-    up, and on a CPU it is one (more are no faster there).
+    A window's answer depends on that window alone: every batch has the same number of windows, the last one being
+    filled up, and on a CPU it is one (more are no faster there).
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ def map_array(predictor: Predictor, s2: np.ndarray, s1: np.ndarray, size: int = 
     for block in frame.blocks.values():
         pixels = _cut(whole, shape.window(block.grid), s2, s1)
         support = shape.support(block.grid)
-        chance = predictor(*(a[None] for a in pixels), keep=support.width)[0]
+        chance = predictor(next(pixels)[None], next(pixels)[None], support.width)[0]
         shared = overlap(whole, support)
         assert shared is not None
         part = whole.block(shared[0][0].start, shared[0][1].start, *(s.stop - s.start for s in shared[0]))

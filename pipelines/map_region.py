@@ -244,8 +244,9 @@ def _from_store(options: Options, shape: WindowShape, checkpoint: Checkpoint, fo
 
     store = str(options.store)
     root = layout.open_root(store)
-    group = root[layout.biome_groups(root)[0]]
-    check_store(checkpoint, *(tuple(map(str, np.asarray(group[f"{s}_band"]))) for s in ("s2", "s1")), store)  # type: ignore[index, arg-type]
+    first = layout.biome_groups(root)[0]
+    s2_bands, s1_bands = (tuple(map(str, np.asarray(root[f"{first}/{sensor}_band"]))) for sensor in ("s2", "s1"))
+    check_store(checkpoint, s2_bands, s1_bands, store)
     table = tile_table(store)
     if options.start and options.end:
         start, end = (pd.Timestamp(day, tz="UTC") for day in (options.start, options.end))

@@ -1,9 +1,9 @@
-"""Areas from a map: counted, corrected for the map's errors with 95 % intervals, by polygon; and change between two maps.
+"""Areas from a map: counted, corrected for the map's errors with 95 % intervals, by polygon; change between two maps.
 
 A map's pixel counts are biased wherever one error is more frequent than its opposite. The stratified estimator of
 Olofsson et al. 2014 (Remote Sensing of Environment 148, 42-57, equations 9 to 11) takes the map classes as strata: the
-share of true class j is the sum over map classes h of W_h p_hj, W_h being the share of h in the map and p_hj the share of
-j among the reference samples of h.
+share of true class j is the sum over map classes h of W_h p_hj, W_h being the share of h in the map and p_hj the share
+of j among the reference samples of h.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ class Estimate:
 def estimate(mapped: np.ndarray, reference: Reference) -> Estimate:
     """Shares of the true classes by the stratified estimator.
 
-    Where samples were drawn one by one the variance is that of Olofsson et al. 2014, equation 10. Pixels of an evaluation
-    are no such samples: neighbours err alike. There the shares p_hj are ratios over spatial blocks and the variance is
+    Where samples were drawn one by one the variance is that of Olofsson et al. 2014, equation 10. Pixels of an
+    evaluation are no such samples: neighbours err alike. There the shares p_hj are ratios over spatial blocks and the variance is
     that of a ratio estimator, from the scatter between blocks (Cochran 1977, Sampling Techniques, section 11.7).
 
     Parameters

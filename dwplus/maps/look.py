@@ -140,7 +140,7 @@ def _box(x: float, y: float, width: float, height: float, colour: str, alpha: fl
 
 
 def mercator(path: Path, longest: int) -> tuple[np.ndarray, list[list[float]]]:
-    """A raster's first band on the grid of web maps, thinned; and its corners [[south, west], [north, east]], degrees."""
+    """A raster's first band on the grid of web maps, thinned; its corners [[south, west], [north, east]], degrees."""
     with rasterio.open(path) as raster, WarpedVRT(raster, crs="EPSG:3857") as warped:
         factor = max(1.0, max(warped.height, warped.width) / longest)
         shape = max(1, round(warped.height / factor)), max(1, round(warped.width / factor))

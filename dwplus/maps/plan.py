@@ -11,7 +11,7 @@ import shapely
 from dwplus.earth import Session
 from dwplus.earth.tables import Place
 from dwplus.errors import InputError
-from dwplus.grid import covering_tiles, in_zone, zone_pieces
+from dwplus.grid import Tile, covering_tiles, in_zone, zone_pieces
 from dwplus.maps.blocks import Block
 from dwplus.planning.candidates import Candidate
 from dwplus.planning.plan import make_plan
@@ -63,7 +63,7 @@ def plan_blocks(session: Session, spec: DatasetSpec, shapes: Sequence[shapely.Ge
     """
     if spec.tile.grid == "label":
         return make_plan(session, spec, progress)
-    tiles = {}
+    tiles: dict[str, Tile] = {}
     for shape in shapes:
         try:
             tiles |= {tile.id: tile for tile in covering_tiles(shape, spec.tile.size, spec.tile.scale)}

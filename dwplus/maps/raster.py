@@ -1,7 +1,7 @@
 """Rasters of a map: one cloud-optimised GeoTIFF per layer and UTM zone, and a VRT over all zones.
 
-Blocks are written into a tiled GeoTIFF first, in whatever order, and copied from there: the bytes of the result depend on
-the pixels alone, and no more than some blocks are in memory.
+Blocks are written into a tiled GeoTIFF first, in whatever order, and copied from there: the bytes of the result depend
+on the pixels alone, and no more than some blocks are in memory.
 """
 
 from __future__ import annotations
@@ -156,8 +156,8 @@ def _write_names(path: Path) -> None:
             ET.SubElement(column, key).text = value
     for number, (name, colour) in enumerate(zip(CLASSES, PALETTE, strict=True)):
         row = ET.SubElement(table, "Row", index=str(number))
-        for value in (number, name.replace("_", " "), *rgb(colour)):
-            ET.SubElement(row, "F").text = str(value)
+        for text in map(str, (number, name.replace("_", " "), *rgb(colour))):
+            ET.SubElement(row, "F").text = text
     _write_xml(root, path.with_name(f"{path.name}.aux.xml"))
 
 

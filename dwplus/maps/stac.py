@@ -1,6 +1,6 @@
 """A map as a STAC item: one JSON file that says where, when, what and from what. Pure.
 
-Source: STAC 1.1.0, https://github.com/radiantearth/stac-spec, with the extensions projection, raster and classification.
+Source: STAC 1.1.0, https://github.com/radiantearth/stac-spec, with its extensions projection, raster, classification.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ def iso(milliseconds: int) -> str:
     return dt.datetime.fromtimestamp(milliseconds / 1000, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def item(name: str, blocks: Sequence[Block], rasters: dict[str, tuple[Layer, Path]], others: dict[str, tuple[Path, str]],
-         created: str, properties: dict[str, Any]) -> dict[str, Any]:
+def item(name: str, blocks: Sequence[Block], rasters: dict[str, tuple[Layer, Path]],
+         others: dict[str, tuple[Path, str]], created: str, properties: dict[str, Any]) -> dict[str, Any]:
     """The item.
 
     Parameters
