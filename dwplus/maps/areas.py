@@ -58,8 +58,8 @@ def estimate(mapped: np.ndarray, reference: Reference) -> Estimate:
     """Shares of the true classes by the stratified estimator.
 
     Where samples were drawn one by one the variance is that of Olofsson et al. 2014, equation 10. Pixels of an
-    evaluation are no such samples: neighbours err alike. There the shares p_hj are ratios over spatial blocks and the variance is
-    that of a ratio estimator, from the scatter between blocks (Cochran 1977, Sampling Techniques, section 11.7).
+    evaluation are no such samples: neighbours err alike. There the shares p_hj are ratios over spatial blocks and the
+    variance is that of a ratio estimator, from the scatter between blocks (Cochran 1977, Sampling Techniques, 11.7).
 
     Parameters
     ----------

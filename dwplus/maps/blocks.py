@@ -2,9 +2,9 @@
 
 A block is a tile of the plan. Its window is the block and a frame around it, of the block's own scenes: the network
 sees each block once, whole, as in training, and no window depends on how a region is cut up. Of a window its outer
-margin is dropped, for there the network lacks context; around each border between two blocks the weights of the two windows fall
-and rise along a ramp. Weights are whole numbers that add up to the same everywhere, and probabilities are whole
-numbers too: sums of them are exact in any order, so that blocks and the map made at once are the same to the bit.
+margin is dropped, for there the network lacks context; around each border between two blocks the weights of the two
+windows fall and rise along a ramp. Weights are whole numbers that add up to the same everywhere, and probabilities are
+whole numbers too: sums of them are exact in any order, so that blocks and the map made at once are the same to the bit.
 """
 
 from __future__ import annotations
