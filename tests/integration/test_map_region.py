@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import geopandas as gpd
@@ -20,10 +20,12 @@ import rasterio
 import torch
 
 from dwplus.earth import connect
-from dwplus.errors import InputError
+from dwplus.errors import HealingError, InputError
 from dwplus.grid import PixelGrid
-from dwplus.maps.blocks import WindowShape, overlap
+from dwplus.maps.blocks import Block, Frame, Scene, WindowShape, overlap
+from dwplus.maps.inputs import RejectedError, WindowPixels
 from dwplus.maps.raster import extent
+from dwplus.maps.work import Work
 from dwplus.planning.plan import make_plan, write_plan
 from dwplus.spec import make_spec
 from dwplus.store.reader import tile_table
@@ -31,6 +33,7 @@ from dwplus.store.tiles import TileReader
 from dwplus.taxonomy import CLASSES, IGNORE
 from model.checkpoint import load, save
 from model.data import statistics
+from model.mapping import Job, map_blocks
 from model.predict import Predictor, map_array
 from model.registry import build
 from pipelines.map_region import Options, run
@@ -209,8 +212,6 @@ def test_blocks_of_a_store_equal_the_map_made_at_once(store, trained, tmp_path):
     table = tile_table(store)
     table = table[table["status"] == "exported"].sort_values(["s2_cloud", "s2_time"]).drop_duplicates("tile_id")
     grids = {r.tile_id: PixelGrid(int(r.epsg), r.x0, r.y0, 10.0, SIZE, SIZE) for r in table.itertuples()}
-    from dwplus.maps.blocks import Block
-
     whole = extent([Block(k, g, ()) for k, g in grids.items()])
     reader = TileReader(store)
     s2 = np.full((10, *whole.shape), 65535, "uint16")
@@ -307,18 +308,58 @@ def test_checkpoints_of_other_bands_are_refused(trained, tmp_path):
         run(options(trained, tmp_path / "full"))
 
 
-def test_blocks_without_scenes_are_no_data_with_their_reason(trained, tmp_path):
-    """A region over the edge of a site, where the planet's pixels end: the gate on pixels refuses what lies beyond, and
-    the ledger says so."""
-    out = tmp_path / "edge"
-    assert run(options(trained, out, region="8.640,51.19,8.725,51.195")) == 0
-    blocks = gpd.read_parquet(out / "blocks.parquet")
-    assert {"mapped", "rejected"} == set(blocks["state"])
-    reasons = blocks.loc[blocks["state"] == "rejected", "reason"].str.split(":").str[0]
-    assert set(reasons) <= {"s2_invalid", "s1_invalid"}
-    line = json.loads((out / "map.json").read_text())["blocks"]
-    counts = [int(n) for n in re.findall(r"\d+", line)]
-    assert counts[0] == sum(counts[1:]) == len(blocks)
-    label = read(out / "class_epsg32632.tif")[0]
-    assert 0 < (label == IGNORE).mean() < 1
-    shutil.rmtree(out)
+@dataclass
+class Arrays:
+    """Windows from memory; some blocks are refused, some fail as long as ``down``."""
+
+    refused: tuple[str, ...] = ()
+    failing: tuple[str, ...] = ()
+    down: bool = True
+
+    def begin(self):
+        pass
+
+    def read(self, block, scene):
+        if block.id in self.refused:
+            raise RejectedError("s2_invalid: too little of it")
+        if block.id in self.failing and self.down:
+            raise HealingError("503")
+        rng = np.random.default_rng(int(block.grid.x0) + 7 * int(block.grid.y0))
+        side = WindowShape(8, 16).window(block.grid).width
+        return WindowPixels(rng.integers(200, 4000, (10, side, side)).astype("uint16"),
+                            rng.integers(-2500, 0, (2, side, side)).astype("int16"))
+
+
+def grid_of_blocks():
+    scene = Scene("s2", "s1", "", "sr", 0, 0, 0.0)
+    blocks = [Block(f"{r}{c}", PixelGrid(32632, 5e5 + 640 * c, 5e6 - 640 * r, 10.0, 64, 64), (scene,))
+              for r in range(3) for c in range(3)]
+    return [*blocks, Block("far", PixelGrid(32632, 5e5 + 6400, 5e6, 10.0, 64, 64), (), "no_s1")]
+
+
+def worked(folder, trained, source):
+    work = Work(folder)
+    work.prepare()
+    shape = WindowShape(8, 16)
+    tally = map_blocks(Job(source, str(trained), str(folder), shape, "cpu"), Frame(grid_of_blocks(), shape), None,
+                       lambda *_: None)
+    return work, tally
+
+
+def test_refused_blocks_are_no_data_and_counted_by_reason(trained, tmp_path):
+    work, tally = worked(tmp_path / "a", trained, Arrays(refused=("11",)))
+    assert tally.line == "10 blocks = 8 mapped + 1 rejected:no_s1 + 1 rejected:s2_invalid"
+    assert not work.has_block("11") and not work.has_block("far") and work.has_block("00")
+    assert not list((tmp_path / "a").rglob("windows/*.npy")), "nobody needs a window any more"
+
+
+def test_failed_blocks_hold_back_their_neighbours_until_they_heal(trained, tmp_path):
+    """What a run could not fetch is fetched by the next; the map is then that of a run without trouble."""
+    quiet, _ = worked(tmp_path / "quiet", trained, Arrays())
+    work, tally = worked(tmp_path / "a", trained, Arrays(failing=("02",)))
+    assert tally.failed == {"transient": 1} and tally.mapped == 8
+    assert work.has_block("00") and not work.has_block("01") and not work.has_block("11")
+    work, tally = worked(tmp_path / "a", trained, Arrays(failing=("02",), down=False))
+    assert not tally.failed and tally.mapped == 9
+    for block in grid_of_blocks()[:9]:
+        assert (work.block(block.id) == quiet.block(block.id)).all()
