@@ -128,7 +128,8 @@ def run(options: Options) -> int:
         product = Product(
             out, work, ground.blocks, tally.outcomes, ground.clip, options.layers, reference, words,
             f"Land cover, {out.name}", f"{ground.words}; {checkpoint.name}", ground.created,
-            {"settings": settings, "blocks": tally.line, "made_from": _made_from(options, checkpoint, weights, ground)})
+            {"settings": settings, "blocks": tally.line, "made_from": _made_from(options, checkpoint, weights, ground),
+             "synthetic": not (options.store or options.project or options.world)})
         table = product.write(options.polygons, options.name_field)
         work.sweep()
     _show(table, out)

@@ -192,6 +192,9 @@ class Product:
                  (f"{max((len(b.scenes) for b in self.blocks), default=0)}", "dates a block at most")]
         head = (f"<header><h1>{esc(self.title)}</h1><p class='lead'>{esc(self.subtitle)}</p><div class='facts'>"
                 + "".join(f"<div><b>{v}</b><span>{esc(w)}</span></div>" for v, w in facts) + "</div></header>")
+        if self.facts["synthetic"]:
+            head += ("<p class='note'>Its pixels come from the embedded Earth's sample planet: synthetic. Good for "
+                     "trying, testing and teaching, for no statement about the real Earth.</p>")
         picture = f"<img alt='{esc(self.title)}' style='width:100%' src='{_data_url(self.out / 'quicklook.png')}'>"
         sections = [head, _section("The map", "Open <code>class.vrt</code> in QGIS: colours and names come with it. "
                                    "<code>map.html</code> is the same over a background map (needs the internet).",
@@ -207,8 +210,7 @@ class Product:
             sections.append(_section("What is missing", "Blocks without a pair of scenes, or whose pixels failed a "
                                      "gate, are no data; <code>blocks.parquet</code> says which.",
                                      charts.table(("reason", "blocks", "meaning"), rest)))
-        files = self.facts.get("layers_words", "")
-        sections.append(_section("Made from", files, charts.table(("", ""), [
+        sections.append(_section("Made from", "", charts.table(("", ""), [
             [esc(str(k)), f"<code>{esc(str(v))}</code>"] for k, v in self.facts["made_from"].items()], "words")))
         return charts.page(self.title, sections)
 
