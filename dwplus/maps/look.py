@@ -189,7 +189,8 @@ def web_map(class_paths: Sequence[Path], confidence_paths: Sequence[Path], block
     folium.LayerControl(collapsed=False).add_to(world)
     rows = "".join(f"<div><i style='background:{colour}'></i>{name.replace('_', ' ')}</div>"
                    for name, colour in zip(CLASSES, PALETTE, strict=True))
-    legend = ("<style>.leaflet-image-layer{image-rendering:pixelated}.key{position:fixed;left:12px;bottom:64px;z-index:9999;background:#fffd;padding:8px 12px;"
+    legend = ("<style>.leaflet-image-layer{image-rendering:pixelated}"
+              ".key{position:fixed;left:12px;bottom:64px;z-index:9999;background:#fffd;padding:8px 12px;"
               "border-radius:6px;font:13px/1.5 system-ui,sans-serif;box-shadow:0 1px 4px #0005}"
               ".key i{display:inline-block;width:12px;height:12px;margin-right:6px;vertical-align:-1px;"
               f"border:1px solid #0004}}</style><div class='key'><b>{title}</b>{rows}</div>")
