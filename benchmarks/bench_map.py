@@ -32,11 +32,12 @@ from dwplus.spec import DatasetSpec
 from dwplus.store import layout
 from dwplus.store.reader import tile_table
 from dwplus.taxonomy import CLASSES, IGNORE
-from model.checkpoint import load
+from model.checkpoint import load, read, save
 from model.data import TileDataset
 from model.mapping import Job, map_blocks
 from model.page import predict
 from model.predict import Predictor
+from model.registry import build
 
 SHAPE = WindowShape()
 REGIONS = {"12 blocks": "9.1,51.15,9.3,51.27", "30 blocks": "9.0,51.1,9.35,51.3"}
@@ -56,8 +57,20 @@ class Ready:
         return self.pixels
 
 
-def speed(run: str, count: int = 12) -> None:
-    """Windows through the whole of a map's work, against the network alone on the same batches."""
+def published(folder: Path, run: str) -> str:
+    """A run of the published network with random weights, and everything else from another run."""
+    _, info = read(load(run).path)
+    options = {"variant": "b2", "s2_bands": len(info["s2_bands"]), "s1_bands": len(info["s1_bands"])}
+    net = build("specsar_former", **options)
+    save(folder / "best.safetensors", {f"net.{name}": t for name, t in net.state_dict().items()},
+         {**info, "model": {"name": "specsar_former", "options": options}})
+    return str(folder)
+
+
+def speed(run: str, words: str, count: int) -> None:
+    """Windows through the whole of a map's work, against the network alone on the same windows; one thread, for
+    several wait for each other at full load."""
+    torch.set_num_threads(1)
     rng = np.random.default_rng(0)
     scene = Scene("s2", "s1", "", "sr", 0, 0, 0.0)
     blocks = [Block(f"{i}_{j}", PixelGrid(32648, 5e5 + 5100 * j, 1e6 - 5100 * i, 10.0, 510, 510), (scene,))
@@ -81,7 +94,8 @@ def speed(run: str, count: int = 12) -> None:
         began = time.process_time()
         map_blocks(job, Frame(blocks, SHAPE), None, lambda *_: None)
         whole = (time.process_time() - began) / count
-    print(f"network alone {1000 * alone:.0f} ms of CPU a window of {side} px, the map's work {1000 * whole:.0f} ms: "
+    print(f"{words}: network alone {1000 * alone:.0f} ms of CPU a window of {side} px, "
+          f"the map's work {1000 * whole:.0f} ms: "
           f"{alone / whole:.2f} of the network's own speed")
 
 
@@ -169,7 +183,9 @@ def main() -> None:
     parser.add_argument("--only", choices=["speed", "memory", "truth"], help="one part")
     a = parser.parse_args()
     if a.only in (None, "speed"):
-        speed(a.run)
+        speed(a.run, "the run's network", 12)
+        with tempfile.TemporaryDirectory() as folder:
+            speed(published(Path(folder), a.run), "the published network, 26.7 M parameters", 6)
     if a.only in (None, "truth"):
         connect()
         intervals(*accuracy(a.run, a.store))

@@ -66,8 +66,8 @@ class Predictor:
             logits = self._net(optical, radar)
         top, left = ((side - keep) // 2 for side in s2.shape[-2:])
         here = (..., slice(top, top + keep), slice(left, left + keep))
-        chance = logits[here].float().softmax(1) * UNIT
-        chance = torch.where(seen[here][:, None] == 0, chance.round_(), 0)
+        chance = logits[here].float().softmax(1).mul_(UNIT).round_()
+        chance.masked_fill_(seen[here][:, None] != 0, 0)
         return chance[:count].to(torch.int32).cpu().numpy().astype("uint16")
 
 
