@@ -19,11 +19,22 @@ MODEL ?=
 MODELS ?=
 RUN ?=
 LM ?=
+OUT ?=
+DATES ?=
+CLOUDS ?=
+LAYERS ?=
+POLYGONS ?=
+DEVICE ?=
+BEFORE ?=
+AFTER ?=
+# A first map takes a minute or two: twelve tiles of the sample planet. REGION=sample, given, is all of its sites.
+MAP_REGION = $(if $(filter file,$(origin REGION)),$(if $(STORE),,9.1,51.15,9.3,51.27),$(REGION))
+MAP_RUN = $(or $(RUN),runs/$(or $(MODEL),specsar_former))
 # What the flows have in common.
 ARGS = $(if $(START),--start '$(START)') $(if $(END),--end '$(END)') $(if $(STORE),--store '$(STORE)') \
 	$(if $(EE_PROJECT),--project '$(EE_PROJECT)') $(if $(WORLD),--world '$(WORLD)') --scheduler '$(SCHEDULER)'
 
-.PHONY: help setup export-region regenerate train evaluate explain compare report test lint bench bench-read soak gpu-check
+.PHONY: help setup export-region regenerate train evaluate map change explain compare report test lint bench bench-map bench-read soak gpu-check
 
 help: ## list targets and variables
 	@echo "targets"
@@ -34,6 +45,9 @@ help: ## list targets and variables
 	@echo "  FROM=           regenerate: the store or plan whose tiles get new dates"
 	@echo "  MODEL= RUN=     train, evaluate: name of a network (specsar_former, segformer, unet, ...); folder of the run"
 	@echo "  MODELS= LM=     compare: names with spaces between; explain: folder or URL of a language model"
+	@echo "  RUN= OUT= STORE=  map: folder of the run and of the map; a store to map in place of Earth Engine's pixels"
+	@echo "  DATES= CLOUDS=  map: best, all or a number of scenes to merge; mask or keep what Dynamic World calls cloud"
+	@echo "  LAYERS= POLYGONS= DEVICE=  map: also probabilities, sources; areas by polygon of this file; cpu or cuda"
 	@echo "  START= END=     label dates [START, END), YYYY-MM-DD; in place of the region's own"
 	@echo "  STORE=          Zarr store: a folder, s3://bucket/prefix or gs://bucket/prefix (default: data/<name of the region>.zarr)"
 	@echo "  EE_PROJECT=     Google Cloud project with Earth Engine; empty: the embedded Earth, which needs no key"
@@ -63,6 +77,15 @@ train: $(VENV)/.ready ## train a network on a store (none given: the sample, exp
 evaluate: $(VENV)/.ready ## tables, figures and a page of a trained network: STORE= RUN=
 	@$(BIN)/python -m pipelines.evaluate --store '$(or $(STORE),data/sample.zarr)' --run '$(or $(RUN),runs/$(or $(MODEL),specsar_former))'
 
+map: $(VENV)/.ready ## a map of a region by a trained network (none given: one is trained first): REGION= RUN= OUT=
+	@test -n '$(RUN)' || test -e '$(MAP_RUN)/best.safetensors' || $(MAKE) --no-print-directory train RUN='$(MAP_RUN)' STORE=
+	@$(BIN)/python -m pipelines.map_region --run '$(MAP_RUN)' $(if $(MAP_REGION),--region '$(MAP_REGION)') $(ARGS) \
+		$(if $(OUT),--out '$(OUT)') $(if $(DATES),--dates '$(DATES)') $(if $(CLOUDS),--clouds '$(CLOUDS)') \
+		$(if $(LAYERS),--layers $(LAYERS)) $(if $(POLYGONS),--polygons '$(POLYGONS)') $(if $(DEVICE),--device '$(DEVICE)')
+
+change: $(VENV)/.ready ## what became what between two maps: BEFORE= AFTER=
+	@$(BIN)/python -m pipelines.map_change --before '$(BEFORE)' --after '$(AFTER)'
+
 explain: $(VENV)/.ready ## facts and words on each tile of a trained network: STORE= RUN= LM=
 	@$(BIN)/python -m pipelines.explain --store '$(or $(STORE),data/sample.zarr)' --run '$(or $(RUN),runs/$(or $(MODEL),specsar_former))' $(if $(LM),--lm '$(LM)')
 
@@ -88,6 +111,9 @@ bench: $(VENV)/.ready ## time the embedded Earth and the exporter; prints a tabl
 	@$(BIN)/python -W ignore -m benchmarks.bench_earth
 	@$(BIN)/python -m benchmarks.bench_plan
 	@$(BIN)/python -m benchmarks.bench_fire
+
+bench-map: $(VENV)/.ready ## maps: speed, memory, truth and areas on the sample planet: RUN=
+	@$(BIN)/python -m benchmarks.bench_map --run '$(MAP_RUN)'
 
 bench-read: $(VENV)/.ready ## reading tiles at random, beside other formats: STORE=
 	@$(BIN)/python -m benchmarks.bench_read --store '$(or $(STORE),data/sample.zarr)'

@@ -268,7 +268,7 @@ def lattice_cells(region: shapely.Geometry, step: float, limit: int | None = Non
     if south < UTM_SOUTH or north > UTM_NORTH:
         raise ValueError(f"the region reaches latitudes {south:.2f} to {north:.2f}; UTM serves 80 S to 84 N")
     cells = 0
-    for epsg, piece in _zone_pieces(region):
+    for epsg, piece in zone_pieces(region):
         forward, back = transformer(4326, epsg), transformer(epsg, 4326)
         lon0 = (epsg % 100) * 6 - 183
         x, y = forward.transform(*shapely.get_coordinates(
@@ -290,6 +290,56 @@ def lattice_cells(region: shapely.Geometry, step: float, limit: int | None = Non
         close = (east_of * 111_320 * np.cos(np.radians(lat)) < 2 * step) | (
             (epsg > 32700) & (lat * 111_320 > -2 * step))
         yield LatticeCells(epsg, cx[inside], cy[inside], lon[inside], lat[inside], close[inside])
+
+
+def covering_tiles(region: shapely.Geometry, size: int, scale: float, limit: int = 5_000_000) -> list[Tile]:
+    """Every tile of the world's fixed lattice that shares ground with a region: no part of it is left uncovered.
+
+    For maps. Unlike :func:`lattice_tiles`, tiles reach over the region's edge, and where two zones meet the tiles of
+    both overlap; whoever counts pixels keeps to :func:`zone_pieces`.
+
+    Parameters
+    ----------
+    region : polygon(s) in EPSG:4326; longitudes may run past 180.
+    size, scale : pixels a side, metres a pixel.
+    limit : refuse regions that need more tiles than this.
+
+    Returns
+    -------
+    list of Tile, sorted by zone, then north to south, then west to east.
+
+    Raises
+    ------
+    ValueError
+        Where the region leaves UTM's latitudes, or needs more than ``limit`` tiles.
+    """
+    _, south, _, north = region.bounds
+    if south < UTM_SOUTH or north > UTM_NORTH:
+        raise ValueError(f"the region reaches latitudes {south:.2f} to {north:.2f}; UTM serves 80 S to 84 N")
+    step = size * scale
+    tiles: list[Tile] = []
+    for epsg, piece in zone_pieces(region):
+        ground = in_zone(piece, epsg)
+        west, south, east, north = ground.bounds
+        columns = np.arange(math.floor(west / step), math.ceil(east / step))
+        rows = np.arange(math.ceil(north / step), math.floor(south / step), -1)
+        if len(tiles) + len(columns) * len(rows) > limit:
+            raise ValueError(f"the region spans more than {limit:,} tiles of {step / 1000:g} km; "
+                             "map it in smaller pieces")
+        x, y = (axis.ravel() * step for axis in np.meshgrid(columns, rows))
+        shapely.prepare(ground)
+        # A hair less than the whole tile, so that a mere common edge is no common ground.
+        hair = 1e-6 * step
+        touched = shapely.intersects(ground, shapely.box(x + hair, y - step + hair, x + step - hair, y - hair))
+        tiles += [tile_on_grid(PixelGrid(epsg, float(a), float(b), scale, size, size))
+                  for a, b in zip(x[touched], y[touched], strict=True)]
+    return tiles
+
+
+def in_zone(piece: shapely.Geometry, epsg: int) -> shapely.Geometry:
+    """A lon/lat geometry in metres of a UTM zone; long sides become chains, for they are curves there."""
+    near = near_longitude(shapely.segmentize(piece, 0.05), (epsg % 100) * 6 - 183)
+    return shapely.transform(near, lambda xy: np.column_stack(transformer(4326, epsg).transform(xy[:, 0], xy[:, 1])))
 
 
 def gives_way(grid: PixelGrid) -> bool:
@@ -328,8 +378,8 @@ def _meets_lattice(grid: PixelGrid, corners: np.ndarray, epsg: int) -> bool:
     return False
 
 
-def _zone_pieces(region: shapely.Geometry) -> list[tuple[int, shapely.Geometry]]:
-    """The region cut along UTM zones and the equator, as (epsg, piece)."""
+def zone_pieces(region: shapely.Geometry) -> list[tuple[int, shapely.Geometry]]:
+    """A region in EPSG:4326 cut along UTM zones and the equator, as (epsg, piece), in the order of the codes."""
     west, _, east, _ = region.bounds
     pieces = []
     for k in range(math.floor((west + 180) / 6), math.ceil((east + 180) / 6)):

@@ -204,7 +204,7 @@ def plain(value: Any) -> Any:
 def evaluate(stores: str | Path | Sequence[str | Path], run: str | Path, out: str | Path, *, split: str = "test",
              expect: str | None = None, device: str | None = None, shown: int = 8, draws: int = 1000,
              command: str = "", progress: bool = False) -> dict[str, Any]:
-    """Evaluate a checkpoint and write ``metrics.json``, ``tiles.csv``, figures and ``index.html``.
+    """Evaluate a checkpoint and write ``metrics.json``, ``tiles.csv``, ``blocks.csv``, figures and ``index.html``.
 
     Parameters
     ----------
@@ -240,6 +240,7 @@ def evaluate(stores: str | Path | Sequence[str | Path], run: str | Path, out: st
         out.mkdir(parents=True, exist_ok=True)
         (out / "metrics.json").write_text(json.dumps(found, indent=1) + "\n")
         tile_scores(result).to_csv(out / "tiles.csv", index=False)
+        block_counts(result).to_csv(out / "blocks.csv", index=False)
         write_page(out, found, result, checkpoint, shown)
     except OSError as error:
         raise InputError(f"out {out}: cannot be written ({error.strerror or error})") from None
@@ -255,6 +256,17 @@ def tile_scores(result: Result) -> pd.DataFrame:
     for name in ("oa", "miou", "pixels"):
         table[name] = [f[name] for f in found]
     return table
+
+
+def block_counts(result: Result) -> pd.DataFrame:
+    """Pixels by spatial block, true class and predicted class: what error-adjusted areas of a map are made from."""
+    blocks, part = np.unique(result.table["block"].astype(str), return_inverse=True)
+    n = len(CLASSES)
+    sums = np.zeros((len(blocks), n, n), "int64")
+    np.add.at(sums, part, result.confusion[result.main])
+    block, true, said = np.nonzero(sums)
+    return pd.DataFrame({"block": blocks[block], "true": np.array(CLASSES)[true], "map": np.array(CLASSES)[said],
+                         "pixels": sums[block, true, said]})
 
 
 def machine(device: torch.device) -> str:

@@ -14,6 +14,7 @@ from dwplus.earth.images import clouds, dw_labels, dynamic_world, sentinel1, sen
 from dwplus.earth.session import Session
 from dwplus.grid import PixelGrid
 from dwplus.spec import DatasetSpec
+from dwplus.taxonomy import IGNORE
 
 #: Rows of a tile that fit a core's cache: 32 of 510 pixels and 25 bytes are 0.4 MB.
 ROWS = 32
@@ -55,38 +56,69 @@ def fetch_tile(session: Session, spec: DatasetSpec, grid: PixelGrid, label_id: s
     EarthError
         As :func:`dwplus.earth.pixels.fetch`.
     """
-    s1_dtype = spec.store.s1_dtype
+    image, fields = _sensors(spec, s2_id, s1_ids, product)
     bands = spec.sentinel2.bands
-    image = (
-        sentinel2.reflectance(s2_id, product or spec.sentinel2.product, bands)
-        .addBands(sentinel1.backscatter(
-            s1_ids, policy=spec.sentinel1.policy, average=spec.sentinel1.average, edge_db=spec.quality.s1_edge_db,
-            keep_angle=spec.sentinel1.keep_angle, dtype=s1_dtype))
-    )
-    fields = [*((band, "<u2") for band in bands), *((band, np.dtype(s1_dtype)) for band in spec.s1_bands)]
     drawn = None
     if spec.labels.path is not None:
         drawn = read_labels(spec.labels.path, label_id, grid)
     else:
         image = image.addBands(label_image(spec, label_id))
-        fields.append(("label", "u1"))
+        fields.append(("label", np.dtype("u1")))
     groups: dict[str, Sequence[str]] = {"s2": bands, "s1": spec.s1_bands}
     if drawn is None:
         groups["label"] = ("label",)
     if spec.triplets is not None:
         image = image.addBands(clouds.cloud(spec.triplets.cloud, s2_id))
-        fields.append(("cloud", "u1"))
+        fields.append(("cloud", np.dtype("u1")))
         groups["cloud"] = ("cloud",)
         if spec.triplets.keep_clear:
             groups["s2_clear"] = [f"clear_{band}" for band in bands]
             image = image.addBands(sentinel2.reflectance(clear_id, product or spec.sentinel2.product, bands)
                                    .rename(groups["s2_clear"]))
-            fields += [(name, "<u2") for name in groups["s2_clear"]]
+            fields += [(name, np.dtype("<u2")) for name in groups["s2_clear"]]
     answer = pixels.fetch(session, image, grid, np.dtype(fields))
     with session.cpu:
         found = dict(zip(groups, planes(answer, *groups.values()), strict=True))
     return TilePixels(found["s2"], found["s1"], found["label"][0] if drawn is None else drawn,
                       found["cloud"][0] if "cloud" in found else None, found.get("s2_clear"))
+
+
+def fetch_inputs(session: Session, spec: DatasetSpec, grid: PixelGrid, s2_id: str, s1_ids: list[str],
+                 product: str | None = None, mask_id: str = "") -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """What a network looks at, without labels: Sentinel-2 and Sentinel-1 as in :class:`TilePixels`.
+
+    Parameters
+    ----------
+    mask_id : a Dynamic World V1 image whose mask (clouds, shadows, the scene's edge) is wanted as well.
+
+    Returns
+    -------
+    s2, s1, and bool (y, x): where that image is not masked; None without ``mask_id``.
+
+    Raises
+    ------
+    EarthError
+        As :func:`dwplus.earth.pixels.fetch`.
+    """
+    image, fields = _sensors(spec, s2_id, s1_ids, product)
+    if mask_id:
+        image = image.addBands(dynamic_world.label([mask_id]))
+        fields.append(("label", np.dtype("u1")))
+    answer = pixels.fetch(session, image, grid, np.dtype(fields))
+    with session.cpu:
+        s2, s1 = planes(answer, spec.sentinel2.bands, spec.s1_bands)
+        return s2, s1, answer["label"] != IGNORE if mask_id else None
+
+
+def _sensors(spec: DatasetSpec, s2_id: str, s1_ids: list[str],
+             product: str | None) -> tuple[ee.Image, list[tuple[str, np.dtype]]]:
+    """Image of both sensors, and the types of its bands."""
+    image = sentinel2.reflectance(s2_id, product or spec.sentinel2.product, spec.sentinel2.bands).addBands(
+        sentinel1.backscatter(
+            s1_ids, policy=spec.sentinel1.policy, average=spec.sentinel1.average, edge_db=spec.quality.s1_edge_db,
+            keep_angle=spec.sentinel1.keep_angle, dtype=spec.store.s1_dtype))
+    return image, [*((band, np.dtype("<u2")) for band in spec.sentinel2.bands),
+                   *((band, np.dtype(spec.store.s1_dtype)) for band in spec.s1_bands)]
 
 
 def planes(answer: np.ndarray, *groups: Sequence[str]) -> list[np.ndarray]:

@@ -7,7 +7,7 @@ import numpy as np
 from dwplus.spec import Quality
 
 #: Fill values of Sentinel-2 and of Sentinel-1 as int16; float Sentinel-1 is filled with less than any backscatter.
-_S2_FILL, _S1_FILL, _S1_FLOOR = 65535, -32768, -1000
+_S2_FILL, _S1_FILL, S1_FLOOR = 65535, -32768, -1000
 
 
 def refuse(s2: np.ndarray, s1: np.ndarray, quality: Quality) -> str:
@@ -28,7 +28,7 @@ def refuse(s2: np.ndarray, s1: np.ndarray, quality: Quality) -> str:
         return (f"s2_invalid: {has_s2:.3f} of the tile has Sentinel-2 data, quality.min_s2_valid is "
                 f"{quality.min_s2_valid:g}")
     least = s1.min(axis=0)
-    has_s1 = float((least > _S1_FLOOR if s1.dtype.kind == "f" else least != _S1_FILL).mean())
+    has_s1 = float((least > S1_FLOOR if s1.dtype.kind == "f" else least != _S1_FILL).mean())
     if has_s1 < quality.min_s1_valid:
         return (f"s1_invalid: {has_s1:.3f} of the tile has Sentinel-1 data above the border noise of "
                 f"{quality.s1_edge_db:g} dB, quality.min_s1_valid is {quality.min_s1_valid:g}")

@@ -1,0 +1,290 @@
+"""Areas from a map: counted, corrected for the map's errors with 95 % intervals, by polygon; change between two maps.
+
+A map's pixel counts are biased wherever one error is more frequent than its opposite. The stratified estimator of
+Olofsson et al. 2014 (Remote Sensing of Environment 148, 42-57, equations 9 to 11) takes the map classes as strata: the
+share of true class j is the sum over map classes h of W_h p_hj, W_h being the share of h in the map and p_hj the share
+of j among the reference samples of h.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import rasterio
+import rasterio.features
+import shapely
+from rasterio.windows import Window
+
+from dwplus.errors import InputError
+from dwplus.grid import PixelGrid, transformer
+from dwplus.taxonomy import CLASSES, IGNORE
+
+#: Half width of a 95 % interval of a normal distribution, standard errors.
+Z95 = 1.959963984540054
+#: Side of the pieces in which rasters are read, px.
+PIECE = 2048
+#: Properties that hold a polygon's name, the first that is there.
+NAME_FIELDS = ("name", "NAME", "Name", "NAME_2", "NAME_1", "shapeName", "adm2_name", "adm1_name", "id")
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What is known of a map's errors.
+
+    Attributes
+    ----------
+    confusion : counts (part, true class, map class). Parts are what was drawn independently: spatial blocks of an
+        evaluation, or one part for samples drawn one by one.
+    clustered : whether the parts are such blocks; else every count is a sample of its own.
+    """
+
+    confusion: np.ndarray
+    clustered: bool
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Shares of the true classes (class,) and their standard errors; NaN where the reference cannot tell."""
+
+    share: np.ndarray
+    error: np.ndarray
+
+
+def estimate(mapped: np.ndarray, reference: Reference) -> Estimate:
+    """Shares of the true classes by the stratified estimator.
+
+    Where samples were drawn one by one the variance is that of Olofsson et al. 2014, equation 10. Pixels of an
+    evaluation are no such samples: neighbours err alike. There the shares p_hj are ratios over spatial blocks and the
+    variance is that of a ratio estimator, from the scatter between blocks (Cochran 1977, Sampling Techniques, 11.7).
+
+    Parameters
+    ----------
+    mapped : (class,) pixels of each map class. A mapped class without any reference sample is taken as mapped, and the
+        error of every class is then unknown.
+
+    Raises
+    ------
+    InputError
+        Where nothing is mapped, or the confusion is of another number of classes.
+    """
+    counts = np.asarray(reference.confusion, "float64")
+    mapped = np.asarray(mapped, "float64")
+    if counts.ndim != 3 or counts.shape[1:] != (len(mapped),) * 2 or (counts < 0).any():
+        raise InputError(f"areas: the confusion has shape {counts.shape}, {len(mapped)} classes were mapped")
+    if not mapped.sum():
+        raise InputError("areas: the map holds no pixel with a class")
+    weights = mapped / mapped.sum()
+    samples = counts.sum(axis=(0, 1))  # by map class
+    known = samples > 0
+    given = np.eye(len(mapped))  # p_hj, by (true j, map h)
+    given[:, known] = counts.sum(axis=0)[:, known] / samples[known]
+    share = given @ weights
+    if (weights[~known] > 0).any():
+        return Estimate(share, np.full(len(mapped), np.nan))
+    use = weights > 0
+    if not reference.clustered:
+        if (samples[use] < 2).any():
+            return Estimate(share, np.full(len(mapped), np.nan))
+        variance = (weights[use] ** 2 * given[:, use] * (1 - given[:, use]) / (samples[use] - 1)).sum(axis=1)
+        return Estimate(share, np.sqrt(variance))
+    parts = len(counts)
+    if parts < 2:
+        return Estimate(share, np.full(len(mapped), np.nan))
+    own = counts.sum(axis=1)  # samples by (part, map class)
+    scatter = ((counts - given * own[:, None, :])[..., use] * (weights[use] / samples[use])).sum(axis=2)
+    return Estimate(share, np.sqrt(parts / (parts - 1) * (scatter ** 2).sum(axis=0)))
+
+
+def table(mapped: np.ndarray, pixel_area: float, reference: Reference | None) -> pd.DataFrame:
+    """Areas by class.
+
+    Parameters
+    ----------
+    mapped : (class,) pixels. pixel_area : m2.
+
+    Returns
+    -------
+    DataFrame with ``class``, ``mapped_km2``, ``mapped_share``, and with a reference ``adjusted_km2``, ``low_km2`` and
+    ``high_km2`` (95 %; not below 0 nor above the whole).
+    """
+    whole = float(mapped.sum()) * pixel_area / 1e6
+    found = pd.DataFrame({"class": CLASSES, "mapped_km2": mapped * pixel_area / 1e6,
+                          "mapped_share": mapped / max(1, mapped.sum())})
+    if reference is None or not mapped.sum():
+        return found
+    guess = estimate(mapped, reference)
+    for name, value in (("adjusted_km2", guess.share), ("low_km2", guess.share - Z95 * guess.error),
+                        ("high_km2", guess.share + Z95 * guess.error)):
+        found[name] = np.clip(value, 0, 1) * whole
+    return found
+
+
+def read_reference(path: str | Path) -> Reference:
+    """Errors of a map: ``blocks.csv`` of an evaluation, or a table of sample points.
+
+    A table of points has the columns ``true`` and ``map`` with class names or numbers, one row a point, drawn at random
+    within each map class. The evaluation's has ``block``, ``true``, ``map`` and ``pixels``.
+
+    Raises
+    ------
+    InputError
+        Where it is neither.
+    """
+    try:
+        rows = pd.read_csv(path)
+    except (OSError, ValueError) as error:
+        raise InputError(f"reference {path}: cannot be read ({' '.join(str(error).split())})") from None
+    if not {"true", "map"} <= set(rows):
+        raise InputError(f"reference {path}: needs the columns true and map, found {', '.join(map(str, rows))}")
+    number = {name: i for i, name in enumerate(CLASSES)} | {str(i): i for i in range(len(CLASSES))}
+    codes = {}
+    for column in ("true", "map"):
+        found = rows[column].astype(str).map(number)
+        if found.isna().any():
+            wrong = rows.loc[found.isna(), column].iloc[0]
+            raise InputError(f"reference {path}: {column} {wrong!r} is no class; classes are {', '.join(CLASSES)}, or "
+                             f"0 to {len(CLASSES) - 1}")
+        codes[column] = found.to_numpy(int)
+    clustered = "block" in rows
+    parts = pd.factorize(rows["block"])[0] if clustered else np.zeros(len(rows), int)
+    counts = np.zeros((parts.max(initial=0) + 1, len(CLASSES), len(CLASSES)))
+    np.add.at(counts, (parts, codes["true"], codes["map"]),
+              rows["pixels"].to_numpy(float) if "pixels" in rows else 1.0)
+    return Reference(counts, clustered)
+
+
+def pieces(paths: Sequence[Path]) -> Iterator[tuple[PixelGrid, np.ndarray]]:
+    """The class rasters of a map in pieces: grid and classes, uint8 (y, x)."""
+    for path in paths:
+        with rasterio.open(path) as raster:
+            for row in range(0, raster.height, PIECE):
+                for col in range(0, raster.width, PIECE):
+                    height, width = min(PIECE, raster.height - row), min(PIECE, raster.width - col)
+                    grid = PixelGrid(raster.crs.to_epsg(), raster.transform.c + col * raster.res[0],
+                                     raster.transform.f - row * raster.res[0], raster.res[0], height, width)
+                    yield grid, raster.read(1, window=Window(col, row, width, height))
+
+
+def count(labels: np.ndarray) -> np.ndarray:
+    """Pixels of each class, int64 (class,)."""
+    return np.bincount(labels.ravel(), minlength=IGNORE + 1)[:len(CLASSES)]
+
+
+def count_by_polygon(paths: Sequence[Path], names: Sequence[str], shapes: Sequence[shapely.Geometry],
+                     ) -> pd.DataFrame:
+    """Pixels of each class by polygon; a pixel belongs to the polygons its centre lies in.
+
+    Parameters
+    ----------
+    names : of the polygons; those of one name are counted together. shapes : in EPSG:4326.
+
+    Returns
+    -------
+    DataFrame of int64, index the names, columns the classes.
+    """
+    found = {name: np.zeros(len(CLASSES), "int64") for name in names}
+    tree = shapely.STRtree(list(shapes))
+    for grid, labels in pieces(paths):
+        if (labels == IGNORE).all():
+            continue
+        for index in sorted(tree.query(grid.footprint()).tolist()):
+            ground = _in_metres(shapes[index], grid)
+            if ground.is_empty:
+                continue
+            inside = rasterio.features.geometry_mask([ground], grid.shape, grid.transform, invert=True)
+            found[names[index]] += count(labels[inside])
+    return pd.DataFrame.from_dict(found, orient="index", columns=list(CLASSES))
+
+
+def _in_metres(shape: shapely.Geometry, grid: PixelGrid) -> shapely.Geometry:
+    """The part of a lon/lat polygon near a grid, in the grid's metres."""
+    near = shapely.intersection(shape, shapely.box(*grid.footprint().buffer(0.02).bounds))
+    to_zone = transformer(4326, grid.epsg)
+    return shapely.transform(shapely.segmentize(near, 0.05), lambda xy: np.column_stack(
+        to_zone.transform(xy[:, 0], xy[:, 1])))
+
+
+def read_polygons(path: str | Path, name_field: str | None = None) -> tuple[list[str], list[shapely.Geometry]]:
+    """Names and polygons (EPSG:4326) of any file geopandas reads.
+
+    Parameters
+    ----------
+    name_field : property with the names; None = the first of :data:`NAME_FIELDS` that is there, else numbers.
+
+    Raises
+    ------
+    InputError
+        Where it cannot be read, holds no polygon, or lacks the property.
+    """
+    import geopandas as gpd
+
+    try:
+        frame = gpd.read_file(path)
+    except Exception as error:  # noqa: BLE001  each of GDAL's drivers raises its own
+        raise InputError(f"polygons {path}: cannot be read ({' '.join(str(error).split())[:200]})") from None
+    frame = frame[frame.geometry.notna() & frame.geom_type.isin(["Polygon", "MultiPolygon"])]
+    if not len(frame):
+        raise InputError(f"polygons {path}: holds no polygon")
+    if name_field is not None and name_field not in frame:
+        raise InputError(f"polygons {path}: has no property {name_field!r}; its properties are "
+                         f"{', '.join(c for c in frame.columns if c != 'geometry')}")
+    if frame.crs is not None:
+        frame = frame.to_crs(4326)
+    field = name_field or next((f for f in NAME_FIELDS if f in frame), None)
+    names = [f"polygon {i + 1}" for i in range(len(frame))] if field is None else frame[field].astype(str).tolist()
+    return names, [s if s.is_valid else shapely.make_valid(s) for s in frame.geometry]
+
+
+def change(before: Sequence[Path], after: Sequence[Path]) -> pd.DataFrame:
+    """How much of each class became which, on the ground that both maps show.
+
+    Parameters
+    ----------
+    before, after : class rasters of two maps on the lattice of their zones, which maps of this project share.
+
+    Returns
+    -------
+    DataFrame of km2: index the classes before, columns the classes after.
+
+    Raises
+    ------
+    InputError
+        Where the maps share no pixel, or their pixels are not the same squares.
+    """
+    later = {_epsg(path): path for path in after}
+    total = np.zeros((len(CLASSES), len(CLASSES)), "int64")
+    area = 0.0
+    for path in before:
+        other = later.get(_epsg(path))
+        if other is None:
+            continue
+        with rasterio.open(other) as raster:
+            for grid, old in pieces([path]):
+                row, col = (raster.transform.f - grid.y0) / grid.scale, (grid.x0 - raster.transform.c) / grid.scale
+                if raster.res[0] != grid.scale or abs(row - round(row)) > 1e-6 or abs(col - round(col)) > 1e-6:
+                    raise InputError(f"change: the pixels of {other} are not those of {path}; make both maps with the "
+                                     "same scale and tile size")
+                area = grid.scale ** 2
+                new = raster.read(1, window=Window(round(col), round(row), grid.width, grid.height), boundless=True,
+                                  fill_value=IGNORE)
+                both = (old != IGNORE) & (new != IGNORE)
+                key = old[both].astype(int) * len(CLASSES) + new[both]
+                total += np.bincount(key, minlength=total.size).reshape(total.shape)
+    if not total.sum():
+        raise InputError("change: the two maps share no pixel with a class; take maps of the same region")
+    return pd.DataFrame(total * area / 1e6, index=list(CLASSES), columns=list(CLASSES))
+
+
+def _epsg(path: Path) -> int:
+    with rasterio.open(path) as raster:
+        return int(raster.crs.to_epsg())
+
+
+def zone_name(epsg: int) -> str:
+    """``48N`` of 32648."""
+    return f"{epsg % 100}{'N' if epsg < 32700 else 'S'}"
+

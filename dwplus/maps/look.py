@@ -1,0 +1,218 @@
+"""What a map looks like to a person: a quicklook with legend and scale bar, and layers for a browser."""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+import rasterio.enums
+from rasterio.vrt import WarpedVRT
+
+from dwplus.maps.blocks import Block
+from dwplus.maps.raster import DEGREE_METRES, rgb
+from dwplus.taxonomy import CLASSES, IGNORE, PALETTE
+
+#: Longest side of a quicklook and of a layer of the browser's map, px.
+QUICKLOOK_PIXELS, LAYER_PIXELS = 1600, 2400
+#: Outlines of blocks are put on the browser's map up to so many.
+OUTLINES = 2_000
+
+
+def thumbnail(path: Path, longest: int) -> tuple[np.ndarray, tuple[float, float, float, float], float]:
+    """A raster's first band, thinned to a longest side, by its overviews.
+
+    Returns
+    -------
+    uint8 (y, x); bounds in the raster's units; metres a pixel of the thumbnail at its middle, from west to east.
+    """
+    with rasterio.open(path) as raster:
+        factor = max(1.0, max(raster.height, raster.width) / longest)
+        shape = max(1, round(raster.height / factor)), max(1, round(raster.width / factor))
+        # Nearest: the mean of two classes is no class, and overviews hold the most frequent one already.
+        found = raster.read(1, out_shape=shape, resampling=rasterio.enums.Resampling.nearest)
+        bounds = tuple(raster.bounds)
+        metres = (bounds[2] - bounds[0]) / shape[1]
+        if raster.crs.is_geographic:
+            metres *= DEGREE_METRES * math.cos(math.radians((bounds[1] + bounds[3]) / 2))
+    return found, bounds, metres
+
+
+def colours(label: np.ndarray) -> np.ndarray:
+    """Classes (y, x) in Dynamic World's palette, uint8 (y, x, 4); no data is transparent."""
+    table = np.zeros((256, 4), "uint8")
+    table[:len(PALETTE)] = [(*rgb(colour), 255) for colour in PALETTE]
+    return table[label]
+
+
+def shades(confidence: np.ndarray) -> np.ndarray:
+    """Percent (y, x) as colours from dark (unsure) to light (sure), uint8 (y, x, 4); no data is transparent."""
+    from matplotlib import colormaps
+
+    table = np.zeros((256, 4), "uint8")
+    table[:101] = colormaps["magma"](np.linspace(0, 1, 101), bytes=True)
+    return table[confidence]
+
+
+def round_length(metres: float) -> float:
+    """The largest of 1, 2 and 5 times a power of ten that is no more."""
+    power = 10.0 ** math.floor(math.log10(metres))
+    return power * max(step for step in (1, 2, 5) if step * power <= metres)
+
+
+def quicklook(class_path: Path, confidence_path: Path, path: Path, title: str, subtitle: str) -> None:
+    """A PNG with the classes, their legend with shares, a scale bar, north, and the confidence."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
+
+    label, bounds, metres = thumbnail(class_path, QUICKLOOK_PIXELS)
+    sure = thumbnail(confidence_path, QUICKLOOK_PIXELS)[0]
+    height, width = label.shape
+    # Degrees are narrower than high away from the equator: draw them so.
+    aspect = (bounds[3] - bounds[1]) / height / ((bounds[2] - bounds[0]) / width)
+    if abs(bounds[3]) <= 90 and abs(bounds[0]) <= 540:
+        aspect /= math.cos(math.radians((bounds[1] + bounds[3]) / 2))
+    ratio = min(3.0, max(0.3, height * aspect / width))
+    figure = Figure(figsize=(13.5, max(4.6, 6.4 * ratio) + 1.7), layout="constrained", facecolor="white")
+    left, right = figure.subplots(1, 2)
+    left.imshow(colours(label), aspect=aspect, interpolation="nearest")
+    right.imshow(shades(sure), aspect=aspect, interpolation="nearest")
+    shown = np.bincount(label.ravel(), minlength=256)[:len(CLASSES)]
+    share = shown / max(1, shown.sum())
+    valid = sure[sure != IGNORE]
+    left.set_title("land cover", fontsize=11)
+    right.set_title("confidence: probability of the class shown, %"
+                    + (f" (median {np.median(valid):.0f})" if valid.size else ""), fontsize=11)
+    for axis in (left, right):
+        axis.set_xticks([])
+        axis.set_yticks([])
+        axis.set_facecolor("#eeeeee")
+        for spine in axis.spines.values():
+            spine.set_edgecolor("0.6")
+    _scale_bar(left, height, width, metres)
+    bar = figure.colorbar(_scale(), ax=right, shrink=0.8, pad=0.02)
+    bar.ax.tick_params(labelsize=9)
+    handles = [Patch(facecolor=PALETTE[c], edgecolor="0.4", label=f"{CLASSES[c].replace('_', ' ')}  {share[c]:.1%}")
+               for c in range(len(CLASSES)) if shown[c]]
+    if (label == IGNORE).any():
+        handles.append(Patch(facecolor="#eeeeee", edgecolor="0.4", label="no data"))
+    figure.legend(handles=handles, loc="outside lower center", ncols=5, fontsize=9, frameon=False)
+    figure.suptitle(f"{title}\n\n", fontsize=14, fontweight="bold")
+    figure.text(0.5, 1 - 0.40 / figure.get_figheight(), subtitle, ha="center", va="top", fontsize=9.5, color="0.3")
+    FigureCanvasAgg(figure).print_png(path)
+
+
+def _scale() -> Any:
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    return ScalarMappable(Normalize(0, 100), "magma")
+
+
+def _scale_bar(axis: Any, height: int, width: int, metres: float) -> None:
+    """A bar of a round length at the lower left, and an arrow to the north at the upper right."""
+    length = round_length(width * metres / 4)
+    pixels = length / metres
+    x, y, thick = 0.04 * width, 0.95 * height, 0.012 * height
+    axis.add_patch(_box(x - 0.02 * width, y - 0.065 * height, pixels + 0.04 * width, 0.1 * height, "white", 0.8))
+    axis.add_patch(_box(x, y, pixels / 2, thick, "black", 1))
+    axis.add_patch(_box(x + pixels / 2, y, pixels / 2, thick, "white", 1))
+    words = f"{length / 1000:g} km" if length >= 1000 else f"{length:g} m"
+    axis.text(x + pixels / 2, y - 0.012 * height, words, ha="center", va="bottom", fontsize=9)
+    axis.annotate("N", (0.955, 0.985), (0.955, 0.90), xycoords="axes fraction", ha="center", va="center", fontsize=10,
+                  arrowprops={"arrowstyle": "->", "lw": 1.4},
+                  bbox={"boxstyle": "round,pad=0.2", "facecolor": "white", "alpha": 0.8, "edgecolor": "none"})
+
+
+def _box(x: float, y: float, width: float, height: float, colour: str, alpha: float) -> Any:
+    from matplotlib.patches import Rectangle
+
+    return Rectangle((x, y), width, height, facecolor=colour, alpha=alpha,
+                     edgecolor="black" if alpha == 1 else "none", linewidth=0.7)
+
+
+def mercator(path: Path, longest: int) -> tuple[np.ndarray, list[list[float]]]:
+    """A raster's first band on the grid of web maps, thinned; its corners [[south, west], [north, east]], degrees."""
+    with rasterio.open(path) as raster, WarpedVRT(raster, crs="EPSG:3857") as warped:
+        factor = max(1.0, max(warped.height, warped.width) / longest)
+        shape = max(1, round(warped.height / factor)), max(1, round(warped.width / factor))
+        found = warped.read(1, out_shape=shape, resampling=rasterio.enums.Resampling.nearest)
+        west, south, east, north = warped.bounds
+    radius = 6378137.0
+
+    def degrees(x: float, y: float) -> list[float]:
+        return [math.degrees(2 * math.atan(math.exp(y / radius)) - math.pi / 2), math.degrees(x / radius)]
+
+    return found, [degrees(west, south), degrees(east, north)]
+
+
+def png(image: np.ndarray) -> str:
+    """uint8 (y, x, 4) as a data URL."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "PNG", optimize=True)
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def web_map(class_paths: Sequence[Path], confidence_paths: Sequence[Path], blocks: Sequence[Block], path: Path,
+            title: str) -> None:
+    """A map for a browser by folium: classes, confidence and blocks as layers, a legend.
+
+    Its layers are in the file; the program that shows them (Leaflet) and the background map come from the internet.
+    """
+    import folium
+
+    world = folium.Map(control_scale=True, tiles=None)
+    folium.TileLayer("OpenStreetMap", name="OpenStreetMap").add_to(world)
+    corners = []
+    for what, paths, paint, shown in (("land cover", class_paths, colours, True),
+                                      ("confidence", confidence_paths, shades, False)):
+        group = folium.FeatureGroup(what, show=shown)
+        for raster in paths:
+            found, bounds = mercator(raster, LAYER_PIXELS)
+            folium.raster_layers.ImageOverlay(png(paint(found)), bounds, opacity=0.8, mercator_project=False).add_to(
+                group)
+            corners += bounds
+        group.add_to(world)
+    if len(blocks) <= OUTLINES:
+        _outlines(blocks).add_to(world)
+    world.fit_bounds([np.min(corners, axis=0).tolist(), np.max(corners, axis=0).tolist()])
+    folium.LayerControl(collapsed=False).add_to(world)
+    rows = "".join(f"<div><i style='background:{colour}'></i>{name.replace('_', ' ')}</div>"
+                   for name, colour in zip(CLASSES, PALETTE, strict=True))
+    legend = ("<style>.leaflet-image-layer{image-rendering:pixelated}"
+              ".key{position:fixed;left:12px;bottom:64px;z-index:9999;background:#fffd;padding:8px 12px;"
+              "border-radius:6px;font:13px/1.5 system-ui,sans-serif;box-shadow:0 1px 4px #0005}"
+              ".key i{display:inline-block;width:12px;height:12px;margin-right:6px;vertical-align:-1px;"
+              f"border:1px solid #0004}}</style><div class='key'><b>{title}</b>{rows}</div>")
+    root: Any = world.get_root()
+    root.html.add_child(folium.Element(legend))
+    # folium names its elements at random: number them, so that the same map is the same file.
+    seen: dict[str, str] = {}
+    text = re.sub("_[0-9a-f]{32}", lambda found: seen.setdefault(found[0], f"_{len(seen)}"), root.render())
+    partial = path.with_name(f".{path.stem}.part.html")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, path)
+
+
+def _outlines(blocks: Sequence[Block]) -> Any:
+    import folium
+    import shapely
+
+    features = []
+    for block in blocks:
+        words = ", ".join(s.s2_id for s in block.scenes) or block.reason
+        features.append({"type": "Feature", "geometry": shapely.geometry.mapping(block.grid.footprint()),
+                         "properties": {"block": block.id, "from": words}})
+    return folium.GeoJson({"type": "FeatureCollection", "features": features}, name="blocks", show=False,
+                          style_function=lambda _: {"color": "#333", "weight": 1, "fillOpacity": 0},
+                          tooltip=folium.GeoJsonTooltip(["block", "from"]))

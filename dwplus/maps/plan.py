@@ -1,0 +1,91 @@
+"""What a map is made of, before a pixel is fetched: its spec, its blocks, and the ground it may show."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import geopandas as gpd
+import shapely
+
+from dwplus.earth import Session
+from dwplus.earth.tables import Place
+from dwplus.errors import InputError
+from dwplus.grid import Tile, covering_tiles, in_zone, zone_pieces
+from dwplus.maps.blocks import Block
+from dwplus.planning.candidates import Candidate
+from dwplus.planning.plan import make_plan
+from dwplus.spec import DatasetSpec, make_spec
+
+#: Sections of a spec that decide what the network sees: where a region does not set them, they are those of the
+#: training data.
+SENSORS = ("sentinel1", "sentinel2", "quality", "store")
+
+
+def map_spec(region: DatasetSpec, trained: dict[str, Any], dates: int | None) -> DatasetSpec:
+    """The spec of a map: the ground and dates of a region, everything else as in training unless the region says it.
+
+    Every tile is wanted, whatever its biome, and a label's only use is to name the Sentinel-2 scene.
+
+    Parameters
+    ----------
+    trained : spec of the store the network was trained on. dates : per block; None for all.
+
+    Raises
+    ------
+    InputError
+        Where the region's labels are drawn tiles, which cover no region.
+    """
+    if region.labels.source != "dynamic-world-v1":
+        raise InputError("REGION: its labels.source is annotations, tiles drawn by people here and there; a map needs "
+                         "dynamic-world-v1, which names every Sentinel-2 scene")
+    raw = region.model_dump(mode="json")
+    for key in SENSORS:
+        if key not in region.model_fields_set and key in trained:
+            raw[key] = trained[key]
+    if "tile" not in region.model_fields_set and "tile" in trained:
+        raw["tile"] = {**trained["tile"], "grid": "utm"}
+    raw["labels"] = {"per_window": "best" if dates == 1 else "all"}
+    raw["sampling"] = {"per_biome": None}
+    return make_spec(raw, "REGION")
+
+
+def plan_blocks(session: Session, spec: DatasetSpec, shapes: Sequence[shapely.Geometry],
+                progress: Callable[[str], None]) -> gpd.GeoDataFrame:
+    """A plan of every tile that touches the region, paired as for an export.
+
+    An export drops tiles whose centre lies at sea, for want of a biome; a map keeps them: a coast would have holes.
+
+    Raises
+    ------
+    InputError
+        Where no tile can be paired; the sentence counts the reasons.
+    """
+    if spec.tile.grid == "label":
+        return make_plan(session, spec, progress)
+    tiles: dict[str, Tile] = {}
+    for shape in shapes:
+        try:
+            tiles |= {tile.id: tile for tile in covering_tiles(shape, spec.tile.size, spec.tile.scale)}
+        except ValueError as error:
+            raise InputError(f"region: {error}") from None
+    nowhere = Place(0, "", False)
+    return make_plan(session, spec, progress, [Candidate(tile, nowhere, "test", 0.0) for tile in tiles.values()])
+
+
+def clip_of(shapes: Sequence[shapely.Geometry]) -> dict[int, shapely.Geometry]:
+    """The region in each zone it touches, in that zone's metres: zones share no ground, so that none is shown twice."""
+    found: dict[int, list[shapely.Geometry]] = {}
+    for shape in shapes:
+        for epsg, piece in zone_pieces(shape):
+            found.setdefault(epsg, []).append(in_zone(piece, epsg))
+    return {epsg: shapely.union_all([p if p.is_valid else shapely.make_valid(p) for p in parts])
+            for epsg, parts in found.items()}
+
+
+def touching(blocks: Sequence[Block], clip: dict[int, shapely.Geometry]) -> list[Block]:
+    """The blocks that share ground with a region."""
+    for piece in clip.values():
+        shapely.prepare(piece)
+    return [b for b in blocks if b.grid.epsg in clip and shapely.intersects(clip[b.grid.epsg], shapely.box(
+        *b.grid.bounds).buffer(-1e-6 * b.grid.scale))]

@@ -1,0 +1,267 @@
+"""The files of a finished map: rasters by zone, mosaics, ledger, areas, STAC item, pictures, page."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+import shapely
+
+import dwplus
+from dwplus import charts
+from dwplus.charts import esc, number
+from dwplus.errors import StopError
+from dwplus.maps import areas, look, stac
+from dwplus.maps.blocks import Block
+from dwplus.maps.raster import LAYERS, NO_SOURCE, Layer, extent, outside, write_cog, write_vrt
+from dwplus.maps.work import Work
+from dwplus.planning.plan import REASONS
+from dwplus.taxonomy import CLASSES, IGNORE, PALETTE
+
+#: Layers that are always written, and those by option.
+ALWAYS, OPTIONS = ("class", "confidence"), ("probabilities", "sources")
+
+
+@dataclass(frozen=True)
+class Product:
+    """A map about to be written.
+
+    Attributes
+    ----------
+    out : its folder. blocks : all of them. outcomes : what became of each, by id. clip : the region by zone; None shows
+    whole blocks. layers : those by option. reference : of the map's errors, None where nobody evaluated the network.
+    reference_words : where it comes from. title, subtitle : for people. created : ISO time. facts : for ``map.json``.
+    """
+
+    out: Path
+    work: Work
+    blocks: Sequence[Block]
+    outcomes: dict[str, dict[str, Any]]
+    clip: dict[int, shapely.Geometry] | None
+    layers: tuple[str, ...]
+    reference: areas.Reference | None
+    reference_words: str
+    title: str
+    subtitle: str
+    created: str
+    facts: dict[str, Any]
+
+    def write(self, polygons: str | None = None, name_field: str | None = None) -> pd.DataFrame:
+        """Write everything; ``map.json`` comes last and says that the map is whole.
+
+        Returns
+        -------
+        Areas by class; see :func:`dwplus.maps.areas.table`.
+
+        Raises
+        ------
+        InputError
+            For polygons that cannot be read.
+        StopError
+            Where something cannot be written.
+        """
+        try:
+            return self._write(polygons, name_field)
+        except OSError as error:
+            raise StopError(f"map {self.out}: cannot be written ({error.strerror or error}); run the same command "
+                            "again") from error
+
+    def _write(self, polygons: str | None, name_field: str | None) -> pd.DataFrame:
+        named = areas.read_polygons(polygons, name_field) if polygons else None
+        self.out.mkdir(parents=True, exist_ok=True)
+        rasters = self._rasters()
+        for layer in self._wanted():
+            write_vrt(self.out / f"{layer.name}.vrt", layer, [p for one, p in rasters.values() if one is layer])
+        _replace(self.out / "blocks.parquet", lambda path: self._ledger().to_parquet(path, compression="zstd"))
+        classes = [path for layer, path in rasters.values() if layer.name == "class"]
+        table, by_polygon = self._areas(classes, named)
+        _replace(self.out / "areas.csv", lambda path: table.to_csv(path, index=False, float_format="%.6f"))
+        if by_polygon is not None:
+            _replace(self.out / "areas_by_polygon.csv",
+                     lambda path: by_polygon.to_csv(path, index=False, float_format="%.6f"))
+        look.quicklook(self.out / "class.vrt", self.out / "confidence.vrt", self.out / "quicklook.png", self.title,
+                       self.subtitle)
+        mapped = [block for block in self.blocks if self._state(block) == "mapped"]
+        look.web_map(classes, [path for layer, path in rasters.values() if layer.name == "confidence"], self.blocks,
+                     self.out / "map.html", self.title)
+        page = self._page(table, by_polygon)
+        _replace(self.out / "index.html", lambda path: path.write_text(page, encoding="utf-8"))
+        self._item(mapped, rasters)
+        facts = {**self.facts, "areas": json.loads(table.to_json(orient="records")),
+                 "files": sorted(path.name for path in self.out.iterdir() if not path.name.startswith("."))}
+        _replace(self.out / "map.json", lambda path: path.write_text(json.dumps(facts, indent=1) + "\n"))
+        return table
+
+    def _state(self, block: Block) -> str:
+        return str(self.outcomes.get(block.id, {}).get("state", ""))
+
+    def _wanted(self) -> list[Layer]:
+        return [LAYERS[name] for name in (*ALWAYS, *self.layers)]
+
+    def _rasters(self) -> dict[str, tuple[Layer, Path]]:
+        """One GeoTIFF per layer and zone that has anything to show."""
+        found: dict[str, tuple[Layer, Path]] = {}
+        tags = {"TITLE": self.title, "SOFTWARE": f"dwplus {dwplus.__version__}"}
+        zones: dict[int, list[Block]] = {}
+        for block in self.blocks:
+            zones.setdefault(block.grid.epsg, []).append(block)
+        for epsg, blocks in sorted(zones.items()):
+            mapped = [block for block in blocks if self._state(block) == "mapped"]
+            if not mapped:
+                continue
+            # The extent is that of the region, whatever became of its blocks: maps of one region lie on each other.
+            grid = extent(blocks, None if self.clip is None else self.clip.get(epsg))
+            for layer in self._wanted():
+                path = self.out / f"{layer.name}_epsg{epsg}.tif"
+                write_cog(path, layer, grid, mapped, functools.partial(self._pixels, layer), tags)
+                found[f"{layer.name}_{areas.zone_name(epsg)}"] = layer, path
+        return found
+
+    def _pixels(self, layer: Layer, block: Block) -> np.ndarray | None:
+        """A block's bands of a layer (band, y, x), cut to the region; None where it has none."""
+        if self._state(block) != "mapped":
+            return None
+        layers = self.work.block(block.id)
+        beyond = outside(block.grid, None if self.clip is None else self.clip.get(block.grid.epsg, shapely.Point()))
+        if layer.name == "sources":
+            best = block.scenes[0]
+            dates = int(self.outcomes[block.id].get("dates", 1))
+            values = [_day(best.s2_ms), _day(best.s1_ms), best.gap_minutes, dates]
+            out = np.broadcast_to(np.array(values, "int32")[:, None, None], (len(values), *block.grid.shape)).copy()
+            out[:, layers[0] == IGNORE] = NO_SOURCE
+        else:
+            out = {"class": layers[:1], "confidence": layers[1:2], "probabilities": layers[2:]}[layer.name].copy()
+        if beyond is not None:
+            out[:, beyond] = layer.nodata
+        return out
+
+    def _ledger(self) -> gpd.GeoDataFrame:
+        rows = []
+        for block in self.blocks:
+            outcome, grid = self.outcomes.get(block.id, {}), block.grid
+            rows.append({
+                "block": block.id, "state": outcome.get("state", ""), "reason": outcome.get("reason", ""),
+                "dates": int(outcome.get("dates", 0)), "epsg": grid.epsg, "x0": grid.x0, "y0": grid.y0,
+                "size": grid.width, "scale": grid.scale, "s2_id": ",".join(s.s2_id for s in block.scenes),
+                "s1_id": ";".join(s.s1_id for s in block.scenes),
+                "s2_time": ",".join(stac.iso(s.s2_ms) for s in block.scenes),
+                "gap_hours": block.scenes[0].gap_minutes / 60 if block.scenes else np.nan,
+                "geometry": grid.footprint()})
+        return gpd.GeoDataFrame(rows, geometry="geometry", crs="EPSG:4326")
+
+    def _areas(self, classes: Sequence[Path], named: tuple[list[str], list[shapely.Geometry]] | None,
+               ) -> tuple[pd.DataFrame, pd.DataFrame | None]:
+        pixel = self.blocks[0].grid.scale ** 2
+        whole = np.zeros(len(CLASSES), "int64")
+        for _, labels in areas.pieces(classes):
+            whole += areas.count(labels)
+        table = areas.table(whole, pixel, self.reference)
+        if named is None:
+            return table, None
+        counts = areas.count_by_polygon(classes, *named)
+        parts = [areas.table(row.to_numpy(), pixel, self.reference).assign(polygon=name)
+                 for name, row in counts.iterrows()]
+        found = pd.concat(parts, ignore_index=True)
+        return table, found[["polygon", *(c for c in found if c != "polygon")]]
+
+    def _item(self, mapped: Sequence[Block], rasters: dict[str, tuple[Layer, Path]]) -> None:
+        others = {**{f"{layer.name}_mosaic": (self.out / f"{layer.name}.vrt", "application/xml")
+                     for layer in self._wanted()},
+                  "quicklook": (self.out / "quicklook.png", "image/png"),
+                  "page": (self.out / "index.html", "text/html"),
+                  "blocks": (self.out / "blocks.parquet", "application/vnd.apache.parquet"),
+                  "areas": (self.out / "areas.csv", "text/csv")}
+        item = stac.item(self.out.name, mapped, rasters, others, self.created,
+                         {"processing:software": {"dwplus": dwplus.__version__}})
+        _replace(self.out / "item.json", lambda path: path.write_text(json.dumps(item, indent=1) + "\n"))
+
+    def _page(self, table: pd.DataFrame, by_polygon: pd.DataFrame | None) -> str:
+        """A page that fetches nothing."""
+        whole = float(table["mapped_km2"].sum())
+        states = pd.Series([self._state(block) for block in self.blocks]).value_counts()
+        facts = [(f"{number(whole, 6 if whole >= 1000 else 4)} km²", "mapped"),
+                 (f"{states.get('mapped', 0)} of {len(self.blocks)}", "blocks"),
+                 (f"{max((len(b.scenes) for b in self.blocks), default=0)}", "dates a block at most")]
+        head = (f"<header><h1>{esc(self.title)}</h1><p class='lead'>{esc(self.subtitle)}</p><div class='facts'>"
+                + "".join(f"<div><b>{v}</b><span>{esc(w)}</span></div>" for v, w in facts) + "</div></header>")
+        if self.facts["synthetic"]:
+            head += ("<p class='note'>Its pixels come from the embedded Earth's sample planet: synthetic. Good for "
+                     "trying, testing and teaching, for no statement about the real Earth.</p>")
+        picture = f"<img alt='{esc(self.title)}' style='width:100%' src='{_data_url(self.out / 'quicklook.png')}'>"
+        sections = [head, _section("The map", "Open <code>class.vrt</code> in QGIS: colours and names come with it. "
+                                   "<code>map.html</code> is the same over a background map (needs the internet).",
+                                   picture),
+                    _section("Area by class", self._area_words(), _area_table(table))]
+        if by_polygon is not None:
+            sections.append(_section("Area by polygon", "A pixel belongs to the polygon its centre lies in; the errors "
+                                     "of the whole map are taken for those of each polygon.", *(
+                                         f"<details><summary>{esc(str(name))}</summary>"
+                                         f"{_area_table(rows)}</details>"
+                                         for name, rows in by_polygon.groupby("polygon", sort=False))))
+        if (rest := self._left_out()):
+            sections.append(_section("What is missing", "Blocks without a pair of scenes, or whose pixels failed a "
+                                     "gate, are no data; <code>blocks.parquet</code> says which.",
+                                     charts.table(("reason", "blocks", "meaning"), rest)))
+        sections.append(_section("Made from", "", charts.table(("", ""), [
+            [esc(str(k)), f"<code>{esc(str(v))}</code>"] for k, v in self.facts["made_from"].items()], "words")))
+        return charts.page(self.title, sections)
+
+    def _area_words(self) -> str:
+        if self.reference is None:
+            return ("Counted pixels, not corrected for the map's errors: the network was not evaluated. "
+                    "<code>make evaluate</code> first, or give reference points.")
+        return ("Counted, and corrected for the map's errors with 95 % intervals (stratified estimator, Olofsson et "
+                f"al. 2014). Errors from {esc(self.reference_words)}; they speak for this map as far as its ground is "
+                "like the ground they were measured on.")
+
+    def _left_out(self) -> list[list[str]]:
+        reasons = [str(self.outcomes[b.id]["reason"]).split(":")[0] for b in self.blocks
+                   if self._state(b) == "rejected"]
+        return [[esc(str(reason)), str(n), esc(REASONS.get(str(reason), ""))]
+                for reason, n in pd.Series(reasons, dtype=str).value_counts().items()]
+
+
+def _section(title: str, words: str, *parts: str) -> str:
+    return f"<section><h2>{title}</h2><p class='soft'>{words}</p>{''.join(parts)}</section>"
+
+
+def _area_table(table: pd.DataFrame) -> str:
+    colour = dict(zip(CLASSES, PALETTE, strict=True))
+    adjusted = "adjusted_km2" in table
+    rows = []
+    for row in table.to_dict("records"):
+        name = str(row["class"])
+        cells = [charts.chip(colour[name]) + name.replace("_", " "), f"{row['mapped_km2']:,.2f}",
+                 f"{row['mapped_share']:.1%}"]
+        if adjusted:
+            low, high = row["low_km2"], row["high_km2"]
+            cells += [f"{row['adjusted_km2']:,.2f}",
+                      "not known" if not np.isfinite(low) else f"{low:,.2f} to {high:,.2f}"]
+        rows.append(cells)
+    head = ["class", "mapped, km²", "share", *(["corrected, km²", "95 % interval, km²"] if adjusted else [])]
+    return charts.table(head, rows)
+
+
+def _day(milliseconds: int) -> int:
+    return int(pd.Timestamp(milliseconds, unit="ms").strftime("%Y%m%d"))
+
+
+def _data_url(path: Path) -> str:
+    import base64
+
+    return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
+
+
+def _replace(path: Path, write: Any) -> None:
+    """Let something write a file beside its place, and rename it."""
+    partial = path.with_name(f".{path.stem}.part{path.suffix}")
+    write(partial)
+    os.replace(partial, path)

@@ -1,0 +1,242 @@
+"""Rasters of a map: one cloud-optimised GeoTIFF per layer and UTM zone, and a VRT over all zones.
+
+Blocks are written into a tiled GeoTIFF first, in whatever order, and copied from there: the bytes of the result depend
+on the pixels alone, and no more than some blocks are in memory.
+"""
+
+from __future__ import annotations
+
+import os
+import xml.etree.ElementTree as ET
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from math import ceil, floor
+from pathlib import Path
+
+import numpy as np
+import rasterio
+import rasterio.features
+import rasterio.shutil
+import shapely
+from rasterio.errors import RasterioError
+from rasterio.vrt import WarpedVRT
+from rasterio.windows import Window
+
+from dwplus.errors import StopError
+from dwplus.grid import PixelGrid
+from dwplus.maps.blocks import Block, overlap
+from dwplus.taxonomy import CLASSES, IGNORE, PALETTE
+
+#: Bytes that GDAL may keep of rasters it writes.
+CACHE_BYTES = 128 << 20
+#: No data of the layer ``sources``.
+NO_SOURCE = -2147483648
+#: Metres of a degree of latitude, for the pixels of a mosaic in degrees.
+DEGREE_METRES = 111_320.0
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A kind of raster.
+
+    Attributes
+    ----------
+    bands : names, with ``units`` for each. resampling : of the overviews.
+    """
+
+    name: str
+    bands: tuple[str, ...]
+    dtype: str
+    nodata: int
+    resampling: str
+    units: tuple[str, ...]
+
+
+LAYERS = {layer.name: layer for layer in (
+    Layer("class", ("class",), "uint8", IGNORE, "MODE", ("",)),
+    Layer("confidence", ("confidence",), "uint8", IGNORE, "AVERAGE", ("percent",)),
+    Layer("probabilities", CLASSES, "uint8", IGNORE, "AVERAGE", ("percent",) * len(CLASSES)),
+    Layer("sources", ("s2_date", "s1_date", "gap", "dates"), "int32", NO_SOURCE, "NEAREST",
+          ("yyyymmdd", "yyyymmdd", "minutes, S1 minus S2", "scenes")),
+)}
+
+
+def rgb(colour: str) -> tuple[int, int, int]:
+    """``#rrggbb`` as numbers."""
+    red, green, blue = (int(colour[i:i + 2], 16) for i in (1, 3, 5))
+    return red, green, blue
+
+
+def extent(blocks: Iterable[Block], ground: shapely.Geometry | None = None) -> PixelGrid:
+    """The smallest grid around blocks of one zone, or around a geometry (in their metres) within them."""
+    grids = [block.grid for block in blocks]
+    first = grids[0]
+    west, north = min(g.bounds[0] for g in grids), max(g.bounds[3] for g in grids)
+    east, south = max(g.bounds[2] for g in grids), min(g.bounds[1] for g in grids)
+    whole = PixelGrid(first.epsg, west, north, first.scale, round((north - south) / first.scale),
+                      round((east - west) / first.scale))
+    if ground is None or ground.is_empty:
+        return whole
+    x0, y0, x1, y1 = ground.bounds
+    left, top = max(0, floor((x0 - west) / first.scale)), max(0, floor((north - y1) / first.scale))
+    right, bottom = min(whole.width, ceil((x1 - west) / first.scale)), min(whole.height,
+                                                                           ceil((north - y0) / first.scale))
+    if right <= left or bottom <= top:
+        return whole
+    return whole.block(top, left, bottom - top, right - left)
+
+
+def outside(grid: PixelGrid, ground: shapely.Geometry | None) -> np.ndarray | None:
+    """Pixels whose centre lies outside a geometry in the grid's metres, bool (y, x); None where there is none."""
+    if ground is None or shapely.contains_properly(ground, shapely.box(*grid.bounds)):
+        return None
+    near = shapely.intersection(ground, shapely.box(*grid.bounds).buffer(grid.scale))
+    if near.is_empty:
+        return np.ones(grid.shape, bool)
+    mask: np.ndarray = rasterio.features.geometry_mask([near], grid.shape, grid.transform)
+    return mask
+
+
+def write_cog(path: Path, layer: Layer, grid: PixelGrid, blocks: Sequence[Block],
+              pixels: Callable[[Block], np.ndarray | None], tags: dict[str, str]) -> None:
+    """Write one layer of one zone, whole or not at all.
+
+    Parameters
+    ----------
+    grid : the file's. blocks : those that may have a part in it.
+    pixels : gives a block's (band, y, x), None where it has none.
+    tags : of the file.
+
+    Raises
+    ------
+    StopError
+        Where it cannot be written.
+    """
+    plain, partial = path.with_name(f".{path.stem}.plain.part.tif"), path.with_name(f".{path.stem}.part.tif")
+    try:
+        with rasterio.Env(GDAL_CACHEMAX=CACHE_BYTES, GDAL_TIFF_INTERNAL_MASK=False, GDAL_NUM_THREADS=1):
+            with rasterio.open(plain, "w", driver="GTiff", count=len(layer.bands), height=grid.height,
+                               width=grid.width, dtype=layer.dtype, crs=grid.crs, transform=grid.transform,
+                               nodata=layer.nodata, tiled=True, blockxsize=512, blockysize=512, interleave="band",
+                               sparse_ok=True, bigtiff="IF_SAFER") as raster:
+                raster.descriptions, raster.units = layer.bands, layer.units
+                raster.update_tags(**tags)
+                if layer.name == "class":
+                    raster.write_colormap(1, {**{i: rgb(c) for i, c in enumerate(PALETTE)}, IGNORE: (255, 255, 255)})
+                    raster.update_tags(1, **{f"class_{i}": name for i, name in enumerate(CLASSES)})
+                for block in blocks:
+                    shared = overlap(grid, block.grid)
+                    found = pixels(block) if shared else None
+                    if shared and found is not None:
+                        raster.write(found[(slice(None), *shared[1])], window=Window.from_slices(*shared[0]))
+            rasterio.shutil.copy(plain, partial, driver="COG", compress="DEFLATE", blocksize=512, level=6,
+                                 overview_resampling=layer.resampling, bigtiff="IF_SAFER", sparse_ok=True,
+                                 num_threads="ALL_CPUS")
+        os.replace(partial, path)
+        if layer.name == "class":
+            _write_names(path)
+    except (OSError, RasterioError) as error:
+        raise StopError(f"map: {path} cannot be written ({' '.join(str(error).split())}); run the same command "
+                        "again") from error
+    finally:
+        for stale in (plain, partial):
+            stale.unlink(missing_ok=True)
+
+
+def _write_names(path: Path) -> None:
+    """Class names where QGIS and GDAL look for them: GeoTIFF itself has no place for names of values."""
+    root = ET.Element("PAMDataset")
+    band = ET.SubElement(root, "PAMRasterBand", band="1")
+    _names(band)
+    table = ET.SubElement(band, "GDALRasterAttributeTable", tableType="thematic")
+    columns = (("Value", "0", "5"), ("Class", "1", "2"), ("Red", "0", "6"), ("Green", "0", "7"), ("Blue", "0", "8"))
+    for index, (name, kind, usage) in enumerate(columns):
+        column = ET.SubElement(table, "FieldDefn", index=str(index))
+        for key, value in (("Name", name), ("Type", kind), ("Usage", usage)):
+            ET.SubElement(column, key).text = value
+    for number, (name, colour) in enumerate(zip(CLASSES, PALETTE, strict=True)):
+        row = ET.SubElement(table, "Row", index=str(number))
+        for text in map(str, (number, name.replace("_", " "), *rgb(colour))):
+            ET.SubElement(row, "F").text = text
+    _write_xml(root, path.with_name(f"{path.name}.aux.xml"))
+
+
+def _names(band: ET.Element) -> None:
+    names = ET.SubElement(band, "CategoryNames")
+    for name in CLASSES:
+        ET.SubElement(names, "Category").text = name.replace("_", " ")
+
+
+def _write_xml(root: ET.Element, path: Path) -> None:
+    ET.indent(root)
+    partial = path.with_name(f".{path.name}.part")
+    partial.write_bytes(ET.tostring(root) + b"\n")
+    os.replace(partial, path)
+
+
+def write_vrt(path: Path, layer: Layer, sources: Sequence[Path]) -> None:
+    """A mosaic over the zones' files, which lie in the same folder.
+
+    Of one zone it is in that zone's metres. Several are warped to degrees on reading (nearest neighbour), each by a
+    ``.warped.vrt`` beside the mosaic.
+    """
+    if len(sources) > 1:
+        sources = [_warped(source) for source in sources]
+    try:
+        opened = [rasterio.open(source) for source in sources]
+    except RasterioError as error:
+        raise StopError(f"map: {path} cannot be made ({error}); run the same command again") from error
+    step = opened[0].res
+    west, south = min(o.bounds.left for o in opened), min(o.bounds.bottom for o in opened)
+    east, north = max(o.bounds.right for o in opened), max(o.bounds.top for o in opened)
+    width, height = round((east - west) / step[0]), round((north - south) / step[1])
+    root = ET.Element("VRTDataset", rasterXSize=str(width), rasterYSize=str(height))
+    ET.SubElement(root, "SRS").text = opened[0].crs.to_wkt()
+    ET.SubElement(root, "GeoTransform").text = ", ".join(map(repr, (west, step[0], 0.0, north, 0.0, -step[1])))
+    kind = {"uint8": "Byte", "int32": "Int32"}[layer.dtype]
+    for number, name in enumerate(layer.bands, start=1):
+        band = ET.SubElement(root, "VRTRasterBand", dataType=kind, band=str(number))
+        ET.SubElement(band, "Description").text = name
+        ET.SubElement(band, "NoDataValue").text = str(layer.nodata)
+        if layer.name == "class":
+            ET.SubElement(band, "ColorInterp").text = "Palette"
+            table = ET.SubElement(band, "ColorTable")
+            for colour in PALETTE:
+                ET.SubElement(table, "Entry", {f"c{i}": str(v) for i, v in enumerate((*rgb(colour), 255), start=1)})
+            _names(band)
+        for source, raster in zip(sources, opened, strict=True):
+            part = ET.SubElement(band, "ComplexSource")
+            ET.SubElement(part, "SourceFilename", relativeToVRT="1").text = source.name
+            ET.SubElement(part, "SourceBand").text = str(number)
+            ET.SubElement(part, "SrcRect", xOff="0", yOff="0", xSize=str(raster.width), ySize=str(raster.height))
+            ET.SubElement(part, "DstRect", xOff=repr((raster.bounds.left - west) / step[0]),
+                          yOff=repr((north - raster.bounds.top) / step[1]),
+                          xSize=repr((raster.bounds.right - raster.bounds.left) / step[0]),
+                          ySize=repr((raster.bounds.top - raster.bounds.bottom) / step[1]))
+            ET.SubElement(part, "NODATA").text = str(layer.nodata)
+    for raster in opened:
+        raster.close()
+    _write_xml(root, path)
+
+
+def _warped(source: Path) -> Path:
+    """A VRT of a zone's file in degrees, about as fine at the file's own latitude."""
+    path = source.with_suffix(".warped.vrt")
+    partial = source.with_name(f".{path.name}.part.vrt")
+    with rasterio.open(source) as raster:
+        step = raster.res[0] / DEGREE_METRES
+        with WarpedVRT(raster, crs="EPSG:4326") as plain:
+            bounds = plain.bounds
+        # One lattice for all zones, so that a mosaic of them needs no resampling of its own.
+        west, north = np.floor(bounds.left / step) * step, np.ceil(bounds.top / step) * step
+        width, height = int(np.ceil((bounds.right - west) / step)), int(np.ceil((north - bounds.bottom) / step))
+        with WarpedVRT(raster, crs="EPSG:4326", transform=rasterio.Affine(step, 0, west, 0, -step, north), width=width,
+                       height=height) as warped:
+            rasterio.shutil.copy(warped, partial, driver="VRT")
+    root = ET.parse(partial).getroot()
+    for element in root.iter("SourceDataset"):
+        element.text = source.name
+        element.set("relativeToVRT", "1")
+    partial.unlink()
+    _write_xml(root, path)
+    return path

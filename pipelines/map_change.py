@@ -1,0 +1,70 @@
+"""Two maps in, what became what out. ``make change`` runs this file."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+from dwplus import console
+from dwplus.console import say
+from dwplus.errors import InputError
+from dwplus.maps import areas
+
+
+def classes_of(folder: str) -> list[Path]:
+    """The class rasters of a map.
+
+    Raises
+    ------
+    InputError
+        Where there is no finished map.
+    """
+    found = sorted(Path(folder).glob("class_epsg*.tif"))
+    if not found or not (Path(folder) / "map.json").exists():
+        raise InputError(f"map {folder}: holds no finished map; make one with make map OUT={folder}")
+    return found
+
+
+def lines(table: pd.DataFrame) -> list[str]:
+    """The table for a terminal: rows before, columns after, km2; then loss, gain and net by class."""
+    short = [name[:9] for name in table.columns]
+    out = [f"{'km2, before / after':22}" + "".join(f"{name:>10}" for name in short)]
+    out += [f"{name:22}" + "".join(f"{value:10,.2f}" for value in row) for name, row in
+            zip(table.index, table.to_numpy(), strict=True)]
+    before, after = table.sum(axis=1), table.sum(axis=0)
+    out.append(f"{'class':22}{'before':>10}{'after':>10}{'lost':>10}{'gained':>10}{'net':>10}")
+    for name in table.index:
+        kept = table.loc[name, name]
+        out.append(f"{name:22}{before[name]:10,.2f}{after[name]:10,.2f}{before[name] - kept:10,.2f}"
+                   f"{after[name] - kept:10,.2f}{after[name] - before[name]:+10,.2f}")
+    return out
+
+
+def run(before: str, after: str, out: str | None) -> int:
+    """Count, print, write. These are differences of two maps: each one's errors look like change."""
+    table = areas.change(classes_of(before), classes_of(after))
+    for line in lines(table):
+        say(line)
+    path = Path(out or Path(after) / f"change_from_{Path(before).name}.csv")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        table.to_csv(path, index_label="before", float_format="%.6f")
+    except OSError as error:
+        raise InputError(f"--out {path}: cannot be written ({error.strerror or error})") from None
+    say(f"table:  {path}  (counted pixels: where either map errs there seems to be change)")
+    return 0
+
+
+def main() -> None:
+    parser = console.Parser(description="What became what between two maps of the same ground.")
+    parser.add_argument("--before", required=True, help="folder of the earlier map")
+    parser.add_argument("--after", required=True, help="folder of the later map")
+    parser.add_argument("--out", help="CSV file (default: AFTER/change_from_<before>.csv)")
+    a = parser.parse()
+    sys.exit(console.run(lambda: run(a.before, a.after, a.out)))
+
+
+if __name__ == "__main__":
+    main()

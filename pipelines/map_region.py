@@ -1,0 +1,360 @@
+"""The map: a trained run, a region and dates in; GeoTIFFs, areas and pictures out. ``make map`` runs this file."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import math
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dwplus import cluster, console
+from dwplus.console import count_progress, say
+from dwplus.earth import connect
+from dwplus.earth.session import EarthConfig
+from dwplus.errors import InputError
+from dwplus.maps import areas, inputs
+from dwplus.maps.blocks import Block, Frame, WindowShape
+from dwplus.maps.plan import clip_of, map_spec, plan_blocks, touching
+from dwplus.maps.product import OPTIONS, Product
+from dwplus.maps.work import Work
+from dwplus.planning import regions
+from dwplus.planning.plan import created, describe, read_plan, spec_of, write_plan
+from dwplus.spec import DatasetSpec, differences
+from dwplus.store.locks import only_run
+from dwplus.store.places import companion
+from pipelines.export_region import spec_for
+
+if TYPE_CHECKING:
+    import distributed
+    import shapely
+
+    from model.checkpoint import Checkpoint
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a user can say; see ``--help``."""
+
+    region: str | None
+    start: str | None
+    end: str | None
+    run: str
+    out: str | None
+    store: str | None = None
+    project: str | None = None
+    world: str | None = None
+    scheduler: str = "threads"
+    device: str | None = None
+    batch: int | None = None
+    dates: str = "best"
+    clouds: str = "mask"
+    layers: tuple[str, ...] = ()
+    margin: int = 32
+    ramp: int = 32
+    polygons: str | None = None
+    name_field: str | None = None
+    reference: str | None = None
+
+    def check(self) -> None:
+        """Refuse what can be refused before any work.
+
+        Raises
+        ------
+        InputError
+            One sentence.
+        """
+        inputs.check_dates(self.dates)
+        if self.clouds not in ("mask", "keep"):
+            raise InputError(f"CLOUDS {self.clouds!r}: must be mask (no data there) or keep")
+        if unknown := sorted(set(self.layers) - set(OPTIONS)):
+            raise InputError(f"LAYERS {unknown[0]!r}: must be among {', '.join(OPTIONS)}")
+        if not self.store and not self.region:
+            raise InputError("REGION: give west,south,east,north, a .geojson, a spec, or a STORE to map")
+        if "://" in (self.out or ""):
+            raise InputError(f"OUT {self.out}: a map is written to a folder; copy it to a bucket when it is done")
+        if self.polygons:
+            areas.read_polygons(self.polygons, self.name_field)
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What is mapped: the blocks, where they come from, the region by zone, and when that was planned."""
+
+    blocks: list[Block]
+    source: inputs.Inputs
+    clip: dict[int, shapely.Geometry] | None
+    created: str
+    words: str
+
+
+def run(options: Options) -> int:
+    """Plan, map, write. The same command goes on where a stopped one was."""
+    from model.checkpoint import load
+    from model.mapping import Job, checkpoint_path, map_blocks
+
+    options.check()
+    shape = WindowShape(options.margin, options.ramp)
+    weights = checkpoint_path(options.run)
+    checkpoint = load(weights)
+    spec = _spec(options, checkpoint)
+    out = Path(options.out or f"maps/{spec.name if spec else Path(str(options.store)).stem}")
+    settings = _settings(options, spec, weights)
+    if not _is_new(out, settings):
+        return 0
+    folder = companion(out, ".run")  # where only_run keeps its lock
+    with only_run(out), _leaving_nothing(folder):
+        _keep_settings(folder / "settings.json", settings, out)
+        work = Work(folder)
+        work.prepare()
+        ground = (_from_store(options, shape, checkpoint, folder) if options.store else
+                  _from_earth(options, _checked(spec), shape, folder))
+        frame = Frame(ground.blocks, shape)
+        job = Job(ground.source, str(weights), str(folder), shape, options.device, options.batch,
+                  "probabilities" in options.layers)
+        with _client(options) as client, count_progress("blocks") as progress:
+            tally = map_blocks(job, frame, client, progress)
+        say(tally.line)
+        for reason in (*tally.failed, *tally.rejected):
+            if tally.example[reason] != reason:
+                say(f"  {tally.example[reason]}")
+        if tally.failed:
+            say(f"no map is written while blocks failed; run the same command again, {tally.mapped} blocks stay")
+            return 1
+        if not tally.mapped:
+            raise InputError(f"map {out}: no block could be mapped ({tally.line}); take other dates or another REGION")
+        reference, words = _reference(options, weights)
+        product = Product(
+            out, work, ground.blocks, tally.outcomes, ground.clip, options.layers, reference, words,
+            f"Land cover, {out.name}", f"{ground.words}; {checkpoint.name}", ground.created,
+            {"settings": settings, "blocks": tally.line, "made_from": _made_from(options, checkpoint, weights, ground),
+             "synthetic": not (options.store or options.project or options.world)})
+        table = product.write(options.polygons, options.name_field)
+        work.sweep()
+    _show(table, out)
+    return 0
+
+
+@contextlib.contextmanager
+def _leaving_nothing(folder: Path) -> Iterator[None]:
+    """Remove the folder of a run that only just began, should it turn out that the user asked for the impossible."""
+    fresh = not (folder / "settings.json").exists()
+    try:
+        yield
+    except InputError:
+        if fresh:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _spec(options: Options, checkpoint: Checkpoint) -> DatasetSpec | None:
+    """The spec of the map; None for a whole store."""
+    if not options.region:
+        return None
+    spec = spec_for(options.region, options.start, options.end)
+    if options.store:
+        return spec
+    spec = map_spec(spec, checkpoint.info["specs"][0], inputs.check_dates(options.dates))
+    for name, bands in (("s2_bands", spec.sentinel2.bands), ("s1_bands", spec.s1_bands)):
+        if tuple(checkpoint.info[name]) != tuple(bands):
+            raise InputError(f"REGION {options.region}: asks for {name} {' '.join(bands)}, checkpoint "
+                             f"{checkpoint.path} was trained on {' '.join(checkpoint.info[name])}; ask for these")
+    return spec
+
+
+def _checked(spec: DatasetSpec | None) -> DatasetSpec:
+    assert spec is not None
+    return spec
+
+
+def _settings(options: Options, spec: DatasetSpec | None, weights: Path) -> dict[str, Any]:
+    """Everything that decides the pixels of the map."""
+    kept = ("region", "start", "end", "store", "project", "world", "dates", "clouds", "margin", "ramp", "polygons",
+            "name_field", "reference")
+    return {**{key: value for key, value in asdict(options).items() if key in kept},
+            "layers": sorted(options.layers), "spec": json.loads(spec.to_json()) if spec else None,
+            "run": str(weights), "weights": hashlib.sha256(weights.read_bytes()).hexdigest()}
+
+
+def _differing(old: dict[str, Any], new: dict[str, Any]) -> str:
+    keys = [key for key in sorted(new) if old.get(key) != new[key]]
+    return ", ".join(f"{key}: {old.get(key)} -> {new[key]}" if key not in ("spec", "weights") else key
+                     for key in keys[:3])
+
+
+def _is_new(out: Path, settings: dict[str, Any]) -> bool:
+    """Whether there is work to do.
+
+    Raises
+    ------
+    InputError
+        Where the folder holds something else, or a map of other settings.
+    """
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return True
+    try:
+        known = json.loads((out / "map.json").read_text())
+    except (OSError, ValueError):
+        # A run that was stopped while it wrote its files left them without map.json, and its own folder beside them.
+        if Path(f"{out}.run/settings.json").exists():
+            return True
+        raise InputError(f"OUT {out}: is there and is no map; choose another OUT, or remove it") from None
+    if changed := _differing(known["settings"], settings):
+        raise InputError(f"OUT {out}: holds a map with other settings ({changed}); choose another OUT, or remove it")
+    say(f"map {out} is there and of the same settings: {known['blocks']}")
+    return False
+
+
+def _keep_settings(path: Path, settings: dict[str, Any], out: Path) -> None:
+    if path.exists():
+        if changed := _differing(json.loads(path.read_text()), settings):
+            raise InputError(f"OUT {out}: was begun with other settings ({changed}); choose another OUT, or remove "
+                             f"{path.parent}")
+        return
+    path.write_text(json.dumps(settings, indent=1))
+
+
+def _from_earth(options: Options, spec: DatasetSpec, shape: WindowShape, folder: Path) -> Ground:
+    session = connect(options.project, options.world)
+    say(session.description)
+    shapes = regions.polygons(session, spec)
+    path = folder / "plan.parquet"
+    if path.exists():
+        plan = read_plan(path)
+        if changed := differences(spec_of(plan), spec):
+            raise InputError(f"OUT: {path} was planned under another spec ({'; '.join(changed[:3])}); remove {folder}")
+        say(f"plan {path} is there: going on with it")
+    else:
+        plan = plan_blocks(session, spec, shapes, say)
+        write_plan(plan, path)
+    say(describe(plan))
+    blocks = inputs.blocks_of_plan(plan, inputs.check_dates(options.dates), options.clouds == "mask")
+    source = inputs.EarthInputs(_config(options), spec, shape, options.scheduler != "threads")
+    windows = ", ".join(f"{w.start} to {w.end}" for w in spec.windows)
+    return Ground(blocks, source, clip_of(shapes), created(path), windows)
+
+
+def _from_store(options: Options, shape: WindowShape, checkpoint: Checkpoint, folder: Path) -> Ground:
+    import numpy as np
+    import pandas as pd
+
+    from dwplus.store import layout
+    from dwplus.store.reader import tile_table
+    from model.checkpoint import check_store
+
+    store = str(options.store)
+    root = layout.open_root(store)
+    first = layout.biome_groups(root)[0]
+    s2_bands, s1_bands = (tuple(map(str, np.asarray(root[f"{first}/{sensor}_band"]))) for sensor in ("s2", "s1"))
+    check_store(checkpoint, s2_bands, s1_bands, store)
+    table = tile_table(store)
+    if options.start and options.end:
+        start, end = (pd.Timestamp(day, tz="UTC") for day in (options.start, options.end))
+        table = table[(table["s2_time"] >= start) & (table["s2_time"] < end)]
+        if not len(table):
+            raise InputError(f"store {store}: holds no tile from {options.start} to {options.end}")
+    attrs: Any = root.attrs.asdict()
+    tile = attrs["spec"]["tile"]
+    blocks = inputs.blocks_of_store(table, float(tile["scale"]), int(tile["size"]), inputs.check_dates(options.dates))
+    clip = None
+    if options.region:
+        shapes = regions.polygons(connect(options.project, options.world),
+                                  spec_for(options.region, options.start, options.end))
+        clip = clip_of(shapes)
+        blocks = touching(blocks, clip)
+        if not blocks:
+            raise InputError(f"REGION {options.region}: store {store} holds no tile there")
+    days = pd.to_datetime([s.s2_ms for b in blocks for s in b.scenes], unit="ms")
+    words = f"{days.min():%Y-%m-%d} to {days.max():%Y-%m-%d}" if len(days) else "no dates"
+    # Tiles drawn by people are unmarked where nobody drew: that is no cloud.
+    masked = options.clouds == "mask" and attrs["label_source"] == "dynamic-world-v1"
+    return Ground(blocks, inputs.StoreInputs(store, blocks, shape, masked), clip,
+                  created(folder / "settings.json"), words)
+
+
+@contextlib.contextmanager
+def _client(options: Options) -> Iterator[distributed.Client | None]:
+    """A Dask client for anything but this process; its workers share the allowance of one project."""
+    if options.scheduler == "threads":
+        yield None
+        return
+    with cluster.client_of(options.scheduler, 1) as client:
+        if not options.store:
+            cluster.allow(client, _config(options))
+        yield client
+
+
+def _config(options: Options) -> EarthConfig:
+    return EarthConfig(options.project or None, options.world or None, workload="dwplus-map")
+
+
+def _reference(options: Options, weights: Path) -> tuple[areas.Reference | None, str]:
+    """The errors of the map: what the user gives, else the evaluation of the run, else nothing."""
+    path = Path(options.reference) if options.reference else weights.parent / "evaluation_test" / "blocks.csv"
+    if not options.reference and not path.exists():
+        return None, ""
+    found = areas.read_reference(path)
+    return found, (f"{path}, {len(found.confusion)} spatial blocks" if found.clustered else
+                   f"{path}, {int(found.confusion.sum())} points")
+
+
+def _made_from(options: Options, checkpoint: Checkpoint, weights: Path, ground: Ground) -> dict[str, str]:
+    from model.checkpoint import versions
+
+    return {"network": f"{checkpoint.name}, epoch {checkpoint.info['epoch']}, {weights}",
+            "pixels": options.store or options.project or options.world or "the embedded Earth's sample planet "
+                                                                           "(synthetic)",
+            "dates": ground.words, "scenes merged": f"{options.dates}, clouds: {options.clouds}",
+            "made with": ", ".join(f"{k} {v}" for k, v in versions().items())}
+
+
+def _show(table: Any, out: Path) -> None:
+    adjusted = "adjusted_km2" in table
+    say(f"{'class':22} {'mapped km2':>12}" + (f" {'corrected':>12}  95 % interval" if adjusted else ""))
+    for row in table.to_dict("records"):
+        line = f"{row['class']:22} {row['mapped_km2']:12,.2f}"
+        if adjusted:
+            known = math.isfinite(row["low_km2"])
+            line += f" {row['adjusted_km2']:12,.2f}  " + (f"{row['low_km2']:,.2f} to {row['high_km2']:,.2f}" if known
+                                                         else "not known")
+        say(line)
+    if not adjusted:
+        say("areas are counted, not corrected: evaluate the run first (make evaluate STORE= RUN=)")
+    say(f"map:  {out / 'class.vrt'}    look:  {out / 'index.html'}, {out / 'quicklook.png'}")
+
+
+def main() -> None:
+    parser = console.Parser(description="Map a region with a trained network.")
+    parser.add_argument("--region", help="west,south,east,north, a .geojson, a spec, or a shipped region")
+    parser.add_argument("--start", help="first date")
+    parser.add_argument("--end", help="day after the last date")
+    parser.add_argument("--run", default="runs/specsar_former", help="folder of a run, or a checkpoint")
+    parser.add_argument("--out", help="folder of the map (default maps/<name of the region>)")
+    parser.add_argument("--store", help="map the tiles of a store in place of Earth Engine's pixels")
+    parser.add_argument("--project", help="Google Cloud project with Earth Engine")
+    parser.add_argument("--world", help="asset tree, or URL of a running embedded Earth")
+    parser.add_argument("--scheduler", default="threads", help="threads, processes or a Dask scheduler's address")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1 (default: cuda where there is one)")
+    parser.add_argument("--batch", type=int, help="windows the network sees at once")
+    parser.add_argument("--dates", default="best", help="scenes of a block: best, all, or a number of the clearest; "
+                                                        "several are merged by summed probabilities")
+    parser.add_argument("--clouds", default="mask", help="mask: no data under Dynamic World's clouds and shadows; keep")
+    parser.add_argument("--layers", nargs="*", default=[], help="also write: probabilities, sources (dates and gap)")
+    parser.add_argument("--margin", type=int, default=32, help="pixels at a window's edge that are dropped")
+    parser.add_argument("--ramp", type=int, default=32, help="pixels over which two windows are blended")
+    parser.add_argument("--polygons", help="areas for each polygon of this file (GeoJSON, GeoPackage, shapefile)")
+    parser.add_argument("--name-field", help="property with the polygons' names")
+    parser.add_argument("--reference", help="errors of the map: a table of points with columns true and map, or "
+                                            "blocks.csv of an evaluation (default: that of the run)")
+    a = parser.parse()
+    values = {**vars(a), "layers": tuple(a.layers)}
+    sys.exit(console.run(lambda: run(Options(**values))))
+
+
+if __name__ == "__main__":
+    main()
