@@ -1,0 +1,91 @@
+"""The tools that are compared: where each one comes from, how it was tuned, and what it cannot do."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+#: Environments of the peers, one each.
+VENVS = ROOT / ".venv-peers"
+DRIVERS = Path(__file__).parent / "drivers"
+
+
+@dataclass(frozen=True)
+class Tool:
+    """One tool.
+
+    Attributes
+    ----------
+    name : of the driver, ``drivers/with_<name>.py``.
+    title : for people.
+    requirement : for pip; empty where our own environment serves.
+    at_once : tiles at once, the best of those tried (``--tune``).
+    tuning : how it is used, and what it cannot do.
+    same_grid : whether it can deliver the tile's own grid and bands.
+    rounds : runs to take the median of.
+    """
+
+    name: str
+    title: str
+    requirement: str
+    at_once: int
+    tuning: str
+    same_grid: bool = True
+    rounds: int = 1
+
+    @property
+    def python(self) -> Path:
+        """The interpreter that runs its driver."""
+        return VENVS / self.name / "bin" / "python" if self.requirement else Path(sys.executable)
+
+    def command(self, job: Path, url: str, out: Path, at_once: int | None = None) -> list[str]:
+        """A command line of its driver."""
+        return [str(self.python), str(DRIVERS / f"with_{self.name}.py"), str(job), url, str(out),
+                str(at_once or self.at_once)]
+
+    def install(self) -> str:
+        """Make its environment unless it is there.
+
+        Returns
+        -------
+        Why it cannot be installed; empty when it can.
+        """
+        if not self.requirement or (VENVS / self.name / ".ready").exists():
+            return ""
+        print(f"installing {self.requirement} into {VENVS / self.name}", flush=True)
+        for command in ([sys.executable, "-m", "venv", str(VENVS / self.name)],
+                        [str(self.python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
+                         self.requirement]):
+            done = subprocess.run(command, text=True, capture_output=True)
+            if done.returncode:
+                lines = [line for line in done.stderr.splitlines() if "ERROR" in line] or ["it says nothing"]
+                return f"not installed: {lines[-1].removeprefix('ERROR: ')}"
+        (VENVS / self.name / ".ready").touch()
+        return ""
+
+    def version(self) -> str:
+        """Of the installed package, as its own environment has it."""
+        package = self.requirement or {"dwplus": "dwplus"}.get(self.name, "earthengine-api")
+        done = subprocess.run([str(self.python), "-c", f"import importlib.metadata as m; print(m.version('{package}'))"],
+                              text=True, capture_output=True)
+        return done.stdout.strip() or "this tree"
+
+
+TOOLS = (
+    Tool("floor", "floor: computePixels to .npy", "", 40,
+         "40 threads, raw, nothing compressed, checked or paired", rounds=3),
+    Tool("dwplus", "dwplus export", "", 40, "defaults", rounds=3),
+    Tool("xee", "xee", "xee", 16, "whole tile in one chunk, `to_zarr` of each tile; a request for each band"),
+    Tool("geedim", "geedim", "geedim", 16,
+         "largest pieces (32 MB): one download a tile; one type for all bands (int32)"),
+    Tool("edown", "edown", "edown", 8,
+         "takes collections, not images: Sentinel-2, label and Sentinel-1 are three files on their own grids, 20 m bands "
+         "and Sentinel-1 not on the tile's; compared where it can be: B2, B3, B4, B8 and unmasked labels", same_grid=False),
+    Tool("geebeam", "geebeam", "geebeam", 16,
+         "a Beam pipeline for each image and projection, local runner, GeoTIFF; one type for all bands (int32)"),
+    Tool("url", "download URLs, one by one", "", 1,
+         "as MMEarth-data does it; one type for all bands (int32)"),
+)
