@@ -42,7 +42,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, Server(options.remember) as server:
         job = make_job(Path(folder), options.tiles, per_biome=PER_BIOME)
         if options.tune:
-            _tune(chosen, job, server, options.latency_ms[-1])
+            _tune(chosen, job, server, options.latency_ms[-1], options.remember)
             return
         floor = TOOLS[0]
         truth = Path(folder, "truth")
@@ -67,11 +67,14 @@ def _line(figures: Figures) -> str:
     return ", ".join(f"{at['wall']:.1f} s at {latency} ms, {at['right']} right" for latency, at in figures.at.items())
 
 
-def _tune(tools: list[Tool], job: Path, server: Server, latency_ms: float) -> None:
+def _tune(tools: list[Tool], job: Path, server: Server, latency_ms: float, warm: bool) -> None:
     for tool in tools:
         if trouble := tool.install():
             print(f"{tool.title}: {trouble}")
             continue
+        if warm:
+            with tempfile.TemporaryDirectory() as folder:
+                run(tool.command(job, server.url, Path(folder)), server, latency_ms=0)
         for at_once in TRIED:
             with tempfile.TemporaryDirectory() as folder:
                 done = run(tool.command(job, server.url, Path(folder), at_once), server, latency_ms=latency_ms)

@@ -8,6 +8,7 @@ import signal
 import statistics
 import subprocess
 import tempfile
+import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -85,9 +86,10 @@ def run(command: list[str], server: Server, *, latency_ms: float, fault_rate: fl
         errors.seek(0)
         last = [line for line in errors.read().splitlines() if line.strip()][-1:]
     ends = [json.loads(line.removeprefix("END")) for line in rest.splitlines() if line.startswith("END")]
-    words = "" if ends else f"killed after {TIMEOUT if kill_after is None else kill_after:.1f} s" if patience.rang else \
-        " ".join(last)[:200]
-    if ends and ends[0]["failed"]:
+    words = ""
+    if not ends:
+        words = f"killed after {patience.seconds:.1f} s" if patience.rang else " ".join(last)[:200]
+    elif ends[0]["failed"]:
         words = f"{ends[0]['failed']} lost: {ends[0]['words'][0][0]}"
     return Run(ends[0]["wall"] if ends else None, whole, usage.ru_utime + usage.ru_stime - loading,
                usage.ru_maxrss * 1024, server.counts(), words)
@@ -97,9 +99,7 @@ class _Alarm:
     """Kills a process group after some seconds, unless left before."""
 
     def __init__(self, pid: int, seconds: float) -> None:
-        import threading
-
-        self.rang = False
+        self.rang, self.seconds = False, seconds
         self._pid = pid
         self._timer = threading.Timer(seconds, self._ring)
 

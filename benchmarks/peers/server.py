@@ -82,7 +82,7 @@ def _serve(pipe: Any, remember: bool) -> None:
         return answer
 
     def remembered(request: dict[str, Any]) -> tuple[str, bytes]:
-        key = repr(request)
+        key = repr({**request, "workloadTag": None})  # a tag of each run is no part of the question
         if key not in answers:
             answers[key] = compute(request)
         return answers[key]

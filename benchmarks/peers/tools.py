@@ -21,10 +21,10 @@ class Tool:
     ----------
     name : of the driver, ``drivers/with_<name>.py``.
     title : for people.
-    requirement : for pip; empty where our own environment serves.
+    requirement : for pip, the package itself first; empty where our own environment serves.
     at_once : tiles at once, the best of those tried (``--tune``).
     tuning : how it is used, and what it cannot do.
-    same_grid : whether it can deliver the tile's own grid and bands.
+    same_grid : whether it delivers the tile's own grid and bands; one that does not is no measure for the bars.
     rounds : runs to take the median of.
     """
 
@@ -58,7 +58,7 @@ class Tool:
         print(f"installing {self.requirement} into {VENVS / self.name}", flush=True)
         for command in ([sys.executable, "-m", "venv", str(VENVS / self.name)],
                         [str(self.python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
-                         self.requirement]):
+                         *self.requirement.split()]):
             done = subprocess.run(command, text=True, capture_output=True)
             if done.returncode:
                 lines = [line for line in done.stderr.splitlines() if "ERROR" in line] or ["it says nothing"]
@@ -68,9 +68,9 @@ class Tool:
 
     def version(self) -> str:
         """Of the installed package, as its own environment has it."""
-        package = self.requirement or {"dwplus": "dwplus"}.get(self.name, "earthengine-api")
-        done = subprocess.run([str(self.python), "-c", f"import importlib.metadata as m; print(m.version('{package}'))"],
-                              text=True, capture_output=True)
+        package = self.requirement.split(" ")[0] or ("dwplus" if self.name == "dwplus" else "earthengine-api")
+        question = f"import importlib.metadata as m; print(m.version('{package}'))"
+        done = subprocess.run([str(self.python), "-c", question], text=True, capture_output=True)
         return done.stdout.strip() or "this tree"
 
 
@@ -78,12 +78,13 @@ TOOLS = (
     Tool("floor", "floor: computePixels to .npy", "", 40,
          "40 threads, raw, nothing compressed, checked or paired", rounds=3),
     Tool("dwplus", "dwplus export", "", 40, "defaults", rounds=3),
-    Tool("xee", "xee", "xee", 16, "whole tile in one chunk, `to_zarr` of each tile; a request for each band"),
+    Tool("xee", "xee", "xee zarr", 16, "whole tile in one chunk, `to_zarr` of each tile; a request for each band"),
     Tool("geedim", "geedim", "geedim", 16,
-         "largest pieces (32 MB): one download a tile; one type for all bands (int32)"),
+         "largest pieces (32 MB): one download a tile; one image at a time in a process, hence processes; one type for "
+         "all bands (int32)"),
     Tool("edown", "edown", "edown", 8,
-         "takes collections, not images: Sentinel-2, label and Sentinel-1 are three files on their own grids, 20 m bands "
-         "and Sentinel-1 not on the tile's; compared where it can be: B2, B3, B4, B8 and unmasked labels", same_grid=False),
+         "takes collections, not images: three files on grids of their own, Sentinel-2 on that of its first band (B1, "
+         "60 m), masked pixels 0; so it does less, and right means the labels only", same_grid=False),
     Tool("geebeam", "geebeam", "geebeam", 16,
          "a Beam pipeline for each image and projection, local runner, GeoTIFF; one type for all bands (int32)"),
     Tool("url", "download URLs, one by one", "", 1,

@@ -6,6 +6,7 @@ libraries are loaded and Earth Engine answers, and ``END <JSON>`` when all is wr
 
 import collections
 import json
+import multiprocessing
 import os
 import sys
 import time
@@ -55,8 +56,8 @@ def begin():
 
 
 def end(began, failed=()):
-    """All is written."""
-    words = collections.Counter(str(error).replace("\n", " ")[:120] or type(error).__name__ for error in failed)
+    """All is written, but for the tiles that failed, each for a reason in words."""
+    words = collections.Counter(error.replace("\n", " ")[:120] for error in failed)
     print("END", json.dumps({"wall": time.perf_counter() - began, "failed": sum(words.values()),
                              "words": words.most_common(3)}), flush=True)
 
@@ -67,17 +68,37 @@ def each_tile(given, suffix, one):
     "Skip what exists" is how people make such scripts resume: none of these tools does it by itself.
     """
     began = begin()
-    failed = []
-
-    def attempt(tile):
-        path = os.path.join(given.out, tile.name + suffix)
-        if os.path.exists(path):
-            return
-        try:
-            one(tile, path)
-        except Exception as error:  # whatever a tool raises counts as a lost tile, and is told
-            failed.append(error)
-
     with ThreadPoolExecutor(given.at_once) as pool:
-        list(pool.map(attempt, given.tiles))
+        end(began, filter(None, pool.map(lambda tile: _attempt(given, suffix, one, tile), given.tiles)))
+
+
+def each_tile_in_processes(given, suffix, one):
+    """The same for a tool that works on one image at a time: several processes, each with a connection of its own."""
+    context = multiprocessing.get_context("fork")
+    errors = context.SimpleQueue()
+
+    def share(number):
+        connect(given.url)
+        for tile in given.tiles[number::given.at_once]:
+            errors.put(_attempt(given, suffix, one, tile))
+
+    began = begin()
+    workers = [context.Process(target=share, args=(number,)) for number in range(given.at_once)]
+    for worker in workers:
+        worker.start()
+    failed = [error for error in (errors.get() for _ in given.tiles) if error]
+    for worker in workers:
+        worker.join()
     end(began, failed)
+
+
+def _attempt(given, suffix, one, tile):
+    """What went wrong with a tile, in words; empty when nothing did."""
+    path = os.path.join(given.out, tile.name + suffix)
+    if os.path.exists(path):
+        return ""
+    try:
+        one(tile, path)
+    except Exception as error:  # whatever a tool raises counts as a lost tile, and is told
+        return str(error) or type(error).__name__
+    return ""

@@ -47,5 +47,5 @@ for _, group in itertools.groupby(sorted(given.tiles, key=same), same):
     try:
         pipeline(tiles)
     except Exception as error:  # whatever it raises loses the tiles of this pipeline, and is told
-        failed += [error] * len(tiles)
+        failed += [str(error)] * len(tiles)
 driver.end(began, failed)
