@@ -25,7 +25,7 @@ def right_tiles(name: str, out: Path, job: dict[str, Any], truth: Path) -> int:
 
     Parameters
     ----------
-    name : of the tool. out : folder it wrote. truth : folder the floor wrote.
+    name : of the driver. out : folder it wrote. truth : folder the floor wrote.
     """
     return sum(_equal(name, out, tile, job, np.load(truth / f"{tile['name']}.npy")) for tile in job["tiles"])
 

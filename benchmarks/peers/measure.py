@@ -142,17 +142,17 @@ def measure(tool: Tool, job_path: Path, server: Server, truth: Path, latencies: 
             if runs[0].wall is None:
                 figures.trouble = runs[0].words
                 return figures
-            figures.at[f"{latency:.0f}"] = _median(runs, right_tiles(tool.name, Path(folder, places[0]), job, truth))
+            figures.at[f"{latency:.0f}"] = _median(runs, right_tiles(tool.driver, Path(folder, places[0]), job, truth))
             figures.bytes = _size(Path(folder, places[0]))
         last = figures.at[f"{latencies[-1]:.0f}"]
         if trouble:
             killed = one("killed", latency_ms=latencies[-1], kill_after=last["wall"] / 2)
             resumed = one("killed", latency_ms=latencies[-1])
             figures.interrupted = {
-                "right": right_tiles(tool.name, Path(folder, "killed"), job, truth),
+                "right": right_tiles(tool.driver, Path(folder, "killed"), job, truth),
                 "repeated": killed.counts["pixels"] + resumed.counts["pixels"] - last["pixels"], "words": resumed.words}
             faulty = one("faults", latency_ms=latencies[-1], fault_rate=0.05)
-            figures.faults = {"right": right_tiles(tool.name, Path(folder, "faults"), job, truth),
+            figures.faults = {"right": right_tiles(tool.driver, Path(folder, "faults"), job, truth),
                               "wall": faulty.wall, "words": faulty.words}
     return figures
 

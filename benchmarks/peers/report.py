@@ -30,8 +30,8 @@ def markdown(document: dict[str, Any]) -> str:
         lines += _speed(document, f"{latency:.0f}")
     lines += _trouble(document)
     lines += ["How each was used, and what it cannot do:", ""]
-    lines += [f"* {_of(figures).title} {figures['version']}: {_of(figures).tuning}"
-              + (f"; {_of(figures).at_once} tiles at once" if figures["tool"] != "dwplus" else "") + "."
+    lines += [f"* {_of(figures).title} ({figures['version']}): {_of(figures).tuning}"
+              + (f"; {_of(figures).at_once} tiles at once" if _of(figures).at_once > 1 else "") + "."
               for figures in document["figures"]]
     return "\n".join([*lines, "", *bars(document)])
 

@@ -42,7 +42,7 @@ class Server:
 
     def counts(self) -> dict[str, float]:
         """Since the last reset: ``requests``, ``pixels`` (those for pixels), ``refused`` (429), ``peak`` in flight,
-        ``cpu`` (s of the server)."""
+        ``busy`` (s that all requests took together), ``cpu`` (s of the server)."""
         self._pipe.send(("counts",))
         found: dict[str, float] = self._pipe.recv()
         return found
@@ -64,19 +64,22 @@ def _serve(pipe: Any, remember: bool) -> None:
     answers: dict[str, tuple[str, bytes]] = {}
     lock = threading.Lock()
     active = peak = 0
+    busy = 0.0
 
     def counted(method: str, path: str, query: Mapping[str, str], headers: Mapping[str, str], body: bytes) -> Any:
-        nonlocal active, peak
+        nonlocal active, peak, busy
         with lock:
             active += 1
             peak = max(peak, active)
             counts["requests"] += 1
             counts["pixels"] += ":computePixels" in path or ":getPixels" in path
+        began = time.monotonic()
         try:
             answer = handle(method, path, query, headers, body)
         finally:
             with lock:
                 active -= 1
+                busy += time.monotonic() - began
         with lock:
             counts["refused"] += answer.status == 429
         return answer
@@ -99,11 +102,11 @@ def _serve(pipe: Any, remember: bool) -> None:
             earth.latency_s, earth.faults = message[1], random_faults(message[2], seed=1)
             with lock:
                 counts.clear()
-                peak = 0
+                peak, busy = 0, 0.0
             cpu = time.process_time()
             pipe.send(None)
         else:
             with lock:
                 pipe.send({"requests": 0, "pixels": 0, "refused": 0, **counts, "active": active, "peak": peak,
-                           "cpu": time.process_time() - cpu})
+                           "busy": busy, "cpu": time.process_time() - cpu})
     server.close()

@@ -15,12 +15,12 @@ DRIVERS = Path(__file__).parent / "drivers"
 
 @dataclass(frozen=True)
 class Tool:
-    """One tool.
+    """One way to use one tool.
 
     Attributes
     ----------
-    name : of the driver, ``drivers/with_<name>.py``.
-    title : for people.
+    name : for the command line. title : for people.
+    driver : ``drivers/with_<driver>.py``.
     requirement : for pip, the package itself first; empty where our own environment serves.
     at_once : tiles at once, the best of those tried (``--tune``).
     tuning : how it is used, and what it cannot do.
@@ -30,6 +30,7 @@ class Tool:
 
     name: str
     title: str
+    driver: str
     requirement: str
     at_once: int
     tuning: str
@@ -37,13 +38,18 @@ class Tool:
     rounds: int = 1
 
     @property
+    def venv(self) -> Path:
+        """Its environment."""
+        return VENVS / self.driver
+
+    @property
     def python(self) -> Path:
         """The interpreter that runs its driver."""
-        return VENVS / self.name / "bin" / "python" if self.requirement else Path(sys.executable)
+        return self.venv / "bin" / "python" if self.requirement else Path(sys.executable)
 
     def command(self, job: Path, url: str, out: Path, at_once: int | None = None) -> list[str]:
         """A command line of its driver."""
-        return [str(self.python), str(DRIVERS / f"with_{self.name}.py"), str(job), url, str(out),
+        return [str(self.python), str(DRIVERS / f"with_{self.driver}.py"), str(job), url, str(out),
                 str(at_once or self.at_once)]
 
     def install(self) -> str:
@@ -53,40 +59,42 @@ class Tool:
         -------
         Why it cannot be installed; empty when it can.
         """
-        if not self.requirement or (VENVS / self.name / ".ready").exists():
+        if not self.requirement or (self.venv / ".ready").exists():
             return ""
-        print(f"installing {self.requirement} into {VENVS / self.name}", flush=True)
-        for command in ([sys.executable, "-m", "venv", str(VENVS / self.name)],
+        print(f"installing {self.requirement} into {self.venv}", flush=True)
+        for command in ([sys.executable, "-m", "venv", str(self.venv)],
                         [str(self.python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check",
                          *self.requirement.split()]):
             done = subprocess.run(command, text=True, capture_output=True)
             if done.returncode:
                 lines = [line for line in done.stderr.splitlines() if "ERROR" in line] or ["it says nothing"]
                 return f"not installed: {lines[-1].removeprefix('ERROR: ')}"
-        (VENVS / self.name / ".ready").touch()
+        (self.venv / ".ready").touch()
         return ""
 
     def version(self) -> str:
         """Of the installed package, as its own environment has it."""
-        package = self.requirement.split(" ")[0] or ("dwplus" if self.name == "dwplus" else "earthengine-api")
+        package = self.requirement.split(" ")[0] or ("dwplus" if self.driver == "dwplus" else "earthengine-api")
         question = f"import importlib.metadata as m; print(m.version('{package}'))"
         done = subprocess.run([str(self.python), "-c", question], text=True, capture_output=True)
         return done.stdout.strip() or "this tree"
 
 
 TOOLS = (
-    Tool("floor", "floor: computePixels to .npy", "", 40,
-         "40 threads, raw, nothing compressed, checked or paired", rounds=3),
-    Tool("dwplus", "dwplus export", "", 40, "defaults", rounds=3),
-    Tool("xee", "xee", "xee zarr", 16, "whole tile in one chunk, `to_zarr` of each tile; a request for each band"),
-    Tool("geedim", "geedim", "geedim", 16,
-         "largest pieces (32 MB): one download a tile; one image at a time in a process, hence processes; one type for "
-         "all bands (int32)"),
-    Tool("edown", "edown", "edown", 8,
+    Tool("floor", "floor: computePixels to .npy", "floor", "", 40,
+         "threads, raw, nothing compressed, checked or paired", rounds=3),
+    Tool("dwplus", "dwplus export", "dwplus", "", 40, "defaults", rounds=3),
+    Tool("xee", "xee in threads", "xee", "xee zarr", 40,
+         "a pool of ours around it; the whole tile in one chunk, `to_zarr` of each tile; a request for each band"),
+    Tool("geedim", "geedim", "geedim", "geedim", 1,
+         "largest pieces (32 MB): one download a tile, one tile after the other: its event loop serves one image; one "
+         "type for all bands (int32)"),
+    Tool("geedim-processes", "geedim in processes", "geedim", "geedim", 16, "the same with processes of ours around it"),
+    Tool("edown", "edown", "edown", "edown", 16,
          "takes collections, not images: three files on grids of their own, Sentinel-2 on that of its first band (B1, "
          "60 m), masked pixels 0; so it does less, and right means the labels only", same_grid=False),
-    Tool("geebeam", "geebeam", "geebeam", 16,
-         "a Beam pipeline for each image and projection, local runner, GeoTIFF; one type for all bands (int32)"),
-    Tool("url", "download URLs, one by one", "", 1,
-         "as MMEarth-data does it; one type for all bands (int32)"),
+    Tool("geebeam", "geebeam", "geebeam", "geebeam", 16,
+         "one Beam pipeline after the other for each image and projection, local runner with threads, GeoTIFF; one type "
+         "for all bands (int32); starts anew every time"),
+    Tool("url", "download URLs, one by one", "url", "", 1, "as MMEarth-data does it; one type for all bands (int32)"),
 )
