@@ -56,8 +56,10 @@ def main() -> None:
                 "remember": options.remember, "figures": [dataclasses.asdict(figures) for figures in found]}
     print(report.markdown(document))
     if options.json:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(document, indent=1))
     if options.chart:
+        options.chart.parent.mkdir(parents=True, exist_ok=True)
         report.chart(document, options.chart)
 
 

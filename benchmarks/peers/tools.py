@@ -89,12 +89,13 @@ TOOLS = (
     Tool("geedim", "geedim", "geedim", "geedim", 1,
          "largest pieces (32 MB): one download a tile, one tile after the other: its event loop serves one image; one "
          "type for all bands (int32)"),
-    Tool("geedim-processes", "geedim in processes", "geedim", "geedim", 16, "the same with processes of ours around it"),
+    Tool("geedim-processes", "geedim in processes", "geedim", "geedim", 16,
+         "the same with processes of ours around it"),
     Tool("edown", "edown", "edown", "edown", 16,
          "takes collections, not images: three files on grids of their own, Sentinel-2 on that of its first band (B1, "
          "60 m), masked pixels 0; so it does less, and right means the labels only", same_grid=False),
     Tool("geebeam", "geebeam", "geebeam", "geebeam", 16,
-         "one Beam pipeline after the other for each image and projection, local runner with threads, GeoTIFF; one type "
-         "for all bands (int32); starts anew every time"),
+         "one Beam pipeline after the other for each image and projection, local runner with threads, GeoTIFF; one "
+         "type for all bands (int32)"),
     Tool("url", "download URLs, one by one", "url", "", 1, "as MMEarth-data does it; one type for all bands (int32)"),
 )
