@@ -73,7 +73,7 @@ def _edown(out: Path, tile: dict[str, Any], job: dict[str, Any]) -> Bands:
 
 
 def _xee(out: Path, tile: dict[str, Any], job: dict[str, Any]) -> Bands:
-    with xr.open_zarr(out / f"{tile['name']}.zarr") as data:
+    with xr.open_zarr(out / f"{tile['name']}.zarr", consolidated=False) as data:
         return {band: data[band].isel(time=0).to_numpy() for band in job["bands"]}
 
 

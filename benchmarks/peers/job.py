@@ -11,8 +11,8 @@ from dwplus.earth.images import dynamic_world, sentinel1, sentinel2
 from dwplus.planning.plan import make_plan, write_plan
 from dwplus.spec import DatasetSpec, make_spec
 
-#: Tiles of one biome in the list: 48 tiles lie in 12 biomes.
-PER_BIOME = 4
+#: Tiles of one biome in the list, as many as a shard holds: shards are full in a real export.
+PER_BIOME = 16
 
 
 def make_job(folder: Path, tiles: int, size: int = 510, per_biome: int = PER_BIOME) -> Path:
