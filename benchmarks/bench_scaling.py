@@ -146,9 +146,11 @@ def main() -> None:
     print(f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, Python "
           f"{platform.python_version()}; tiles of {SIZE}x{SIZE} px, 13 bands\n")
     with Server() as server:
-        grow(server, options.factors)
-        print(f"\n280 tiles, {options.latency_ms:.0f} ms latency, {SHARD_TILES} requests in flight a worker:\n")
-        work(server, options.workers, options.latency_ms)
+        if options.factors:
+            grow(server, options.factors)
+        if options.workers:
+            print(f"\n280 tiles, {options.latency_ms:.0f} ms latency, {SHARD_TILES} requests in flight a worker:\n")
+            work(server, options.workers, options.latency_ms)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.peers import report
-from benchmarks.peers.job import PER_BIOME, make_job
+from benchmarks.peers.job import make_job
 from benchmarks.peers.measure import Figures, measure, run
 from benchmarks.peers.server import Server
 from benchmarks.peers.tools import TOOLS, Tool
@@ -40,7 +40,7 @@ def main() -> None:
     options = parser.parse_args()
     chosen = [tool for tool in TOOLS if tool.name in options.tools]
     with tempfile.TemporaryDirectory() as folder, Server(options.remember) as server:
-        job = make_job(Path(folder), options.tiles, per_biome=PER_BIOME)
+        job = make_job(Path(folder), options.tiles)
         if options.tune:
             _tune(chosen, job, server, options.latency_ms[-1], options.remember)
             return

@@ -15,7 +15,7 @@ from dwplus.spec import DatasetSpec, make_spec
 PER_BIOME = 16
 
 
-def make_job(folder: Path, tiles: int, size: int = 510, per_biome: int = PER_BIOME) -> Path:
+def make_job(folder: Path, tiles: int) -> Path:
     """Plan on the sample planet; write ``plan.parquet`` and ``job.json`` to a folder.
 
     The expression is the exporter's own stack of 10 Sentinel-2 bands (uint16), VV and VH (int16, hundredths of dB) and
@@ -26,7 +26,7 @@ def make_job(folder: Path, tiles: int, size: int = 510, per_biome: int = PER_BIO
     The job.
     """
     spec = make_spec({"name": "peers", "region": "sample", "windows": [["2021-06-01", "2021-09-01"]],
-                      "tile": {"size": size}, "sampling": {"per_biome": per_biome}})
+                      "sampling": {"per_biome": min(tiles, PER_BIOME)}})
     plan = make_plan(connect(), spec)
     plan = plan[plan["state"] == "planned"].iloc[:tiles]
     if len(plan) < tiles:

@@ -84,12 +84,12 @@ TOOLS = (
     Tool("floor", "floor: computePixels to .npy", "floor", "", 40,
          "threads, raw, nothing compressed, checked or paired", rounds=3),
     Tool("dwplus", "dwplus export", "dwplus", "", 40, "defaults", rounds=3),
-    Tool("xee", "xee in threads", "xee", "xee zarr", 40,
+    Tool("xee", "xee in threads", "xee", "xee zarr", 32,
          "a pool of ours around it; the whole tile in one chunk, `to_zarr` of each tile; a request for each band"),
     Tool("geedim", "geedim", "geedim", "geedim", 1,
          "largest pieces (32 MB): one download a tile, one tile after the other: its event loop serves one image; one "
          "type for all bands (int32)"),
-    Tool("geedim-processes", "geedim in processes", "geedim", "geedim", 16,
+    Tool("geedim-processes", "geedim in processes", "geedim", "geedim", 8,
          "the same with processes of ours around it"),
     Tool("edown", "edown", "edown", "edown", 16,
          "takes collections, not images: three files on grids of their own, Sentinel-2 on that of its first band (B1, "
