@@ -77,8 +77,7 @@ def run(command: list[str], server: Server, *, latency_ms: float, fault_rate: fl
         while first and not first.startswith("BEGIN"):
             first = process.stdout.readline()
         loading = float(first.split()[1]) if first else 0.0
-        patience = _Alarm(process.pid, TIMEOUT if kill_after is None else kill_after)
-        with patience:
+        with _Alarm(process.pid, TIMEOUT if kill_after is None else kill_after) as patience:
             rest = process.stdout.read()
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
@@ -111,8 +110,10 @@ class _Alarm:
         self._timer.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, *_: object) -> None:
         self._timer.cancel()
+        if kind is not None:  # interrupted: leave no tool behind
+            self._ring()
 
 
 def measure(tool: Tool, job_path: Path, server: Server, truth: Path, latencies: list[float], *, warm: bool = False,

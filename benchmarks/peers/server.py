@@ -54,6 +54,14 @@ class Server:
             time.sleep(0.05)
 
 
+def _next(pipe: Any) -> Any:
+    """The next message; None when there is none to come."""
+    try:
+        return pipe.recv()
+    except EOFError:  # whoever measured is gone
+        return None
+
+
 def _serve(pipe: Any, remember: bool) -> None:
     from dwplus.earth.session import embedded_earth
     from dwplus.embedded_earth import random_faults, serve
@@ -97,7 +105,7 @@ def _serve(pipe: Any, remember: bool) -> None:
     server.start()
     pipe.send(server.url)
     cpu = time.process_time()
-    while (message := pipe.recv()) is not None:
+    while (message := _next(pipe)) is not None:
         if message[0] == "reset":
             earth.latency_s, earth.faults = message[1], random_faults(message[2], seed=1)
             with lock:

@@ -78,9 +78,13 @@ def each_tile_in_processes(given, suffix, one):
     errors = context.SimpleQueue()
 
     def share(number):
-        connect(given.url)
-        for tile in given.tiles[number::given.at_once]:
-            errors.put(_attempt(given, suffix, one, tile))
+        mine, trouble = given.tiles[number::given.at_once], ""
+        try:
+            connect(given.url)
+        except Exception as error:  # loses the tiles of this process, and is told
+            trouble = str(error) or type(error).__name__
+        for tile in mine:
+            errors.put(trouble or _attempt(given, suffix, one, tile))
 
     began = begin()
     workers = [context.Process(target=share, args=(number,)) for number in range(given.at_once)]
