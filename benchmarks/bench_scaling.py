@@ -56,7 +56,7 @@ def child(stage: str, per_biome: int, folder: str, url: str, workers: int) -> No
     summary = export(plan, Path(folder, f"{workers}.zarr"), config,
                      scheduler=cluster.scheduler_address if cluster else "threads")
     print("RESULT", json.dumps({"wall": time.perf_counter() - began, "cpu": time.process_time() - cpu,
-                                "tiles": summary.exported}))
+                                "tiles": summary.exported, "words": summary.line}))
     if cluster:
         cluster.close()
 
@@ -127,7 +127,7 @@ def work(server: Server, workers: list[int], latency_ms: float) -> None:
             first = first or rate
             # The client's own CPU is that of its workers here, which the cores' idleness shows to be small.
             bound = binding({**found, "cpu": 0.0}, cores=1, places=number * SHARD_TILES)
-            lost = "" if found["tiles"] == tiles else f" ({tiles - found['tiles']} tiles lost)"
+            lost = "" if found["tiles"] == tiles else f" ({found['words']})"
             print(f"| {number} | {found['wall']:.1f}{lost} | {rate:.1f} | {rate / first:.1f} | {found['peak']} | "
                   f"{bound} |", flush=True)
 

@@ -83,7 +83,7 @@ class Tool:
 TOOLS = (
     Tool("floor", "floor: computePixels to .npy", "floor", "", 40,
          "threads, raw, nothing compressed, checked or paired", rounds=3),
-    Tool("dwplus", "dwplus export", "dwplus", "", 40, "defaults", rounds=3),
+    Tool("dwplus", "dwplus export", "dwplus", "", 1, "defaults", rounds=3),
     Tool("xee", "xee in threads", "xee", "xee zarr", 32,
          "a pool of ours around it; the whole tile in one chunk, `to_zarr` of each tile; a request for each band"),
     Tool("geedim", "geedim", "geedim", "geedim", 1,
