@@ -34,7 +34,8 @@ MAP_RUN = $(or $(RUN),runs/$(or $(MODEL),specsar_former))
 ARGS = $(if $(START),--start '$(START)') $(if $(END),--end '$(END)') $(if $(STORE),--store '$(STORE)') \
 	$(if $(EE_PROJECT),--project '$(EE_PROJECT)') $(if $(WORLD),--world '$(WORLD)') --scheduler '$(SCHEDULER)'
 
-.PHONY: help setup export-region regenerate train evaluate map change explain compare report test lint bench bench-map bench-read soak gpu-check
+.PHONY: help setup export-region regenerate train evaluate map change explain compare report test lint bench bench-map \
+	bench-peers bench-scaling bench-read soak gpu-check
 
 help: ## list targets and variables
 	@echo "targets"
@@ -106,16 +107,25 @@ gpu-check: $(VENV)/.ready ## CUDA tests, speed and a short training; writes gpu-
 	@$(BIN)/python -m pytest -q tests/gpu
 	@$(BIN)/python -m benchmarks.bench_model --json gpu-check.json
 
-bench: $(VENV)/.ready ## time the embedded Earth and the exporter; prints a table
+bench: $(VENV)/.ready ## all benchmarks, those beside peers included; prints tables, JSON in build/
 	@$(BIN)/python -m benchmarks.bench_export
 	@$(BIN)/python -W ignore -m benchmarks.bench_earth
 	@$(BIN)/python -m benchmarks.bench_plan
 	@$(BIN)/python -m benchmarks.bench_fire
+	@$(MAKE) --no-print-directory bench-read bench-scaling bench-peers
+	@mkdir -p build && $(BIN)/python -m benchmarks.bench_model --json build/bench-model.json
+
+bench-peers: $(VENV)/.ready ## the exporter beside xee, geedim, edown, geebeam and download URLs; about 15 minutes
+	@$(BIN)/python -m benchmarks.peers --json build/bench-peers.json --chart build/bench-peers.svg
+
+bench-scaling: $(VENV)/.ready ## plan and export with 10 and 100 times the tiles, and with 1 to 8 workers
+	@$(BIN)/python -m benchmarks.bench_scaling
 
 bench-map: $(VENV)/.ready ## maps: speed, memory, truth and areas on the sample planet: RUN=
 	@$(BIN)/python -m benchmarks.bench_map --run '$(MAP_RUN)'
 
 bench-read: $(VENV)/.ready ## reading tiles at random, beside other formats: STORE=
+	@test -n '$(STORE)' || test -e data/sample.zarr || $(MAKE) --no-print-directory export-region REGION=sample
 	@$(BIN)/python -m benchmarks.bench_read --store '$(or $(STORE),data/sample.zarr)'
 
 soak: $(VENV)/.ready ## export under faults, kills and a full disk; at most 20 minutes

@@ -263,7 +263,9 @@ class _Run:
         if not todo:
             self.progress(0, 0, self.tiles, "")
             return summarise(self.store)
-        slots = math.ceil(cluster.fetchers(self.config) / self.spec.store.shard_tiles) + 1
+        # Enough shards in work that every place in flight is taken; one is being written meanwhile.
+        tiles = sum(len(item[3]) for item in todo)
+        slots = math.ceil(cluster.fetchers(self.config) * len(todo) / tiles) + 1
         with cluster.client_of(self.scheduler, min(slots, self.total)) as client:
             if self.scheduler == "threads":
                 traffic: Callable[[], Traffic] = connect_config(self.config).limiter.state

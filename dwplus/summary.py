@@ -46,8 +46,14 @@ class Summary:
 
 
 def summarise(store: str | Path) -> Summary:
-    """The summary of a store, from its statuses alone."""
-    return summarise_table(tile_table(store))
+    """The summary of a store, from its statuses and reasons alone.
+
+    Raises
+    ------
+    InputError
+        Where there is no store, or a column cannot be read.
+    """
+    return summarise_table(tile_table(store, only=("tile_id", "biome", "status", "reason")))
 
 
 def summarise_table(table: pd.DataFrame) -> Summary:

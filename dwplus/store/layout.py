@@ -19,6 +19,7 @@ import geopandas as gpd
 import numpy as np
 import zarr
 import zarr.errors
+import zarr.storage
 from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
 
 import dwplus
@@ -148,14 +149,17 @@ def _create_in(place: Bucket, plan: gpd.GeoDataFrame, spec: DatasetSpec, created
 
 
 def _fill(folder: Path, plan: gpd.GeoDataFrame, spec: DatasetSpec, created: str, earth: str) -> None:
-    root = zarr.open_group(str(folder), mode="w", zarr_format=3)
+    # In memory first: zarr changes threads for each of some thousand small files, which takes longer than all the rest.
+    files: dict[str, Any] = {}
+    memory = zarr.storage.MemoryStore(files)
+    root = zarr.open_group(memory, mode="w", zarr_format=3)
     rejected = plan.loc[plan["state"] == "rejected", "reason"].value_counts()
     product = "COPERNICUS/S2_SR_HARMONIZED" if spec.sentinel2.product == "sr" else "COPERNICUS/S2_HARMONIZED"
     sources = {
         **SOURCES, "sentinel2": {**SOURCES["sentinel2"], "collection": product},
         **({"labels": {**ANNOTATIONS, "collection": spec.labels.asset or ANNOTATIONS["collection"]}}
            if spec.labels.source == "annotations" else {})}
-    root.attrs.update({
+    root.attrs.put({  # one write, where update would make one for each key
         "dwplus_version": dwplus.__version__, "spec": json.loads(spec.to_json()), "classes": list(CLASSES),
         "biomes": {str(number): name for number, name in BIOMES.items()}, "label_source": spec.labels.source,
         "created": created, "sources": sources,
@@ -175,7 +179,11 @@ def _fill(folder: Path, plan: gpd.GeoDataFrame, spec: DatasetSpec, created: str,
         # Consolidated metadata is not yet in the v3 specification; readers that do not know it pass over it, and
         # xarray opens a store of 14 groups in one read. It stays true: nothing but chunks is written from here on.
         warnings.simplefilter("ignore", zarr.errors.ZarrUserWarning)
-        zarr.consolidate_metadata(str(folder))
+        zarr.consolidate_metadata(memory)
+    for name, content in files.items():
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content.to_bytes())
 
 
 def _make_group(root: zarr.Group, biome: int, rows: gpd.GeoDataFrame, spec: DatasetSpec) -> None:
@@ -267,7 +275,7 @@ def _make_group(root: zarr.Group, biome: int, rows: gpd.GeoDataFrame, spec: Data
     if spec.triplets is not None:
         dynamic("cloud_fraction", "float32", np.nan, {"units": "1", "long_name": "share of the tile that is cloud"})
         dynamic("stratum", "int8", -1, {"long_name": "of cloud_fraction, -1 = not known", **_flags(STRATUM_NAMES)})
-    group.attrs.update({
+    group.attrs.put({
         "biome": biome, "biome_name": BIOMES[biome], "scale": spec.tile.scale,
         "coordinates": "tile_id window lon lat epsg x0 y0 label_id s2_id s1_id s2_time s1_time gap_hours s1_count "
                        "s2_cloud orbit_pass relative_orbit biome ecoregion coastal split status reason valid_fraction"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -41,8 +42,12 @@ def open_store(path: str | Path) -> xr.DataTree:
                             consolidated=not isinstance(place, Folder))
 
 
-def tile_table(path: str | Path) -> pd.DataFrame:
+def tile_table(path: str | Path, only: Collection[str] = ()) -> pd.DataFrame:
     """One row per tile with its per-tile coordinates, ``group``, ``index`` in the group, and class counts by name.
+
+    Parameters
+    ----------
+    only : coordinates to read, ``tile_id`` among them; empty for all.
 
     Raises
     ------
@@ -57,7 +62,8 @@ def tile_table(path: str | Path) -> pd.DataFrame:
         try:
             columns = {}
             for key, array in group.arrays():
-                if array.ndim == 1 and array.metadata.dimension_names == ("tile",):  # type: ignore[union-attr]
+                if (array.ndim == 1 and array.metadata.dimension_names == ("tile",)  # type: ignore[union-attr]
+                        and (not only or key in only)):
                     columns[key] = np.asarray(array[...])
             frame = pd.DataFrame({"group": name, "index": np.arange(len(columns["tile_id"])), **columns})
             counts = np.asarray(group["class_counts"][...])  # type: ignore[index]
@@ -69,10 +75,11 @@ def tile_table(path: str | Path) -> pd.DataFrame:
     if not frames:
         raise InputError(f"store {path}: holds no tiles")
     table = pd.concat(frames, ignore_index=True)
-    for key in ("s1_time", "s2_time"):
+    for key in {"s1_time", "s2_time"} & set(table):
         table[key] = pd.to_datetime(table[key], unit="ms", utc=True)
     for key, names in (("status", layout.STATUSES), ("split", layout.SPLIT_FLAGS)):
-        table[key] = pd.Categorical.from_codes(table[key].astype(int), categories=list(names))
+        if key in table:
+            table[key] = pd.Categorical.from_codes(table[key].astype(int), categories=list(names))
     return table
 
 

@@ -108,7 +108,8 @@ def test_what_is_too_much_is_split_and_remembered(plan, quiet, served, tmp_path)
     earth, url = served(faults=Faults([Fault("status", ":computePixels", 400, "User memory limit exceeded.", count=1)]))
     assert export(plan, tmp_path / "s.zarr", EarthConfig(world=url, concurrency=1)).complete
     assert same(quiet, tmp_path / "s.zarr")
-    assert earth.faults.hits == 1 and earth.requests >= 4 * summarise(quiet).planned
+    # Tiles that were on their way when the first was refused go whole.
+    assert earth.faults.hits == 1 and earth.requests >= 3 * summarise(quiet).planned
 
 
 @pytest.mark.parametrize(("code", "words", "sentence"), [

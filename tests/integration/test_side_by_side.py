@@ -1,0 +1,32 @@
+"""The bench beside peers, with those tools that need no environment of their own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_every_tool_gets_the_same_pixels_and_ours_resumes(tmp_path):
+    """Floor, exporter and download URLs store the same values; one request of pixels a tile each; a killed export
+    is completed by the second run, and faults that heal cost nothing."""
+    found = tmp_path / "out.json"
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.peers", "--tiles", "2", "--rounds", "1", "--latency-ms", "0", "100",
+         "--tools", "floor", "dwplus", "url", "--json", str(found), "--chart", str(tmp_path / "chart.svg")],
+        cwd=ROOT, text=True, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    document = json.loads(found.read_text())
+    figures = {one["tool"]: one for one in document["figures"]}
+    assert set(figures) == {"floor", "dwplus", "url"}
+    for one in figures.values():
+        assert {latency: at["right"] for latency, at in one["at"].items()} == {"0": 2, "100": 2}, one
+        assert one["at"]["100"]["pixels"] == 2 and one["at"]["100"]["wall"] > 0.1
+    ours = figures["dwplus"]
+    assert ours["interrupted"]["right"] == 2 and ours["faults"]["right"] == 2
+    assert 0 < ours["bytes"] < figures["floor"]["bytes"]
+    assert "| dwplus export |" in done.stdout and "times the floor's time" in done.stdout
+    assert (tmp_path / "chart.svg").read_text().count("<svg") == 1
