@@ -19,11 +19,15 @@ MODEL ?=
 MODELS ?=
 RUN ?=
 LM ?=
+SET ?=
+# Stores to read, one or several; keys of the training config.
+STORES = $(foreach store,$(or $(STORE),data/sample.zarr),'$(store)')
+SETTINGS = $(foreach setting,$(SET),--set '$(setting)')
 # What the flows have in common.
 ARGS = $(if $(START),--start '$(START)') $(if $(END),--end '$(END)') $(if $(STORE),--store '$(STORE)') \
 	$(if $(EE_PROJECT),--project '$(EE_PROJECT)') $(if $(WORLD),--world '$(WORLD)') --scheduler '$(SCHEDULER)'
 
-.PHONY: help setup export-region regenerate train evaluate explain compare report test lint bench bench-read soak gpu-check
+.PHONY: help setup export-region regenerate train evaluate explain compare report test lint docs minimum bench bench-read soak gpu-check
 
 help: ## list targets and variables
 	@echo "targets"
@@ -34,6 +38,7 @@ help: ## list targets and variables
 	@echo "  FROM=           regenerate: the store or plan whose tiles get new dates"
 	@echo "  MODEL= RUN=     train, evaluate: name of a network (specsar_former, segformer, unet, ...); folder of the run"
 	@echo "  MODELS= LM=     compare: names with spaces between; explain: folder or URL of a language model"
+	@echo "  SET=            train, compare: values of the config, as in SET='optim.epochs=8 data.crop=128'"
 	@echo "  START= END=     label dates [START, END), YYYY-MM-DD; in place of the region's own"
 	@echo "  STORE=          folder of the Zarr store (default: data/<name of the region>.zarr)"
 	@echo "  EE_PROJECT=     Google Cloud project with Earth Engine; empty: the embedded Earth, which needs no key"
@@ -58,16 +63,16 @@ regenerate: $(VENV)/.ready ## new dates for the tiles of a store or plan: FROM= 
 
 train: $(VENV)/.ready ## train a network on a store (none given: the sample, exported first): STORE= MODEL= RUN=
 	@test -n '$(STORE)' || test -e data/sample.zarr || $(MAKE) --no-print-directory export-region REGION=sample
-	@$(BIN)/python -m pipelines.train --store '$(or $(STORE),data/sample.zarr)' $(if $(MODEL),--model '$(MODEL)') $(if $(RUN),--run '$(RUN)')
+	@$(BIN)/python -m pipelines.train --store $(STORES) $(if $(MODEL),--model '$(MODEL)') $(if $(RUN),--run '$(RUN)') $(SETTINGS)
 
 evaluate: $(VENV)/.ready ## tables, figures and a page of a trained network: STORE= RUN=
-	@$(BIN)/python -m pipelines.evaluate --store '$(or $(STORE),data/sample.zarr)' --run '$(or $(RUN),runs/$(or $(MODEL),specsar_former))'
+	@$(BIN)/python -m pipelines.evaluate --store $(STORES) --run '$(or $(RUN),runs/$(or $(MODEL),specsar_former))'
 
 explain: $(VENV)/.ready ## facts and words on each tile of a trained network: STORE= RUN= LM=
-	@$(BIN)/python -m pipelines.explain --store '$(or $(STORE),data/sample.zarr)' --run '$(or $(RUN),runs/$(or $(MODEL),specsar_former))' $(if $(LM),--lm '$(LM)')
+	@$(BIN)/python -m pipelines.explain --store $(STORES) --run '$(or $(RUN),runs/$(or $(MODEL),specsar_former))' $(if $(LM),--lm '$(LM)')
 
 compare: $(VENV)/.ready ## one table of several networks under one budget: STORE= MODELS=
-	@$(BIN)/python -m pipelines.compare --store '$(or $(STORE),data/sample.zarr)' $(if $(MODELS),--models $(MODELS))
+	@$(BIN)/python -m pipelines.compare --store $(STORES) $(if $(MODELS),--models $(MODELS)) $(SETTINGS)
 
 report: $(VENV)/.ready ## one HTML page on a store: STORE=
 	@$(BIN)/dwplus report '$(or $(STORE),data/sample.zarr)' -o '$(or $(STORE),data/sample.zarr).report.html'
@@ -78,6 +83,16 @@ test: $(VENV)/.ready ## run the tests (no network)
 lint: $(VENV)/.ready ## ruff and mypy
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
+
+docs: $(VENV)/.ready ## build the documentation into site/; a warning is an error
+	@$(BIN)/python -m mkdocs build --quiet --strict
+	@echo "site/index.html"
+
+# The code and its tests on the lowest versions that setup.cfg allows, in an environment of its own.
+minimum: $(VENV)/.ready ## run the unit tests with the lowest versions allowed
+	@test -x $(VENV)-minimum/bin/python || $(PYTHON) -m venv $(VENV)-minimum
+	@$(BIN)/python -m uv pip install --quiet --python $(VENV)-minimum/bin/python --resolution lowest-direct --editable '.[test]'
+	@$(VENV)-minimum/bin/python -m pytest -q tests/unit
 
 gpu-check: $(VENV)/.ready ## CUDA tests, speed and a short training; writes gpu-check.json
 	@$(BIN)/python -m pytest -q tests/gpu
