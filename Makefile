@@ -91,6 +91,8 @@ docs: $(VENV)/.ready ## build the documentation into site/; a warning is an erro
 # The code and its tests on the lowest versions that setup.cfg allows, in an environment of its own.
 minimum: $(VENV)/.ready ## run the unit tests with the lowest versions allowed
 	@test -x $(VENV)-minimum/bin/python || $(PYTHON) -m venv $(VENV)-minimum
+	@# torch is pinned: by pip, which is set up for the build that fits the machine; uv then leaves it alone.
+	@$(VENV)-minimum/bin/python -m pip install --quiet --disable-pip-version-check $$(sed -n 's/^ *\(torch==.*\)/\1/p' setup.cfg)
 	@$(BIN)/python -m uv pip install --quiet --python $(VENV)-minimum/bin/python --resolution lowest-direct --editable '.[test]'
 	@$(VENV)-minimum/bin/python -m pytest -q tests/unit
 

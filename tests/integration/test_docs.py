@@ -23,6 +23,8 @@ import yaml
 from dwplus.cli import app
 from dwplus.spec import make_spec
 
+# A page is a dozen commands; about a minute on two idle cores.
+pytestmark = pytest.mark.timeout(900)
 ROOT = Path(__file__).parents[2]
 PAGES = ["README.md", "CONTRIBUTING.md", *sorted(str(p.relative_to(ROOT)) for p in (ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r'^```(\w+)(?: title="([^"]*)")?[^\n]*\n(.*?)^```$', re.MULTILINE | re.DOTALL)
@@ -97,7 +99,7 @@ def run(place, command, **options):
     path = os.pathsep.join([str(place / ".venv" / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]])
     small = {"REGION": "small.yaml", "SET": "optim.epochs=1", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(["bash", "-euo", "pipefail", "-c", command], cwd=place, text=True, capture_output=True,
-                          timeout=200, env={**os.environ, **small, "PATH": path, "PYTHONPATH": str(place)}, **options)
+                          timeout=600, env={**os.environ, **small, "PATH": path, "PYTHONPATH": str(place)}, **options)
     assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
     return done.stdout
 
