@@ -156,9 +156,9 @@ def run(seconds: float, seed: int = 0, real: list[dict[str, Any]] | None = None)
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         method, path, body = fuzzer.request(real or [])
-        began = time.monotonic()
+        began = time.process_time()
         answer = earth.handle(method, path, {}, {}, body)
-        took = time.monotonic() - began
+        took = time.process_time() - began  # of the processor: on a shared machine the clock tells of the neighbours
         counts[answer.status] += 1
         if answer.status == 500 or took > 3 * DEADLINE_S:
             broken.append(f"{answer.status} after {took:.1f} s: {answer.body[:300]!r} to {body[:600]!r}")

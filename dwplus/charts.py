@@ -76,7 +76,8 @@ footer{color:var(--soft);font-size:.85rem;margin-top:1.4rem}
 @media (max-width:620px){main{padding:1.3rem .8rem 3rem}section{padding:1rem}.stack{
 grid-template-columns:1fr;gap:.15rem}.stack .strip,.stack .track{margin-bottom:.55rem}h1{font-size:1.55rem}
 .gallery{grid-template-columns:1fr}.grid{grid-template-columns:repeat(auto-fill,minmax(145px,1fr));gap:1rem}
-.grid svg text{font-size:15px}td:first-child{white-space:normal;min-width:9rem}.words td:first-child{min-width:0}}
+.grid svg text{font-size:15px}td:first-child{white-space:normal;min-width:9rem}.words td:first-child{min-width:0}
+.map{min-width:0}.map circle{r:13px}.map text{font-size:15px}}
 @media print{section{break-inside:avoid}}
 """
 

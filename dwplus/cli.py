@@ -13,7 +13,7 @@ import typer
 
 from dwplus import console
 from dwplus.console import say
-from dwplus.errors import StopError
+from dwplus.errors import InputError, StopError
 
 if TYPE_CHECKING:
     from dwplus.export import Summary
@@ -30,7 +30,8 @@ World = Annotated[str | None, typer.Option(
     "--world", metavar="DIR|URL", help="An asset tree of real rasters, or the URL of a running embedded Earth.")]
 Project = Annotated[str | None, typer.Option(
     "--project", metavar="ID", help="Google Cloud project with Earth Engine; without it the embedded Earth answers.")]
-Store = Annotated[Path, typer.Argument(metavar="STORE", help="Folder of the Zarr store.")]
+Store = Annotated[str, typer.Argument(metavar="STORE", help="Zarr store: a folder, s3://bucket/prefix or "
+                                                            "gs://bucket/prefix.")]
 Scheduler = Annotated[str, typer.Option(help="threads, processes, or the address of a Dask scheduler.")]
 MaxHours = Annotated[float | None, typer.Option(
     "--max-hours", min=0, help="Stop after so many hours; shards in work are finished.")]
@@ -92,13 +93,14 @@ def export(
     _finish(lambda: export_and_show(plan, store, world, project, scheduler, quicklooks, max_hours, budget_eecu_hours))
 
 
-def export_and_show(plan: Path, store: Path, world: str | None, project: str | None, scheduler: str, quicklooks: bool,
+def export_and_show(plan: Path, store: str, world: str | None, project: str | None, scheduler: str, quicklooks: bool,
                     max_hours: float | None = None, budget_eecu_hours: float | None = None) -> int:
     """Export, print the summary, draw the quicklooks. Returns the exit code."""
     from dwplus.budget import Budget
     from dwplus.earth import EarthConfig, connect_config
     from dwplus.export import export as run_export
     from dwplus.export import summarise
+    from dwplus.store.places import companion, place_of
 
     config = EarthConfig(project or None, world or None)
     say(connect_config(config).description)
@@ -107,14 +109,14 @@ def export_and_show(plan: Path, store: Path, world: str | None, project: str | N
             summary = run_export(plan, store, config, scheduler=scheduler, budget=Budget(max_hours, budget_eecu_hours),
                                  progress=progress)
     except StopError:
-        if store.exists():
+        if place_of(store).exists():
             _show(summarise(store), store)
         raise
     _show(summary, store)
     if quicklooks and summary.exported:
         from dwplus.viz import quicklooks as draw
 
-        folder = Path(f"{str(store).rstrip('/')}.quicklook")
+        folder = companion(store, ".quicklook")
         say(f"{len(draw(store, folder))} quicklooks in {folder}")
     if summary.stopped:
         given = [item for name, value in (("--world", world), ("--project", project), ("--scheduler", scheduler))
@@ -124,7 +126,7 @@ def export_and_show(plan: Path, store: Path, world: str | None, project: str | N
     return 0 if summary.complete else 1
 
 
-def _show(summary: Summary, store: Path) -> None:
+def _show(summary: Summary, store: str) -> None:
     """The summary by biome, an example of each reason, the sum, and the store."""
     from dwplus.export import by_biome_lines
 
@@ -181,12 +183,57 @@ def repair(store: Store, world: World = None, project: Project = None, scheduler
 
 
 @app.command()
-def describe(store: Store) -> None:
-    """Say what a store holds."""
+def describe(
+    store: Store,
+    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="DIR", help="For the card's files; default: "
+                                                                                      "STORE.card.")] = None,
+    card: Annotated[bool, typer.Option(help="Write the files of `dwplus card` as well.")] = True,
+) -> None:
+    """Say what a store holds: in words, and as Croissant, STAC collection, GeoParquet of its tiles, data card."""
     def action() -> int:
         from dwplus.report import describe as text
 
         say(text(store))
+        try:
+            if card:
+                _write_card(store, output)
+        except InputError as error:
+            if output is not None:
+                raise
+            say(f"no card: {error}")  # nothing exported yet, or a place that can be read only
+        return 0
+
+    _finish(action)
+
+
+def _write_card(store: str, output: Path | None) -> None:
+    from dwplus.store.card import FILES, write_card
+
+    say(f"{', '.join(FILES)} written to {write_card(store, output)}")
+
+
+@app.command()
+def split(
+    stores: Annotated[list[str], typer.Argument(metavar="STORE...", help="Stores whose tiles are split as one, such "
+                                                                          "as several windows of a region.")],
+    seed: Annotated[int | None, typer.Option(help="Order of the blocks; default: that of the store's spec.")] = None,
+    guard: Annotated[float | None, typer.Option("--guard", metavar="METRES", min=0, help="Least distance between tiles "
+                                                "of different splits; tiles nearer are set aside. Default: that of "
+                                                "the store's spec.")] = None,
+    stratify: Annotated[str, typer.Option(help="none: each block of ground by itself, as planned; biome or class: "
+                                               "blocks dealt out so that each split gets its share.")] = "none",
+) -> None:
+    """Put the tiles of stores into train, val and test anew, by blocks of ground; pixels stay."""
+    def action() -> int:
+        from dwplus.splits import GUARD
+        from dwplus.store import layout
+        from dwplus.store.resplit import resplit
+
+        found = resplit(stores, seed=seed, stratify=stratify, guard_metres=guard)
+        counts = found["split"].value_counts()
+        words = [f"{name} {counts.get(name, 0)}" for name in layout.SPLITS]
+        words += [f"{counts[GUARD]} set aside for the guard"] if GUARD in counts else []
+        say(f"{', '.join(words)}; {int((found['before'] != found['split']).sum())} of {len(found)} tiles changed")
         return 0
 
     _finish(action)
@@ -233,9 +280,7 @@ def card(
 ) -> None:
     """Describe a store for others: Croissant, STAC collection, GeoParquet of its tiles, data card."""
     def action() -> int:
-        from dwplus.store.card import FILES, write_card
-
-        say(f"{', '.join(FILES)} written to {write_card(store, output)}")
+        _write_card(store, output)
         return 0
 
     _finish(action)

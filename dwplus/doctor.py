@@ -140,17 +140,13 @@ def _store(place: str) -> Check:
 
 
 def _remote_store(url: str) -> Check:
-    import zarr
+    from dwplus.store.layout import open_root
 
     try:
-        attributes = zarr.open_group(url, mode="r").attrs.asdict()
-    except Exception as error:  # each kind of remote store has errors of its own; all mean the same to the user
-        words = " ".join(str(error).split())[:200]
-        return Check("store", "fail", f"{url} cannot be read ({type(error).__name__}: {words})",
-                     "check address, credentials, and that fsspec's package for this kind of URL is installed")
-    if "dwplus_version" not in attributes:
-        return Check("store", "fail", f"{url} is no store of dwplus", "give the address of a store's folder")
-    return Check("store", "ok", f"{url}: can be read, made by dwplus {attributes['dwplus_version']}")
+        version = open_root(url).attrs["dwplus_version"]
+    except InputError as error:
+        return Check("store", "fail", str(error), "check the address, and the credentials of the bucket")
+    return Check("store", "ok", f"{url}: can be read, made by dwplus {version}")
 
 
 def _credentials(project: str | None) -> Check:

@@ -14,6 +14,7 @@ from dwplus import charts
 from dwplus.charts import esc, number
 from dwplus.errors import InputError
 from dwplus.store import layout, stats
+from dwplus.store.places import companion, place_of
 from dwplus.store.reader import tile_table
 from dwplus.taxonomy import BIOMES, CLASSES, PALETTE
 
@@ -107,7 +108,7 @@ class _Page:
                "nothing. Outline of the continents: Natural Earth, public domain.</footer>")
 
     def _head(self) -> str:
-        size = sum(f.stat().st_size for f in Path(self.store).rglob("*") if f.is_file())
+        size = sum(place_of(self.store).files().values())
         windows = ", ".join(f"{w['start']} to {w['end']}" for w in self.spec["windows"])
         human = self.attrs["label_source"] == "annotations"
         labels = "labels drawn by people" if human else "predictions of the Dynamic World V1 model as labels"
@@ -190,7 +191,8 @@ class _Page:
         return _section(
             "Clouds and valid pixels", "Cloudiness is that of the whole Sentinel-2 scene. A pixel is valid with a "
             "label, every S2 band and every S1 band.", "<div class='grid'>",
-            *(charts.histogram(name, np.histogram(values, 20, (first, last))[0].tolist(), first, last, "%")
+            *(charts.histogram(name, np.histogram(values, 20, (first, last))[0].tolist(), first, last, "%",
+                               note=f"percent; median {values.median():.1f}")
               for name, values, first, last in (("Cloudy pixels of the scene", self.tiles["s2_cloud"], 0.0, limit),
                                                 ("Valid pixels of the tile", valid, low, 100.0),
                                                 ("Labelled pixels of the tile", labelled, floor, 100.0))),
@@ -199,11 +201,17 @@ class _Page:
             "</details>")
 
     def _splits(self) -> str:
-        found = pd.crosstab(self.tiles["biome"], self.tiles["split"]).reindex(columns=list(layout.SPLITS), fill_value=0)
-        rows = [[_biome(int(b)), *(str(found.loc[b, s]) for s in layout.SPLITS)] for b in found.index]
-        rows.append(["<b>all</b>", *(f"<b>{found[s].sum()}</b>" for s in layout.SPLITS)])
-        return _section("Splits", "Drawn by blocks of ground, so that neighbours do not leak from training into test.",
-                        charts.table(("biome", *layout.SPLITS), rows))
+        found = pd.crosstab(self.tiles["biome"], self.tiles["split"])
+        found = found.reindex(columns=[s for s in layout.SPLIT_FLAGS if s in layout.SPLITS or s in found], fill_value=0)
+        rows = [[_biome(int(b)), *(str(found.loc[b, s]) for s in found)] for b in found.index]
+        rows.append(["<b>all</b>", *(f"<b>{found[s].sum()}</b>" for s in found)])
+        how = layout.open_root(self.store).attrs.asdict().get("splits")
+        words = "Drawn by blocks of ground, so that neighbours do not leak from training into test."
+        if isinstance(how, dict):
+            words += (f" Seed {how['seed']}"
+                      + (f", dealt out by {esc(str(how['stratify']))}" if how["stratify"] != "none" else "")
+                      + (f", at least {how['guard_metres']:g} m apart" if how["guard_metres"] else "") + ".")
+        return _section("Splits", words, charts.table(("biome", *found), rows))
 
     def _bands(self) -> str:
         kept = stats.stored(self.store, self.table)
@@ -227,7 +235,7 @@ class _Page:
 
     def _rejects(self) -> str:
         reasons: dict[str, int] = {str(k): int(v) for k, v in self.attrs["plan"]["rejected"].items()}
-        plan = Path(f"{str(self.store).rstrip('/')}.plan.parquet")
+        plan = companion(self.store, ".plan.parquet")
         by_biome = ""
         if plan.exists():
             try:

@@ -7,6 +7,7 @@ from pathlib import Path
 from dwplus.export import by_biome_lines, summarise_table
 from dwplus.page import write_report
 from dwplus.store import layout
+from dwplus.store.places import place_of
 from dwplus.store.reader import tile_table
 from dwplus.taxonomy import CLASSES
 
@@ -29,7 +30,7 @@ def describe(store: str | Path) -> str:
     assert isinstance(spec, dict)
     assert isinstance(plan, dict)
     rejected = "".join(f" + {n} rejected:{reason}" for reason, n in plan["rejected"].items())
-    size = sum(f.stat().st_size for f in Path(store).rglob("*") if f.is_file())
+    size = sum(place_of(store).files().values())
     windows = ", ".join(f"{w['start']} to {w['end']}" for w in spec["windows"])
     lines = [
         f"{spec['name']}  ({store})",
@@ -45,9 +46,10 @@ def describe(store: str | Path) -> str:
     exported = table[table["status"] == "exported"]
     if len(exported):
         gaps = exported["gap_hours"]
-        splits = exported["split"].value_counts().reindex(list(layout.SPLITS), fill_value=0)
+        splits = exported["split"].value_counts()
+        names = [name for name in layout.SPLIT_FLAGS if name in layout.SPLITS or splits[name]]
         lines += [
-            f"  splits        {', '.join(f'{name} {splits[name]}' for name in layout.SPLITS)}",
+            f"  splits        {', '.join(f'{name} {splits[name]}' for name in names)}",
             f"  gap S1 - S2   median |gap| {gaps.abs().median():.1f} h, from {gaps.min():+.1f} to {gaps.max():+.1f} h",
             f"  valid pixels  {exported['valid_fraction'].mean():.1%} on average, "
             f"{exported['valid_fraction'].min():.1%} at the least",

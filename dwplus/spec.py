@@ -129,6 +129,8 @@ class Sentinel1(_Model):
         "nearest", description="nearest: the one pass with the smallest |gap|; mean: the mean of all passes in reach")
     max_gap_hours: float = Field(144, gt=0, description="largest |S1 - S2| gap in hours; a tile without such a pass is "
                                                         "rejected")
+    min_gap_hours: float = Field(0, ge=0, description="smallest |S1 - S2| gap in hours, for experiments on what a gap "
+                                                      "costs; nearer passes are left aside")
     average: Literal["linear", "db"] = Field("linear", description="what the mean policy averages: linear power or dB")
     orbit: Literal["any", "ascending", "descending"] = Field("any", description="orbit pass allowed")
     prefer_orbit: Literal["any", "ascending", "descending"] = Field("any", description="orbit pass preferred")
@@ -136,6 +138,13 @@ class Sentinel1(_Model):
     prefer_hours: float = Field(24, ge=0, description="hours that a pass may be farther off than the nearest for each "
                                                       "preference it meets")
     keep_angle: bool = Field(False, description="add the incidence angle (degrees) as a third S1 band")
+
+    @model_validator(mode="after")
+    def _gaps_ordered(self) -> Sentinel1:
+        if self.min_gap_hours > self.max_gap_hours:
+            raise ValueError(f"min_gap_hours ({self.min_gap_hours:g}) must not exceed max_gap_hours "
+                             f"({self.max_gap_hours:g})")
+        return self
 
 
 class Sentinel2(_Model):

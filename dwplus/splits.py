@@ -1,23 +1,34 @@
-"""How far the splits lie apart, and which tiles to leave out so that they lie at least a guard apart. Pure.
+"""Which tile goes to which split; how far the splits lie apart, and which tiles to leave out for a guard. Pure.
 
 Blocks of ground go to one split as a whole, but two blocks share an edge: without a guard, tiles of different splits
 may touch. A guard leaves out tiles at such edges: those of train give way to those of val and test, those of val to
 those of test, so that what is evaluated on stays whole and the annotations' own test set is never thinned.
+
+By default a block's split follows from the seed and the block alone, so that any two stores agree on any ground they
+share. Shares then hold over many blocks, but a biome of few may miss a split, and a rare class too: dealing the blocks
+out evens that, at the price that it depends on which tiles there are.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 import shapely
 
+from dwplus.errors import InputError
 from dwplus.grid import PixelGrid, transformer
+from dwplus.planning.sampling import SPLITS, block_draw, block_of, split_of
+from dwplus.taxonomy import CLASSES
 
 #: Who gives way to whom: an earlier one keeps its tiles.
 PRECEDENCE = ("test", "val", "train")
+#: What blocks can be dealt out by.
+STRATIFY = ("none", "biome", "class")
+#: In place of a split, for a tile that gave way to the guard.
+GUARD = "guard"
 #: UTM stretches lengths by 0.9996 to 1.001 within a zone, and little more just outside.
 _STRETCH = 1.004
 
@@ -109,3 +120,83 @@ def guarded(table: pd.DataFrame, size: int, scale: float, metres: float) -> pd.D
     unique = table.drop_duplicates("tile_id")
     keep = outside_guard(grids_of(unique, size, scale), unique["split"].astype(str).tolist(), metres)
     return table[table["tile_id"].isin(unique["tile_id"][keep])]
+
+
+def dealt(weights: np.ndarray, draws: Sequence[float], shares: Mapping[str, float]) -> list[str]:
+    """Deal blocks out so that every split gets its share of every stratum, as far as whole blocks allow.
+
+    Blocks that hold much of a stratum go first, in seeded order among their like (as rare labels do in Sechidis et al.
+    2011, "On the stratification of multi-label data"); each goes where it brings the sum over splits and strata of
+    (got - share) ** 2 / share down most.
+
+    Parameters
+    ----------
+    weights : (blocks, strata) how much of a stratum lies in a block. draws : place of each block in the seeded order.
+    shares : of the splits, adding up to 1.
+    """
+    part = weights / np.maximum(weights.sum(axis=0), 1e-12)
+    # By powers of two: among blocks of much the same size the seed decides.
+    size = np.floor(np.log2(np.maximum(part.max(axis=1), 1e-12)))
+    names, share = list(shares), np.array(list(shares.values()))
+    lack = np.repeat(share[:, None], part.shape[1], axis=1)
+    found = [""] * len(part)
+    for i in np.lexsort((draws, -size)).tolist():
+        best = int(np.argmax(np.round((lack - part[i] / 2) @ part[i] / share, 12)))
+        lack[best] -= part[i]
+        found[i] = names[best]
+    return found
+
+
+def assigned(table: pd.DataFrame, grids: Sequence[PixelGrid], seed: int, stratify: str = "none",
+             metres: float = 0.0) -> list[str]:
+    """Split of every tile: ``train``, ``val``, ``test``, or ``guard`` where it gave way.
+
+    The annotations' own test set stays the test set, and nothing joins it.
+
+    Parameters
+    ----------
+    table : rows of :func:`dwplus.store.reader.tile_table`, a row per tile. grids : theirs.
+    seed : of the blocks' order.
+    stratify : ``none``: each block by itself, as plans do; ``biome``: every biome's tiles, ``class``: every class's
+        labelled pixels are dealt out by the shares.
+    metres : the guard.
+
+    Raises
+    ------
+    InputError
+        On another word, or where there is no labelled pixel to stratify by.
+    """
+    if stratify not in STRATIFY:
+        raise InputError(f"stratify {stratify!r}: must be one of {', '.join(STRATIFY)}")
+    own = (table["label_set"].to_numpy() == "validation") if "label_set" in table else np.zeros(len(table), bool)
+    if stratify == "none":
+        splits = [split_of(seed, grid) for grid in grids]
+        if own.any():
+            splits = ["train" if split == "test" else split for split in splits]
+    else:
+        splits = _dealt_tiles(table, grids, seed, stratify, own)
+    splits = ["test" if held else split for held, split in zip(own, splits, strict=True)]
+    keep = outside_guard(grids, splits, metres)
+    return [split if stays else GUARD for split, stays in zip(splits, keep, strict=True)]
+
+
+def _dealt_tiles(table: pd.DataFrame, grids: Sequence[PixelGrid], seed: int, stratify: str,
+                 own: np.ndarray) -> list[str]:
+    free = {name: share for name, share in SPLITS.items() if name != "test" or not own.any()}
+    shares = {name: share / sum(free.values()) for name, share in free.items()}
+    keys = [block_of(grid) for grid in grids]
+    blocks = sorted(set(keys))
+    place = {key: i for i, key in enumerate(blocks)}
+    block = [place[key] for key in keys]
+    if stratify == "biome":
+        strata = pd.get_dummies(table["biome"]).to_numpy("float64")
+    else:
+        strata = table[[f"count_{name}" for name in CLASSES]].to_numpy("float64")
+        if not strata.any():
+            raise InputError("stratify class: no tile has a labelled pixel yet; export first, or stratify by biome")
+    # The number of tiles is a stratum too: it decides where the others do not.
+    strata = np.column_stack([strata, np.ones(len(table))]) * ~own[:, None]
+    weights = np.zeros((len(blocks), strata.shape[1]))
+    np.add.at(weights, block, strata)
+    names = dealt(weights, [block_draw(seed, b) for b in blocks], shares)
+    return [names[b] for b in block]

@@ -39,6 +39,11 @@ class DataPart(_Part):
     biomes: tuple[int, ...] | None = Field(None, description="biome numbers of training tiles")
     min_valid_fraction: float = Field(0.0, ge=0, le=1, description="least share of complete pixels of a training tile")
     max_tiles: int | None = Field(None, ge=1, description="a seeded draw of this many training tiles")
+    shuffle_buffer: int | None = Field(None, ge=1, description="tiles in play at a time, so that a shard's tiles are "
+                                                               "read near each other (remote or slow disks); none = "
+                                                               "a permutation of all")
+    balance: Literal["none", "biome", "class"] = Field("none", description="draw every biome as often, or tiles of "
+                                                                           "rare classes more often")
     statistics_tiles: int = Field(256, ge=1, description="tiles that the band statistics are measured on")
     threads: int = Field(4, ge=1, description="threads that read tiles")
     ahead: int = Field(3, ge=1, description="batches read ahead")
@@ -86,6 +91,8 @@ class RunPart(_Part):
     deterministic: bool = Field(False, description="deterministic kernels on CUDA too, slower")
     patience: int | None = Field(None, ge=1, description="stop after this many validations without a better mIoU")
     validate_every: int = Field(1, ge=1, description="epochs between two validations")
+    save_every: int | None = Field(None, ge=1, description="steps between two checkpoints within an epoch, from which "
+                                                           "a stopped run goes on; none = at the end of epochs")
     max_bad_steps: int = Field(10, ge=1, description="steps in a row that may be skipped for a loss that is not finite")
     tensorboard: bool = Field(True, description="write TensorBoard events where tensorboard is installed")
 

@@ -17,8 +17,10 @@ import zarr
 
 from dwplus.errors import InputError
 from dwplus.store import layout
+from dwplus.store.places import Folder
 from dwplus.store.reader import tile_table
-from dwplus.store.tiles import Pixels, TileReader
+from dwplus.store.tiles import Pixels, TileReader, tensorstore_array
+from dwplus.store.web import source_of
 from dwplus.taxonomy import CLASSES, IGNORE
 from model.normalise import Normalisation, Normaliser, measure
 
@@ -48,7 +50,7 @@ class TileDataset(torch.utils.data.Dataset[dict[str, Any]]):
 
     Parameters
     ----------
-    store : path of a store, or several paths of stores with the same bands (say, of other date windows).
+    store : path or URL of a store, or several of stores with the same bands (say, of other date windows).
     split : ``train``, ``val``, ``test``, or ``all``.
     crop : side of a random window of the tile, px; None = whole tiles.
     augment : random flips and quarter turns.
@@ -110,8 +112,10 @@ class TileDataset(torch.utils.data.Dataset[dict[str, Any]]):
         if max_tiles is not None and len(chosen) > max_tiles:
             keep = np.random.default_rng([seed, 7]).permutation(len(chosen))[:max_tiles]
             chosen = chosen.iloc[np.sort(keep)]
-        #: One row per sample: the tile's columns, ``store`` (number), ``block`` (spatial block).
+        #: One row per sample: the tile's columns, ``store`` (number), ``block`` (spatial block), ``shard`` (number).
         self.table: pd.DataFrame = chosen.reset_index(drop=True)
+        shard = self.table["index"] // np.array([d["shard"] for d in (first, *rest)])[self.table["store"].to_numpy()]
+        self.table["shard"] = self.table.assign(shard=shard).groupby(["store", "group", "shard"]).ngroup()
         self.table["block"] = _blocks(self.table, [d["half"] for d in (first, *rest)])
         self._rows = list(zip(self.table["store"], self.table["group"], self.table["index"], strict=True))
 
@@ -243,15 +247,14 @@ def _open_array(store: str, name: str, reader: str) -> Any:
     forked = _tensorstore_process not in (None, os.getpid())
     if reader != "zarr" and not forked:
         try:
-            import tensorstore
+            import tensorstore  # noqa: F401
         except ImportError:
             if reader == "tensorstore":
                 raise InputError("reader tensorstore: is not installed; pip install tensorstore, or take "
                                  "zarr") from None
         else:
             _tensorstore_process = os.getpid()
-            kvstore = {"driver": "file", "path": str((Path(store) / name).absolute()) + "/"}
-            return tensorstore.open({"driver": "zarr3", "kvstore": kvstore}, open=True, read=True).result()
+            return tensorstore_array(store, name)
     return layout.open_root(store)[name]
 
 
@@ -268,9 +271,12 @@ def _describe(path: str) -> dict[str, Any]:
         raise InputError(f"store {path}: holds no tiles")
     group = root[groups[0]]
     assert isinstance(group, zarr.Group)
+    place = source_of(path)
     for where, (name, what) in product(groups, (("s1", "Sentinel-1"), ("s2", "Sentinel-2"), ("label", "labels"))):
         # On disk: consolidated metadata still lists an array that was removed.
-        if not (Path(path) / where / name / "zarr.json").exists():
+        there = (place.path / where / name / "zarr.json").exists() if isinstance(place, Folder) else (
+            f"{where}/{name}" in root)
+        if not there:
             raise InputError(f"store {path}: has no {what} (array {name} in {where}); export it with {what}, "
                              "training needs S2, S1 and labels")
     array = group["s1"]
@@ -279,7 +285,8 @@ def _describe(path: str) -> dict[str, Any]:
     scale = float(group.attrs.get("scale", 10.0))  # type: ignore[arg-type]
     return {"s2_bands": tuple(map(str, np.asarray(group["s2_band"]))),
             "s1_bands": tuple(map(str, np.asarray(group["s1_band"]))), "s1_dtype": str(array.dtype),
-            "size": int(array.shape[-1]), "half": array.shape[-1] * scale / 2, "spec": spec,
+            "shard": array.shards[0] if array.shards else 1, "size": int(array.shape[-1]),
+            "half": array.shape[-1] * scale / 2, "spec": spec,
             "label_source": str(root.attrs["label_source"])}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
 import weakref
@@ -9,11 +10,13 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from dwplus.errors import InputError
 from dwplus.store.tiles import Pixels
 from dwplus.taxonomy import IGNORE
 from model.data import TileDataset
@@ -42,21 +45,6 @@ class Batch:
         return len(self.index)
 
 
-def global_batches(samples: int, size: int, seed: int, epoch: int) -> list[list[int]]:
-    """Samples of an epoch in seeded order, cut into batches of exactly ``size``.
-
-    The last batch is filled from the start of the order, so that every step sees as many samples; rank r of n takes
-    ``batch[r::n]``.
-    """
-    order = np.random.default_rng([seed, epoch, 3]).permutation(samples).tolist()
-    short = -samples % size
-    while short:
-        more = order[:short]
-        order += more
-        short -= len(more)
-    return [order[i:i + size] for i in range(0, len(order), size)]
-
-
 class _Memory:
     """Memory of batches that nobody holds any more, for the next ones: fresh pages cost half as much as unpacking."""
 
@@ -74,26 +62,54 @@ class _Memory:
 
 
 class Loader:
-    """Iterates over batches of given samples.
+    """Iterates over batches of given samples; taken up again in the middle, it goes on with the next batch.
 
     Parameters
     ----------
+    batches : sample numbers; ``~number`` is a sample that fills a batch up, whose label becomes 255 all over.
+    start : batches to pass over at the first iteration.
     threads : readers. ahead : batches that are read before they are asked for. pin : page-locked memory, for a GPU.
 
     Attributes
     ----------
     waited : seconds the consumer has waited for data.
+    done : batches given so far; what is read ahead does not count.
     """
 
-    def __init__(self, data: TileDataset, batches: Sequence[Sequence[int]], *, epoch: int = 0, threads: int = 4,
-                 ahead: int = 3, pin: bool = False) -> None:
+    def __init__(self, data: TileDataset, batches: Sequence[Sequence[int]], *, epoch: int = 0, start: int = 0,
+                 threads: int = 4, ahead: int = 3, pin: bool = False) -> None:
         self.data, self.batches, self.epoch = data, batches, epoch
         self.threads, self.ahead, self.pin = max(1, threads), max(1, ahead), pin
-        self.waited = 0.0
+        self.waited, self.done = 0.0, start
+        self._start = start
         self._memory = _Memory()
 
     def __len__(self) -> int:
+        """Batches of the whole epoch."""
         return len(self.batches)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the consumer stands: what a checkpoint keeps beside the weights."""
+        return {"epoch": self.epoch, "done": self.done, "plan": self._plan()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on after the batches that were given when the state was taken.
+
+        Raises
+        ------
+        InputError
+            Where the state is of another epoch or of other batches: going on would repeat and leave out samples.
+        """
+        if state["epoch"] != self.epoch or state["plan"] != self._plan():
+            raise InputError(f"loader: the state is of epoch {state['epoch']} with {state['plan']}, this loader is of "
+                             f"epoch {self.epoch} with {self._plan()}; make it with the same tiles, seed, batch size "
+                             "and processes")
+        self.done = self._start = int(state["done"])
+
+    def _plan(self) -> str:
+        """The batches in few words."""
+        words = repr([list(batch) for batch in self.batches]).encode()
+        return f"{len(self.batches)} batches ({hashlib.blake2b(words, digest_size=8).hexdigest()})"
 
     def _begin(self, pool: ThreadPoolExecutor, samples: Sequence[int]) -> tuple[Batch, list[Future[None]]]:
         side, n = self.data.window, len(samples)
@@ -106,15 +122,18 @@ class Loader:
 
         batch = Batch(empty(n, len(self.data.s2_bands), side, side, dtype="uint16"),
                       empty(n, len(self.data.s1_bands), side, side, dtype=s1_type),
-                      empty(n, side, side, dtype="uint8"), empty(n, 2, dtype="bool"), torch.tensor(list(samples)))
+                      empty(n, side, side, dtype="uint8"), empty(n, 2, dtype="bool"),
+                      torch.tensor([max(i, ~i) for i in samples]))
         into = (batch.s2.numpy(), batch.s1.numpy(), batch.label.numpy(), batch.keep.numpy())
 
         def fill(place: int, sample: int) -> None:
             own = Pixels(*(array[place] for array in into[:3]))
-            raw = self.data.raw(sample, self.epoch, own)
+            raw = self.data.raw(max(sample, ~sample), self.epoch, own)
             for target, value in zip(own, (raw.s2, raw.s1, raw.label), strict=True):
                 if value is not target:
                     target[...] = value
+            if sample < 0:
+                own.label[...] = IGNORE
             into[3][place] = raw.keep
 
         return batch, [pool.submit(fill, place, sample) for place, sample in enumerate(samples)]
@@ -122,7 +141,8 @@ class Loader:
     def __iter__(self) -> Iterator[Batch]:
         pool = ThreadPoolExecutor(self.threads, thread_name_prefix="tiles")
         under_way: deque[tuple[Batch, list[Future[None]]]] = deque()
-        queue = iter(self.batches)
+        self.done, self._start = self._start, 0
+        queue = iter(self.batches[self.done:])
         try:
             while True:
                 while len(under_way) < self.ahead and (samples := next(queue, None)) is not None:
@@ -134,6 +154,7 @@ class Loader:
                 for read in reads:
                     read.result()
                 self.waited += time.perf_counter() - began
+                self.done += 1
                 yield batch
         finally:
             pool.shutdown(wait=True, cancel_futures=True)

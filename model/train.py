@@ -13,7 +13,7 @@ import json
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +31,17 @@ from model.config import TrainConfig, flat_differences, make_config
 from model.data import TileDataset, statistics, tile_sizes
 from model.distributed import World, world
 from model.layers import count_parameters
-from model.loader import Batch, Loader, global_batches
+from model.loader import Batch, Loader
 from model.losses import make_loss
 from model.metrics import scores
 from model.normalise import Normalisation, Normaliser
 from model.progress import step_progress
 from model.registry import build, options_of, variants_of
+from model.sampling import TileSampler
 
 #: Keys that decide how fast or how long a run goes, not its numbers: they may change when it is taken up again.
-FREE = ("data.threads:", "data.ahead:", "run.tensorboard:", "run.max_bad_steps:", "run.patience:")
+FREE = ("data.threads:", "data.ahead:", "run.tensorboard:", "run.max_bad_steps:", "run.patience:",
+        "run.save_every:")
 
 
 @dataclass
@@ -82,6 +84,16 @@ def train(stores: str | Path | Sequence[str | Path], run: str | Path, config: Tr
         return Trainer(paths, Path(run), config, here).fit(pause_after)
 
 
+@dataclass
+class Passed:
+    """What an epoch has done so far: steps, their losses and norms, and how many were skipped."""
+
+    steps: int = 0
+    losses: list[float] = field(default_factory=list)
+    norms: list[float] = field(default_factory=list)
+    skipped: int = 0
+
+
 class Trainer:
     """One run. Everything that decides its numbers is in the config, the tiles, and the step's number."""
 
@@ -122,8 +134,11 @@ class Trainer:
         self.precision = _precision(config.run.precision, self.device)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == torch.float16)
         self.global_batch = optim.batch_size * optim.accumulate * here.size
-        self.steps_per_epoch = math.ceil(len(self.data) / self.global_batch)
+        self.sampler = TileSampler(self.data.table, self.global_batch, seed=config.run.seed,
+                                   buffer=data.shuffle_buffer, balance=data.balance)
+        self.steps_per_epoch = len(self.sampler)
         self.epoch, self.step, self.bad = 0, 0, 0
+        self.passed = Passed()
         self.summary = Summary(run)
         if resumed is not None:
             self._restore(*resumed)
@@ -174,8 +189,10 @@ class Trainer:
         self.summary = Summary(self.run, self.epoch, self.step, info["best_epoch"],
                                float("nan") if info["best_miou"] is None else info["best_miou"], info["stopped"],
                                info["history"])
+        self.passed = Passed(**info.get("passed", {}))
         if self.world.first:
-            say(f"run {self.run} is there and of the same config: going on after epoch {self.epoch}")
+            within = f" and step {self.passed.steps} of the next" if self.passed.steps else ""
+            say(f"run {self.run} is there and of the same config: going on after epoch {self.epoch}{within}")
 
     def _info(self) -> dict[str, Any]:
         done = self.summary
@@ -186,8 +203,8 @@ class Trainer:
             "stores": self.stores, "tiles": len(self.data), "fingerprint": self.fingerprint,
             "processes": self.world.size, "epoch": self.epoch, "step": self.step, "best_epoch": done.best_epoch,
             "best_miou": None if math.isnan(done.best_miou) else done.best_miou, "stopped": done.stopped,
-            "history": done.history, "alpha": self.loss.class_weights, "scaler": self.scaler.state_dict(),
-            "versions": checkpoints.versions()}
+            "history": done.history, "passed": asdict(self.passed), "alpha": self.loss.class_weights,
+            "scaler": self.scaler.state_dict(), "versions": checkpoints.versions()}
 
     def _save_last(self) -> None:
         tensors = {f"net.{n}": t for n, t in self.net.state_dict().items()}
@@ -283,33 +300,37 @@ class Trainer:
         """One pass over the tiles; its mean loss and speed."""
         optim, config = self.config.optim, self.config
         self.net.train()
-        mine: list[list[int]] = []
-        for batch in global_batches(len(self.data), self.global_batch, config.run.seed, self.epoch):
-            # Every part of a step is a slice over all processes: n processes see what one with n times the batch sees.
-            part = optim.batch_size * self.world.size
-            mine += [batch[i:i + part][self.world.rank::self.world.size] for i in range(0, len(batch), part)]
-        loader = Loader(self.data, mine, epoch=self.epoch, threads=config.data.threads,
-                        ahead=max(config.data.ahead, optim.accumulate), pin=self.device.type == "cuda")
-        losses, norms, skipped = [], [], 0
+        # Every part of a step is a slice over all processes: n processes see what one with n times the batch sees.
+        mine = self.sampler.batches(self.epoch, self.world.rank, self.world.size, optim.batch_size * self.world.size)
+        done, before = self.passed, self.passed.steps
+        loader = Loader(self.data, mine, epoch=self.epoch, start=before * optim.accumulate,
+                        threads=config.data.threads, ahead=max(config.data.ahead, optim.accumulate),
+                        pin=self.device.type == "cuda")
         began = time.perf_counter()
         batches = device_batches(loader, self.device)
         with step_progress(f"  epoch {self.epoch + 1}/{optim.epochs}", self.steps_per_epoch, self.world.first) as show:
-            for i in range(self.steps_per_epoch):
+            while done.steps < self.steps_per_epoch:
                 loss, norm = self._step([next(batches) for _ in range(optim.accumulate)])
+                done.steps += 1
                 if loss is None:
-                    skipped += 1
+                    done.skipped += 1
                 else:
-                    losses.append(loss)
-                    norms.append(norm)
-                rate = (i + 1) * self.global_batch / (time.perf_counter() - began)
-                show(i + 1, f"loss {np.mean(losses[-20:]) if losses else math.nan:.4f}, {rate:.1f} samples/s")
+                    done.losses.append(loss)
+                    done.norms.append(norm)
+                rate = (done.steps - before) * self.global_batch / (time.perf_counter() - began)
+                show(done.steps, f"loss {np.mean(done.losses[-20:]) if done.losses else math.nan:.4f}, "
+                                 f"{rate:.1f} samples/s")
+                every = config.run.save_every
+                if every and done.steps % every == 0 and done.steps < self.steps_per_epoch and self.world.first:
+                    self._save_last()
         for _ in batches:
             pass
         seconds = time.perf_counter() - began
         self.epoch += 1
-        return {"epoch": self.epoch, "step": self.step, "loss": float(np.mean(losses)) if losses else float("nan"),
-                "grad_norm": float(np.mean(norms)) if norms else float("nan"), "lr": self._rate(), "skipped": skipped,
-                "seconds": seconds, "samples_per_s": self.steps_per_epoch * self.global_batch / seconds,
+        self.passed = Passed()
+        return {"epoch": self.epoch, "step": self.step, "loss": _mean(done.losses), "grad_norm": _mean(done.norms),
+                "lr": self._rate(), "skipped": done.skipped, "seconds": seconds,
+                "samples_per_s": (done.steps - before) * self.global_batch / seconds,
                 "wait_share": loader.waited / seconds}
 
     def _step(self, parts: list[Batch]) -> tuple[float | None, float]:
@@ -457,6 +478,10 @@ def _fingerprint(data: TileDataset) -> str:
 def _mix(*numbers: int) -> int:
     """One seed from several."""
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
+
+
+def _mean(values: list[float]) -> float:
+    return float(np.mean(values)) if values else float("nan")
 
 
 def _percent(share: float) -> str:

@@ -12,6 +12,7 @@ from dwplus.earth import connect
 from dwplus.errors import InputError
 from dwplus.planning.plan import describe, make_plan, read_plan, spec_of, write_plan
 from dwplus.spec import DatasetSpec, differences, load_spec, make_spec
+from dwplus.store.places import companion
 
 REGIONS = Path(__file__).parent / "regions"
 #: Label dates of a region that is given without any.
@@ -59,8 +60,8 @@ def run(region: str, start: str | None, end: str | None, store: str | None, proj
     """Plan, export, describe, draw. A plan made before for the same spec is used again, so that a stopped run goes on
     with the very scenes it began with."""
     spec = spec_for(region, start, end)
-    target = Path(store or f"data/{spec.name}.zarr")
-    plan_path = Path(f"{str(target).rstrip('/')}.plan.parquet")
+    target = store or f"data/{spec.name}.zarr"
+    plan_path = companion(target, ".plan.parquet")
     if plan_path.exists():
         kept = spec_of(read_plan(plan_path))
         if changed := differences(kept, spec):

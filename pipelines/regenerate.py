@@ -6,7 +6,6 @@ The new store has the same tile ids, biomes and splits; only labels and scenes a
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 import pandas as pd
 
@@ -18,6 +17,7 @@ from dwplus.errors import InputError
 from dwplus.planning import plan as plans
 from dwplus.spec import DatasetSpec, make_spec
 from dwplus.store import layout
+from dwplus.store.places import Bucket, companion, place_of, resolved
 from dwplus.store.reader import tile_table
 
 
@@ -31,7 +31,7 @@ def read_source(source: str) -> tuple[pd.DataFrame, DatasetSpec]:
     """
     if not source:
         raise InputError("FROM: name a store or a plan to take the tiles from")
-    if Path(source).is_dir():
+    if isinstance(place := place_of(source), Bucket) or place.path.is_dir():
         spec = make_spec(layout.open_root(source).attrs.asdict()["spec"], f"store {source}")  # type: ignore[arg-type]
         return tile_table(source), spec
     plan = plans.read_plan(source)
@@ -74,10 +74,10 @@ def run(source: str, start: str | None, end: str | None, store: str | None, proj
     spec = spec_for(old_spec, start, end)
     if spec.labels.source != old_spec.labels.source:
         say(f"{source} has drawn labels, which exist for their own dates only: the new window takes Dynamic World V1's")
-    target = Path(store or f"{source.rstrip('/').removesuffix('.zarr').removesuffix('.plan.parquet')}-{start}.zarr")
-    if target.resolve() == Path(source).resolve():
+    target = store or f"{source.rstrip('/').removesuffix('.zarr').removesuffix('.plan.parquet')}-{start}.zarr"
+    if resolved(target) == resolved(source):
         raise InputError(f"STORE {target}: is the store the tiles come from; choose another")
-    plan_path = Path(f"{target}.plan.parquet")
+    plan_path = companion(target, ".plan.parquet")
     if plan_path.exists():
         if plans.spec_of(plans.read_plan(plan_path)) != spec:
             raise InputError(f"STORE {target}: {plan_path} was planned under another spec; choose another STORE")

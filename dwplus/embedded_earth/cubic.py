@@ -18,6 +18,7 @@ from dwplus.embedded_earth.grid import (
     positions,
     read_bilinear,
 )
+from dwplus.embedded_earth.masks import seen
 
 #: Keys' parameter: exact for parabolas; GDAL's "cubic" has the same.
 SHARPNESS = -0.5
@@ -72,8 +73,8 @@ def read_bicubic(grid: Grid, projection: Projection, extent: Extent | None,
     index_c = [np.clip(cols + tap, 0, width - 1) for tap in taps_c]
     index_r = [np.clip(rows + tap, 0, height - 1) for tap in taps_r]
     if valid is not None:
-        seen = valid > 0
-        data = np.where(seen, data, 0)
+        whole = seen(valid)
+        data = np.where(whole, data, 0)
     out = np.zeros(base.shape)
     if at.separable:
         lines = np.zeros((height, len(cols)))
@@ -82,14 +83,14 @@ def read_bicubic(grid: Grid, projection: Projection, extent: Extent | None,
         for weight, index in zip(weights_r, index_r, strict=True):
             out += weight[:, None] * lines[index]
         if valid is not None:
-            whole = np.logical_and.reduce([seen[:, index] for index in index_c])
-            near = near & np.logical_and.reduce([whole[index] for index in index_r])
+            lines_seen = np.logical_and.reduce([whole[:, index] for index in index_c])
+            near = near & np.logical_and.reduce([lines_seen[index] for index in index_r])
     else:
         for weight_r, row in zip(weights_r, index_r, strict=True):
             for weight_c, col in zip(weights_c, index_c, strict=True):
                 out += weight_r * weight_c * data[row, col]
                 if valid is not None:
-                    near = near & seen[row, col]
+                    near = near & whole[row, col]
     return np.where(near, out, base).astype(dtype), mask
 
 

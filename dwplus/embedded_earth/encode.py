@@ -11,6 +11,8 @@ import numpy as np
 from dwplus.embedded_earth.errors import ComputeError
 from dwplus.embedded_earth.functions.registry import Context
 from dwplus.embedded_earth.grid import Projection
+from dwplus.embedded_earth.pixel_types import PixelType
+from dwplus.embedded_earth.shapes import Geometry
 from dwplus.embedded_earth.values import (
     Collection,
     Date,
@@ -19,9 +21,7 @@ from dwplus.embedded_earth.values import (
     Feature,
     Filter,
     Function,
-    Geometry,
     Image,
-    PixelType,
     Reducer,
     index_of,
 )

@@ -84,7 +84,9 @@ class Graph:
                 self._open.discard(reference)
             return self._free[reference]
         if "argumentReference" in node:
-            return frozenset([str(node["argumentReference"])])
+            if not isinstance(node["argumentReference"], str):
+                raise ComputeError("Invalid expression: an argument reference must be a name.")
+            return frozenset([node["argumentReference"]])
         if "functionDefinitionValue" in node:
             definition = node["functionDefinitionValue"]
             inner = self._free_of({"valueReference": definition.get("body")}, depth + 1)

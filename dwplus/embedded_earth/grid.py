@@ -14,11 +14,12 @@ import numpy as np
 import pyproj
 
 from dwplus.embedded_earth.errors import ComputeError
+from dwplus.embedded_earth.masks import NOISE, Mask, both, tidied
 
 #: Earth Engine's affine order: (scaleX, shearX, translateX, shearY, scaleY, translateY), pixel corners to CRS units.
 Affine = tuple[float, float, float, float, float, float]
-#: Values (h, w) and validity (h, w); None stands for "all valid", so that unmasked bands cost nothing.
-Pixels = tuple[np.ndarray, np.ndarray | None]
+#: Values (h, w) and their mask (h, w); None stands for "all valid", so that unmasked bands cost nothing.
+Pixels = tuple[np.ndarray, Mask]
 
 UNIT: Affine = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 #: Metres per degree on the equatorial radius; what the service uses for nominal scales of geographic grids.
@@ -162,8 +163,17 @@ def pyramid_level(grid: Grid, projection: Projection) -> int:
 
     Source: https://developers.google.com/earth-engine/guides/scale
     """
-    if grid.width < 1 or grid.height < 1:
+    ratio = scale_ratio(grid, projection)
+    if not math.isfinite(ratio) or ratio < 2 * (1 - 1e-3):
         return 0
+    return min(30, math.floor(math.log2(ratio * (1 + 1e-3))))
+
+
+@functools.lru_cache(maxsize=256)
+def scale_ratio(grid: Grid, projection: Projection) -> float:
+    """How many pixels of a projection a pixel in the middle of a grid is wide; not finite where that is undefined."""
+    if grid.width < 1 or grid.height < 1:
+        return math.nan
     probe = grid.window(grid.height // 2, grid.width // 2, 1, 1)
     ring = np.array(probe.corners())
     x, y = ring[:, 0], ring[:, 1]
@@ -173,10 +183,7 @@ def pyramid_level(grid: Grid, projection: Projection) -> int:
     col, row = ia * x + ib * y, id_ * x + ie * y
     across = math.hypot(col[1] - col[0], row[1] - row[0])
     down = math.hypot(col[3] - col[0], row[3] - row[0])
-    ratio = math.sqrt(across * down)
-    if not math.isfinite(ratio) or ratio < 2 * (1 - 1e-3):
-        return 0
-    return min(30, math.floor(math.log2(ratio * (1 + 1e-3))))
+    return math.sqrt(across * down)
 
 
 @functools.lru_cache(maxsize=16)
@@ -313,8 +320,7 @@ def read_nearest(grid: Grid, projection: Projection, extent: Extent | None, dtyp
         data, valid = read(r0, c0, height, width)
         out = np.take(data, flat)
         if valid is not None:
-            seen = np.take(valid, flat)
-            inside = seen if inside is None else inside & seen
+            inside = both(np.take(valid, flat), inside)
         return out, inside
     cols, rows = _floor(at.col), _floor(at.row)
     across, down = _span(cols, *_part(extent, across=True)), _span(rows, *_part(extent, across=False))
@@ -332,8 +338,7 @@ def read_nearest(grid: Grid, projection: Projection, extent: Extent | None, dtyp
     out = data[rows][:, cols]
     mask = None if valid is None else valid[rows][:, cols]
     if not (in_rows.all() and in_cols.all()):
-        covered = in_rows[:, None] & in_cols
-        mask = covered if mask is None else mask & covered
+        mask = both(mask, in_rows[:, None] & in_cols)
     return out, mask
 
 
@@ -376,7 +381,7 @@ def _steps(index: np.ndarray) -> bool:
 
 def _place(grid: Grid, data: np.ndarray, valid: np.ndarray | None, row: int, col: int) -> Pixels:
     """A block put at (row, col) of an otherwise masked grid."""
-    out, mask = _empty(grid, data.dtype)
+    out, mask = np.zeros(grid.shape, data.dtype), np.zeros(grid.shape, bool if valid is None else valid.dtype)
     block = np.s_[row:row + data.shape[0], col:col + data.shape[1]]
     out[block] = data
     mask[block] = True if valid is None else valid
@@ -387,8 +392,8 @@ def read_bilinear(grid: Grid, projection: Projection, extent: Extent | None,
                   read: Callable[[int, int, int, int], Pixels], dtype: np.dtype) -> Pixels:
     """Pixels of a raster on another grid by bilinear interpolation of its pixels.
 
-    Masked neighbours take no part: the weights of the others are scaled up. A pixel is valid where any neighbour
-    with a weight is. On the raster's own lattice the values come through bit for bit.
+    Masked neighbours take no part: the weights of the others are scaled up. The mask is interpolated like the values,
+    with nothing beyond the raster's edge. On the raster's own lattice the values come through bit for bit.
 
     Parameters as :func:`read_nearest`; ``dtype`` is the floating type of the answer.
     """
@@ -421,6 +426,8 @@ def read_bilinear(grid: Grid, projection: Projection, extent: Extent | None,
     (c0, width), (r0, height) = across, down
     data, valid = read(r0, c0, height, width)
     data = data.astype(dtype, copy=False)
+    edges = [_edge_share(index, part, *_part(extent, across=way))
+             for index, part, way in ((cols, part_c, True), (rows, part_r, False))]
     cols, rows = cols - c0, rows - r0
     part_c, part_r = part_c.astype(dtype), part_r.astype(dtype)
 
@@ -432,13 +439,27 @@ def read_bilinear(grid: Grid, projection: Projection, extent: Extent | None,
 
     everywhere = bool(inside[0].all() and inside[1].all())
     covered = None if everywhere else inside[0] if not at.separable else inside[1][:, None] & inside[0]
+    share: Mask = None
+    if edges[0] is not None or edges[1] is not None:
+        across_share, down_share = (np.ones(1, "f4") if edge is None else edge for edge in edges)
+        share = np.broadcast_to(across_share * (down_share[:, None] if at.separable else down_share), grid.shape)
     if valid is None or valid.all():
-        return mix(data), covered
+        return mix(data), both(covered, None if share is None else tidied(share))
     weight = mix(valid.astype(dtype))
-    mask = weight > SNAP
-    out = mix(np.where(valid, data, dtype.type(0)))
-    np.divide(out, weight, out=out, where=mask)
-    return out, mask if covered is None else mask & covered
+    some = weight > NOISE
+    out = mix(np.where(valid, data, dtype.type(0)) if valid.dtype == bool else np.where(valid > 0, data, 0) * valid)
+    np.divide(out, weight, out=out, where=some)
+    return out, both(covered, tidied(weight if share is None else weight * share))
+
+
+def _edge_share(index: np.ndarray, part: np.ndarray, first: int | None, size: int | None) -> np.ndarray | None:
+    """Weight of the neighbours that lie on the raster, along one axis; None where all do."""
+    if first is None or size is None:
+        return None
+    before, beyond = index < first, (index >= first + size - 1) & (part >= NOISE)
+    if not (before.any() or beyond.any()):
+        return None
+    return np.where(before, part, np.where(beyond, 1 - part, 1)).astype("f4")
 
 
 def _mix_axis(values: np.ndarray, index: np.ndarray, part: np.ndarray, aligned: bool, axis: int) -> np.ndarray:

@@ -29,7 +29,8 @@ from dwplus.embedded_earth import pixels, tables
 from dwplus.embedded_earth.errors import ComputeError
 from dwplus.embedded_earth.functions.registry import Context, as_collection, as_image
 from dwplus.embedded_earth.grid import Grid
-from dwplus.embedded_earth.values import Image, cast
+from dwplus.embedded_earth.pixel_types import cast
+from dwplus.embedded_earth.values import Image
 
 #: Operations waiting or running at most, and how many run at once, as in the service.
 MAX_QUEUED = 3_000

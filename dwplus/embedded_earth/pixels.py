@@ -19,7 +19,9 @@ from dwplus.embedded_earth.functions.images import select_bands
 from dwplus.embedded_earth.functions.registry import Context
 from dwplus.embedded_earth.grid import Affine, Grid, canonical_crs
 from dwplus.embedded_earth.limits import Limits
-from dwplus.embedded_earth.values import Image, cast, integer_type
+from dwplus.embedded_earth.masks import seen, shares
+from dwplus.embedded_earth.pixel_types import cast, integer_type
+from dwplus.embedded_earth.values import Image
 
 _TRANSFORM = ("scaleX", "shearX", "translateX", "shearY", "scaleY", "translateY")
 
@@ -98,7 +100,7 @@ def _npy(image: Image, grid: Grid, context: Context) -> bytes:
         context.check_time()
         values, valid = band.read(grid)
         values = cast(values, band.type)
-        out[band.id] = values if valid is None else np.where(valid, values, values.dtype.type(0))
+        out[band.id] = values if valid is None else np.where(seen(valid), values, values.dtype.type(0))
     head = io.BytesIO()
     np.lib.format.write_array_header_1_0(head, np.lib.format.header_data_from_array_1_0(out))
     return b"".join((head.getvalue(), out.view("u1").data))  # one copy, not two
@@ -135,7 +137,7 @@ def _tiff(image: Image, grid: Grid, context: Context) -> bytes:
                 context.check_time()
                 values, valid = band.read(grid)
                 values = values.astype(dtype)
-                file.write(values if valid is None else np.where(valid, values, dtype.type(nodata)), i)
+                file.write(values if valid is None else np.where(seen(valid), values, dtype.type(nodata)), i)
                 file.set_band_description(i, band.id)
         return bytes(memory.read())
 
@@ -167,7 +169,7 @@ def _png(image: Image, grid: Grid, context: Context) -> bytes:
         values, valid = band.read(grid)
         layers.append(cast(values, integer_type("uint8")))
         if valid is not None:
-            alpha[~valid] = 0
+            alpha = np.minimum(alpha, np.rint(shares(valid, grid.shape) * 255).astype("u1"))
     with MemoryFile() as memory, warnings.catch_warnings():
         warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
         with memory.open(driver="PNG", width=grid.width, height=grid.height, count=4, dtype="uint8") as file:

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from dwplus.embedded_earth import discovery, encode, pixels, tables
+from dwplus.embedded_earth.bands import image_of
 from dwplus.embedded_earth.catalog import Catalog, Scene
 from dwplus.embedded_earth.errors import STATUS_NAMES, ComputeError
 from dwplus.embedded_earth.faults import Fault, Faults
@@ -25,7 +26,7 @@ from dwplus.embedded_earth.functions.registry import Context, as_collection, as_
 from dwplus.embedded_earth.graph import Graph
 from dwplus.embedded_earth.limits import Gate, Limits
 from dwplus.embedded_earth.operations import Operations
-from dwplus.embedded_earth.values import Feature, Image, TableElements, image_of
+from dwplus.embedded_earth.values import Feature, Image, TableElements
 
 _log = logging.getLogger(__name__)
 _PUBLIC = "projects/earthengine-public/assets/"

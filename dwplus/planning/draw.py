@@ -124,6 +124,7 @@ class Drawing:
         labels = self.spec.labels
         self._rules = pairing.Rules(
             policy=self.spec.sentinel1.policy, max_gap_hours=self.spec.sentinel1.max_gap_hours,
+            min_gap_hours=self.spec.sentinel1.min_gap_hours,
             orbit=self.spec.sentinel1.orbit, prefer_orbit=self.spec.sentinel1.prefer_orbit,
             prefer_relative_orbits=self.spec.sentinel1.prefer_relative_orbits,
             prefer_hours=self.spec.sentinel1.prefer_hours, max_cloud=self.spec.sentinel2.max_cloud,

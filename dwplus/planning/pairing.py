@@ -105,6 +105,7 @@ class Rules:
 
     policy: str = "nearest"
     max_gap_hours: float = 144.0
+    min_gap_hours: float = 0.0
     orbit: str = "any"
     prefer_orbit: str = "any"
     prefer_relative_orbits: tuple[int, ...] = ()
@@ -160,15 +161,16 @@ def pair_radar(tile: shapely.Geometry, time_ms: int, candidates: Sequence[Pass],
                rules: Rules) -> RadarPairing | Rejection:
     """Pair a tile and a time with radar.
 
-    ``nearest``: of the passes within ``max_gap_hours`` that cover the tile, the one with the smallest |gap|, counted
-    ``prefer_hours`` larger for each preference (orbit pass, relative orbit) it does not meet; ties go to the larger
-    coverage, then the smaller index. ``mean``: all passes in reach that touch the tile, which together must cover it.
+    ``nearest``: of the passes in reach (``min_gap_hours`` to ``max_gap_hours``) that cover the tile, the one with the
+    smallest |gap|, counted ``prefer_hours`` larger for each preference (orbit pass, relative orbit) it does not meet;
+    ties go to the larger coverage, then the smaller index. ``mean``: all passes in reach that touch the tile, which
+    together must cover it.
 
     Returns
     -------
     RadarPairing, or the Rejection ``no_s1`` (no pass in reach touches the tile) or ``s1_partial`` (none covers it).
     """
-    reach = rules.max_gap_hours * HOUR_MS
+    nearest, reach = rules.min_gap_hours * HOUR_MS, rules.max_gap_hours * HOUR_MS
     fitting = []
     touched = False
     for one_pass in candidates:
@@ -177,7 +179,7 @@ def pair_radar(tile: shapely.Geometry, time_ms: int, candidates: Sequence[Pass],
         if min(abs(s.time_ms - time_ms) for s in one_pass.slices) > reach:
             continue
         slices, share = _cover(tile, one_pass, rules.min_coverage)
-        if not slices or abs(slices[0].time_ms - time_ms) > reach:
+        if not slices or not nearest <= abs(slices[0].time_ms - time_ms) <= reach:
             continue
         touched = True
         if rules.policy == "mean" or share >= rules.min_coverage:

@@ -50,7 +50,7 @@ REASONS = {
     "no_s2": "the label's Sentinel-2 scene is not in the archive",
     "s2_cloudy": "every Sentinel-2 scene is cloudier than sentinel2.max_cloud",
     "s2_partial": "no Sentinel-2 scene covers the whole tile",
-    "no_s1": "no IW VV+VH Sentinel-1 pass within sentinel1.max_gap_hours",
+    "no_s1": "no IW VV+VH Sentinel-1 pass between sentinel1.min_gap_hours and max_gap_hours",
     "s1_partial": "no Sentinel-1 pass in reach covers the whole tile",
     "clouded": "no scene leaves quality.min_clear of the tile clear",
     "few_labels": "less than quality.min_label_fraction of the tile is labelled",

@@ -53,11 +53,20 @@ def draw_orders(seed: int, epsg: int, x: np.ndarray, y: np.ndarray) -> np.ndarra
     return (state >> np.uint64(11)).astype("float64") / 2**53
 
 
+def block_of(grid: PixelGrid) -> tuple[int, int, int]:
+    """The UTM block a tile's centre lies in: zone (EPSG), column, row."""
+    west, south, east, north = grid.bounds
+    return grid.epsg, math.floor((west + east) / 2 / BLOCK_METRES), math.floor((south + north) / 2 / BLOCK_METRES)
+
+
+def block_draw(seed: int, block: tuple[int, int, int]) -> float:
+    """Place of a block in the seeded order of blocks, in [0, 1)."""
+    return unit_hash("split", seed, *block)
+
+
 def split_of(seed: int, grid: PixelGrid) -> str:
     """Split of a tile, by the UTM block its centre lies in: neighbours share their block's split."""
-    west, south, east, north = grid.bounds
-    block = math.floor((west + east) / 2 / BLOCK_METRES), math.floor((south + north) / 2 / BLOCK_METRES)
-    draw = unit_hash("split", seed, grid.epsg, *block)
+    draw = block_draw(seed, block_of(grid))
     total = 0.0
     for name, share in SPLITS.items():
         total += share

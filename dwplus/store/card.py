@@ -23,9 +23,10 @@ import shapely
 
 import dwplus
 from dwplus.errors import InputError
-from dwplus.splits import grids_of
+from dwplus.splits import GUARD, grids_of
 from dwplus.store import layout, stats
-from dwplus.store.locks import run_folder
+from dwplus.store.locks import run_place
+from dwplus.store.places import Folder, companion, place_of
 from dwplus.store.reader import tile_table
 from dwplus.taxonomy import BIOMES, CLASSES, IGNORE, PALETTE
 
@@ -58,11 +59,13 @@ def write_card(store: str | Path, folder: str | Path | None = None) -> Path:
     InputError
         Where there is no store, nothing was exported into it, or the folder cannot be written.
     """
-    store = Path(str(store).rstrip("/"))
+    place = place_of(str(store).rstrip("/"))
     attrs: Any = layout.open_root(store).attrs.asdict()
     table = tile_table(store)
-    folder = Path(f"{store}.card" if folder is None else folder)
-    href = os.path.relpath(store.absolute(), folder.absolute())
+    if folder is None and not isinstance(place, Folder):
+        raise InputError(f"card of {store}: lies in a folder, not in a bucket; say which with -o DIR")
+    folder = Path(f"{place.name}.card" if folder is None else folder)
+    href = os.path.relpath(place.path.absolute(), folder.absolute()) if isinstance(place, Folder) else place.name
     items = item_table(store, table, attrs, href)
     if not len(items):
         raise InputError(f"store {store}: no tile was exported into it; there is nothing to describe")
@@ -74,7 +77,7 @@ def write_card(store: str | Path, folder: str | Path | None = None) -> Path:
         digest = hashlib.sha256((folder / "items.parquet").read_bytes()).hexdigest()
         _write_json(folder / "collection.json", stac)
         _write_json(folder / "croissant.json", croissant(attrs, items, href, digest, origin))
-        (folder / "README.md").write_text(readme(store, attrs, items, origin), encoding="utf-8")
+        (folder / "README.md").write_text(readme(place.name, attrs, items, origin), encoding="utf-8")
     except OSError as error:
         raise InputError(f"card {folder}: cannot be written ({error.strerror or error})") from None
     return folder
@@ -91,12 +94,12 @@ def provenance(store: str | Path, attrs: dict[str, Any]) -> dict[str, Any]:
         "dwplus_version": attrs["dwplus_version"], "earth": attrs["earth"], "created": attrs["created"],
         "spec_sha256": hashlib.sha256(spec.encode()).hexdigest(), "plan": attrs["plan"], "spec": attrs["spec"],
     }
-    plan = Path(f"{str(store).rstrip('/')}.plan.parquet")
+    plan = companion(store, ".plan.parquet")
     if plan.exists():
         found["plan_sha256"] = hashlib.sha256(plan.read_bytes()).hexdigest()
-    attempts = run_folder(store) / "attempts.jsonl"
-    if attempts.exists():
-        with attempts.open("rb") as lines:
+    run = run_place(store)
+    if isinstance(run, Folder) and (run.path / "attempts.jsonl").exists():
+        with (run.path / "attempts.jsonl").open("rb") as lines:
             found["tile_requests"] = sum(1 for _ in lines)
     return found
 
@@ -220,7 +223,7 @@ def collection(attrs: dict[str, Any], items: gpd.GeoDataFrame, href: str, origin
                    "temporal": {"interval": [interval]}},
         "summaries": {"proj:code": sorted(set(items["proj:code"])), "gsd": [spec["tile"]["scale"]],
                       "dwplus:biome": [int(b) for b in sorted(set(items["dwplus:biome"]))],
-                      "dwplus:split": [s for s in layout.SPLITS if (items["dwplus:split"] == s).any()],
+                      "dwplus:split": [s for s in layout.SPLIT_FLAGS if (items["dwplus:split"] == s).any()],
                       "dwplus:gap_hours": {"minimum": float(items["dwplus:gap_hours"].min()),
                                            "maximum": float(items["dwplus:gap_hours"].max())}},
         "item_assets": {
@@ -283,6 +286,8 @@ def croissant(attrs: dict[str, Any], items: gpd.GeoDataFrame, href: str, sha256:
                 "data": [{f"{record}/{name}": value for name, value in row.items()} for row in data]}
 
     splits = {"train": "cr:TrainingSplit", "val": "cr:ValidationSplit", "test": "cr:TestSplit"}
+    if (items["dwplus:split"] == GUARD).any():
+        splits[GUARD] = "cr:Split"  # in none of them: too near to another
     fields = [
         column("tiles", "id", "sc:Text", "Name of the item."),
         column("tiles", "dwplus:tile_id", "sc:Text", "Name of the tile; the same in stores of other dates."),
@@ -344,9 +349,10 @@ def croissant(attrs: dict[str, Any], items: gpd.GeoDataFrame, href: str, sha256:
     }
 
 
-def readme(store: Path, attrs: dict[str, Any], items: gpd.GeoDataFrame, origin: dict[str, Any]) -> str:
+def readme(store: str, attrs: dict[str, Any], items: gpd.GeoDataFrame, origin: dict[str, Any]) -> str:
     """The data card for people, Markdown."""
-    splits = ", ".join(f"{name} {int((items['dwplus:split'] == name).sum())}" for name in layout.SPLITS)
+    found = items["dwplus:split"].value_counts()
+    splits = ", ".join(f"{name} {found.get(name, 0)}" for name in layout.SPLIT_FLAGS if name != GUARD or GUARD in found)
     biomes = "\n".join(f"| {b} | {BIOMES[int(b)]} | {int((items['dwplus:biome'] == b).sum())} |"
                        for b in sorted(set(items["dwplus:biome"])))
     total = max(1, sum(int(items[f"dwplus:pixels_{name}"].sum()) for name in CLASSES))
@@ -355,6 +361,8 @@ def readme(store: Path, attrs: dict[str, Any], items: gpd.GeoDataFrame, origin: 
     sources = "\n".join(f"| {name} | `{one['collection']}` | {one['licence']} | {one['attribution']} |"
                         for name, one in attrs["sources"].items())
     kept = stats.stored(store)
+    place = place_of(store)
+    shown = place.path.name if isinstance(place, Folder) else place.name
     figures = "" if kept is None else "\n## Bands\n\n```\n" + "\n".join(stats.describe(kept)) + "\n```\n"
     made = "\n".join(f"* {name}: {value}" for name, value in origin.items() if name not in ("spec", "plan"))
     plan = origin["plan"]
@@ -370,8 +378,8 @@ and `items.parquet` (stac-geoparquet) say the same to machines.
 import dwplus
 from dwplus.store.reader import tile
 
-tree = dwplus.open_store("{store.name}")
-one = tile("{store.name}", "{items['dwplus:tile_id'].iat[0]}")   # a georeferenced xarray.Dataset, see one.rio
+tree = dwplus.open_store("{shown}")
+one = tile("{shown}", "{items['dwplus:tile_id'].iat[0]}")   # a georeferenced xarray.Dataset, see one.rio
 ```
 
 | biome | name | tiles |

@@ -24,10 +24,14 @@ from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
 import dwplus
 from dwplus.errors import InputError
 from dwplus.spec import DatasetSpec, differences
+from dwplus.store.places import Bucket, BucketError, beside, place_of, upload
+from dwplus.store.web import source_of
 from dwplus.taxonomy import BIOMES, CLASSES, IGNORE, PALETTE
 
 STATUSES = ("pending", "exported", "rejected", "failed")
 SPLITS = ("train", "val", "test")
+#: The same with what ``dwplus split --guard`` sets aside: tiles too near to another split.
+SPLIT_FLAGS = (*SPLITS, "guard")
 PENDING, EXPORTED, REJECTED, FAILED = range(4)
 S1_NODATA, S2_NODATA = -32768, 65535
 S1_SCALE = 0.01
@@ -70,20 +74,22 @@ def open_root(path: str | Path, mode: str = "r") -> zarr.Group:
     InputError
         Where there is none, or it is no store of this project.
     """
-    if not Path(path).exists():
+    place = source_of(path) if mode == "r" else place_of(path)
+    if not place.exists():
         raise InputError(f"store {path}: no such store")
     try:
-        root = zarr.open_group(str(path), mode=mode, zarr_format=3)  # type: ignore[arg-type]
+        root = zarr.open_group(place.zarr(mode), mode=mode, zarr_format=3)  # type: ignore[arg-type]
         if "dwplus_version" not in root.attrs:
             raise KeyError("dwplus_version")
-    except (FileNotFoundError, KeyError, ValueError, TypeError, OSError) as error:
+    except (KeyError, ValueError, TypeError, OSError, BucketError) as error:
         raise InputError(f"store {path}: is no dwplus store ({type(error).__name__}: {error})") from None
     return root
 
 
 def open_biome(path: str | Path, name: str, mode: str = "r") -> zarr.Group:
     """One group of a store that is known to be one: reads that group's metadata, not the whole store's."""
-    return zarr.open_group(str(path), path=name, mode=mode, zarr_format=3, use_consolidated=False)  # type: ignore[arg-type]
+    return zarr.open_group(source_of(path).zarr(mode), path=name, mode=mode, zarr_format=3,  # type: ignore[arg-type]
+                           use_consolidated=False)
 
 
 def create(path: str | Path, plan: gpd.GeoDataFrame, spec: DatasetSpec, *, created: str, earth: str) -> None:
@@ -100,7 +106,11 @@ def create(path: str | Path, plan: gpd.GeoDataFrame, spec: DatasetSpec, *, creat
     InputError
         Where the place cannot be written.
     """
-    path = Path(path)
+    place = place_of(path)
+    if isinstance(place, Bucket):
+        _create_in(place, plan, spec, created, earth)
+        return
+    path = place.path
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # Hidden and named after the store: a run that is killed here leaves a folder the next run sweeps away.
@@ -116,6 +126,24 @@ def create(path: str | Path, plan: gpd.GeoDataFrame, spec: DatasetSpec, *, creat
                 shutil.rmtree(partial)
     except OSError as error:
         raise InputError(f"store {path}: cannot be written ({error.strerror or error})") from None
+
+
+def _create_in(place: Bucket, plan: gpd.GeoDataFrame, spec: DatasetSpec, created: str, earth: str) -> None:
+    """A bucket renames nothing: all objects are put, the root's metadata last, under a mark for who finds half."""
+    run = beside(place.name, ".run")
+    try:
+        if "creating" in run.files():
+            place.clear()
+        elif stray := next(iter(place.files()), None):
+            raise InputError(f"store {place.name}: is no store, but holds other objects ({stray}); choose another "
+                             "STORE")
+        run.write("creating", [b""])
+        with tempfile.TemporaryDirectory() as folder:
+            _fill(Path(folder), plan, spec, created, earth)
+            upload(Path(folder), place)
+        run.remove("creating")
+    except OSError as error:
+        raise InputError(f"store {place.name}: cannot be written ({error})") from None
 
 
 def _fill(folder: Path, plan: gpd.GeoDataFrame, spec: DatasetSpec, created: str, earth: str) -> None:
@@ -210,7 +238,8 @@ def _make_group(root: zarr.Group, biome: int, rows: gpd.GeoDataFrame, spec: Data
     column("biome", rows["biome"].to_numpy("uint8"))
     column("coastal", rows["coastal"].to_numpy("uint8"),
            attrs={"long_name": "1: outside its ecoregion's polygon, the nearest was taken"})
-    column("split", np.array([SPLITS.index(s) for s in rows["split"]], "uint8"), attrs=_flags(SPLITS))
+    split = np.array([SPLIT_FLAGS.index(s) for s in rows["split"]], "uint8")
+    column("split", split, attrs=split_attributes(split))
 
     def dynamic(name: str, dtype: Any, fill: Any, attrs: dict[str, Any], tail: tuple[int, ...] = (),
                 dims: tuple[str, ...] = ()) -> None:
@@ -227,6 +256,11 @@ def _make_group(root: zarr.Group, biome: int, rows: gpd.GeoDataFrame, spec: Data
         "coordinates": "tile_id window lon lat epsg x0 y0 label_id s2_id s1_id s2_time s1_time gap_hours s1_count "
                        "s2_cloud orbit_pass relative_orbit biome ecoregion coastal split status reason valid_fraction"
                        + "".join(f" {name}" for name in MORE_TEXTS if name in rows)})
+
+
+def split_attributes(split: np.ndarray) -> dict[str, Any]:
+    """CF attributes of a column of splits; the guard is named only where it is used."""
+    return _flags(SPLIT_FLAGS if (split >= len(SPLITS)).any() else SPLITS)
 
 
 def _flags(names: Iterable[str]) -> dict[str, Any]:

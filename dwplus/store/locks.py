@@ -2,7 +2,7 @@
 
 Locks are byte ranges of one file in ``STORE.run``, the folder beside the store for what a run leaves behind that is no
 data. They hold between processes of one machine, and between machines on a file system that shares locks (NFS 4, Lustre
-and GPFS do).
+and GPFS do). In a bucket they are leases, see :mod:`dwplus.store.leases`.
 """
 
 from __future__ import annotations
@@ -16,10 +16,13 @@ import os
 import socket
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from dwplus.errors import InputError, StopError
+from dwplus.store import leases
+from dwplus.store.places import Bucket, Folder, beside, place_of
 
 #: First byte of the locks, far beyond the text of the file; the run's own is the first.
 _RUN, _SHARDS = 1 << 40, 1 << 41
@@ -27,9 +30,23 @@ _RUN, _SHARDS = 1 << 40, 1 << 41
 SHARD_SECONDS = 900.0
 
 
-def run_folder(store: str | Path) -> Path:
-    """The folder for lock, ledger and log of a store's runs."""
-    return Path(f"{str(store).rstrip('/')}.run")
+@dataclass(frozen=True)
+class Hold:
+    """A store that is held.
+
+    Attributes
+    ----------
+    place : for lock, ledger and log of a store's runs, beside it.
+    check : raises StopError where the hold was lost, which can happen to a bucket's.
+    """
+
+    place: Folder | Bucket
+    check: Callable[[], None] = lambda: None
+
+
+def run_place(store: str | Path) -> Folder | Bucket:
+    """Where lock, ledger and log of a store's runs lie."""
+    return beside(store, ".run")
 
 
 def _try(file: int, position: int) -> bool:
@@ -45,15 +62,21 @@ def _try(file: int, position: int) -> bool:
 
 
 @contextlib.contextmanager
-def only_run(store: str | Path) -> Iterator[Path]:
-    """Hold a store against other runs; gives the run folder.
+def only_run(store: str | Path) -> Iterator[Hold]:
+    """Hold a store against other runs.
 
     Raises
     ------
     InputError
-        Where another run holds it.
+        Where another run holds it, or it cannot be written.
     """
-    folder = run_folder(store)
+    place = run_place(store)
+    with _folder_run(store, place.path) if isinstance(place, Folder) else _bucket_run(store, place) as check:
+        yield Hold(place, check)
+
+
+@contextlib.contextmanager
+def _folder_run(store: str | Path, folder: Path) -> Iterator[Callable[[], None]]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         file = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
@@ -72,37 +95,70 @@ def only_run(store: str | Path) -> Iterator[Path]:
         with contextlib.suppress(OSError):  # who holds it is a courtesy: a full disk must not stop a run that frees it
             os.ftruncate(file, 0)
             os.pwrite(file, text.encode(), 0)
-        yield folder
+        yield lambda: None
     finally:
         os.close(file)
 
 
 @contextlib.contextmanager
-def only_writer(store: str | Path, group: str, start: int) -> Iterator[None]:
-    """Hold one shard; waits for a process of an earlier run that still writes it.
+def _bucket_run(store: str | Path, place: Bucket) -> Iterator[Callable[[], None]]:
+    place_of(store).exists()  # a bucket that is not there, or not ours, says so in its own sentence
+    try:
+        found = leases.take(place, "lock")
+    except OSError as error:
+        raise InputError(f"store {store}: cannot be written ({error})") from None
+    if isinstance(found, dict):
+        wait = max(1, round(leases.STALE_SECONDS - found["seconds"]))
+        raise InputError(f"store {store}: another run is writing it (process {found['pid']} on {found['host']}, since "
+                         f"{found['started']}); wait for it, or stop it first and try again after {wait} s")
+    try:
+        yield found.check
+    finally:
+        found.release()
+
+
+@contextlib.contextmanager
+def only_writer(store: str | Path, group: str, start: int) -> Iterator[Callable[[], None]]:
+    """Hold one shard; waits for a process of an earlier run that still writes it. Gives :attr:`Hold.check`.
 
     Raises
     ------
     StopError
         Where that one does not end.
     """
+    place = run_place(store)
+    deadline = time.monotonic() + SHARD_SECONDS
+
+    def wait(seconds: float) -> None:
+        if time.monotonic() > deadline:
+            raise StopError(f"store {store}: a worker of an earlier run still writes {group} from tile {start} on; "
+                            "stop that worker and run the same command again")
+        time.sleep(seconds)
+
+    if isinstance(place, Bucket):
+        while isinstance(lease := leases.take(place, f"lock-{group}-{start}"), dict):
+            wait(2.0)
+        try:
+            yield lease.check
+        finally:
+            lease.release()
+        return
     number = int(group.removeprefix("biome_")) << 32 | start
-    file = os.open(run_folder(store) / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+    file = os.open(place.path / "lock", os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        deadline = time.monotonic() + SHARD_SECONDS
         while not _try(file, _SHARDS + number):
-            if time.monotonic() > deadline:
-                raise StopError(f"store {store}: a worker of an earlier run still writes {group} from tile {start} on; "
-                                "stop that worker and run the same command again")
-            time.sleep(0.2)
-        yield
+            wait(0.2)
+        yield lambda: None
     finally:
         os.close(file)
 
 
 def sweep(store: str | Path) -> int:
     """Remove the half-written files of killed writers; only for who holds the store. Returns how many there were."""
-    found = [path for path in Path(store).rglob("*.partial") if path.is_file()]
+    place = place_of(store)
+    if isinstance(place, Bucket):  # a put is whole or not at all
+        return 0
+    found = [path for path in place.path.rglob("*.partial") if path.is_file()]
     for path in found:
         path.unlink(missing_ok=True)
     return len(found)

@@ -12,11 +12,17 @@ import zarr
 from dwplus.errors import InputError
 from dwplus.grid import PixelGrid
 from dwplus.store import layout
+from dwplus.store.places import BucketError, Folder
+from dwplus.store.web import source_of
 from dwplus.taxonomy import CLASSES, IGNORE
 
 
 def open_store(path: str | Path) -> xr.DataTree:
     """Open a store lazily.
+
+    Parameters
+    ----------
+    path : folder, or URL: ``s3://bucket/prefix``, ``gs://bucket/prefix``, ``https://host/path``.
 
     Returns
     -------
@@ -29,7 +35,10 @@ def open_store(path: str | Path) -> xr.DataTree:
         Where there is no store.
     """
     layout.open_root(path)
-    return xr.open_datatree(str(path), engine="zarr", chunks={}, consolidated=False)
+    place = source_of(path)
+    # Far away one read of the root's copy stands for hundreds; a folder's own files are always the newest.
+    return xr.open_datatree(place.zarr(), engine="zarr", chunks={},  # type: ignore[arg-type]
+                            consolidated=not isinstance(place, Folder))
 
 
 def tile_table(path: str | Path) -> pd.DataFrame:
@@ -52,7 +61,7 @@ def tile_table(path: str | Path) -> pd.DataFrame:
                     columns[key] = np.asarray(array[...])
             frame = pd.DataFrame({"group": name, "index": np.arange(len(columns["tile_id"])), **columns})
             counts = np.asarray(group["class_counts"][...])  # type: ignore[index]
-        except (ValueError, KeyError, OSError, RuntimeError) as error:
+        except (ValueError, KeyError, OSError, RuntimeError, BucketError) as error:
             raise InputError(f"store {path}: {name} cannot be read ({type(error).__name__}: {error})") from None
         for number, label in enumerate(CLASSES):
             frame[f"count_{label}"] = counts[:, number]
@@ -62,7 +71,7 @@ def tile_table(path: str | Path) -> pd.DataFrame:
     table = pd.concat(frames, ignore_index=True)
     for key in ("s1_time", "s2_time"):
         table[key] = pd.to_datetime(table[key], unit="ms", utc=True)
-    for key, names in (("status", layout.STATUSES), ("split", layout.SPLITS)):
+    for key, names in (("status", layout.STATUSES), ("split", layout.SPLIT_FLAGS)):
         table[key] = pd.Categorical.from_codes(table[key].astype(int), categories=list(names))
     return table
 
@@ -120,7 +129,7 @@ def tile(path: str | Path, tile_id: str, window: str | None = None, *, decoded: 
     scale, index = float(group.attrs["scale"]), int(row["index"])  # type: ignore[arg-type]
     try:
         pixels = {name: np.asarray(group[name][index]) for name in ("s2", "s1", "label")}  # type: ignore[index]
-    except (ValueError, OSError, RuntimeError) as error:
+    except (ValueError, OSError, RuntimeError, BucketError) as error:
         raise InputError(f"tile {tile_id!r}: cannot be read ({type(error).__name__}: {error}); run dwplus verify "
                          f"{path}") from None
     fill: dict[str, float] = {"s2": layout.S2_NODATA, "s1": layout.S1_NODATA, "label": IGNORE}

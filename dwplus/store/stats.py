@@ -10,7 +10,6 @@ import hashlib
 import json
 import math
 import os
-import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ import pandas as pd
 from dwplus.errors import InputError
 from dwplus.store import layout, writer
 from dwplus.store.locks import only_run
+from dwplus.store.places import place_of
 from dwplus.store.reader import tile_table
 from dwplus.store.shards import DamageError, ShardFormat
 
@@ -30,7 +30,15 @@ VALUES = 65_536
 #: Bars of a stored histogram, at most.
 BARS = 64
 #: Ways to scale a band for a network; see :func:`normalise`.
-SCHEMES = ("clip-standardise", "standardise", "minmax", "log-sigmoid")
+SCHEMES = ("clip-standardise", "standardise", "minmax", "log-sigmoid", "dynamic-world")
+#: Dynamic World's own 30th and 70th percentile of ln(0.005 x DN + 1), of the nine bands its network takes.
+#: Source: the notebook of github.com/google/dynamicworld.
+DYNAMIC_WORLD = {
+    "B2": (1.7417268007636313, 2.023298706048351), "B3": (1.7261204997060209, 2.038905204308012),
+    "B4": (1.6798346251414997, 2.179592821212937), "B5": (1.7734969472909623, 2.2890068333026603),
+    "B6": (2.289154079164943, 2.6171674549378166), "B7": (2.382939712192371, 2.773418590375327),
+    "B8": (2.3828939530384052, 2.7578332604178284), "B11": (2.1952484264967844, 2.789092484314204),
+    "B12": (1.554812948247501, 2.4140534947492487)}
 #: Key of the store's root attributes.
 KEY = "statistics"
 
@@ -186,7 +194,7 @@ def _count_shards(store: str, jobs: list[tuple[str, int, list[int]]]) -> tuple[n
                 for place in places:
                     count_values(form.unpack(packed[place]), into)
             except (DamageError, OSError) as error:
-                raise InputError(f"store {store}: {form.path(shard).relative_to(store)}: {error}; run dwplus "
+                raise InputError(f"store {store}: {name}/{form.name}/{form.key(shard)}: {error}; run dwplus "
                                  f"verify {store}") from None
     return sums["s2"], sums["s1"]
 
@@ -290,20 +298,18 @@ def store_statistics(store: str | Path, found: Statistics) -> None:
         Where another run writes the store, or it cannot be written.
     """
     layout.open_root(store)
-    path = Path(store, "zarr.json")
-    with only_run(store):
-        meta = json.loads(path.read_text(encoding="utf-8"))
+    place = place_of(store)
+    with only_run(store) as hold:
+        meta = json.loads(place.read("zarr.json"))
         meta["attributes"][KEY] = found.to_dict()
-        partial = path.with_name(f"zarr.json.{uuid.uuid4().hex}.partial")
         try:
-            partial.write_text(json.dumps(meta, indent=2, allow_nan=False), encoding="utf-8")
-            partial.replace(path)
+            content = json.dumps(meta, indent=2, allow_nan=False).encode()
+            hold.check()
+            place.write("zarr.json", [content])
         except ValueError:
             raise InputError(f"store {store}: a band holds no data at all; nothing was stored") from None
         except OSError as error:
             raise InputError(f"store {store}: cannot be written ({error.strerror or error})") from None
-        finally:
-            partial.unlink(missing_ok=True)
 
 
 def normalise(pixels: np.ndarray, bands: tuple[BandStatistics, ...], scheme: str = "clip-standardise") -> np.ndarray:
@@ -311,8 +317,9 @@ def normalise(pixels: np.ndarray, bands: tuple[BandStatistics, ...], scheme: str
 
     Schemes: ``clip-standardise``, clipped to [p1, p99], minus their mean, over their standard deviation (the Dynamic
     World+ paper's); ``standardise``, the same without clipping; ``minmax``, [p1, p99] to [0, 1], clipped;
-    ``log-sigmoid``, Dynamic World's own for Sentinel-2, sigmoid(5 z - 1) with z = (ln(0.005 DN + 1) - p30) / p70, where
-    radar is taken as ``clip-standardise``.
+    ``log-sigmoid``, Dynamic World's for Sentinel-2, sigmoid(5 z - 1) with z = (ln(0.005 DN + 1) - p30) / p70, where
+    radar is taken as ``clip-standardise``; ``dynamic-world``, the same with the percentiles of Dynamic World's own
+    network, which had no B8A, in place of the store's.
 
     Parameters
     ----------
@@ -325,7 +332,7 @@ def normalise(pixels: np.ndarray, bands: tuple[BandStatistics, ...], scheme: str
     Raises
     ------
     InputError
-        On an unknown scheme, or another number of bands.
+        On an unknown scheme, another number of bands, or a band that Dynamic World had not.
     """
     if scheme not in SCHEMES:
         raise InputError(f"scheme {scheme!r}: must be one of {', '.join(SCHEMES)}")
@@ -340,8 +347,9 @@ def normalise(pixels: np.ndarray, bands: tuple[BandStatistics, ...], scheme: str
             radar = raw.dtype.kind == "i"
             missing = raw == (layout.S1_NODATA if radar else layout.S2_NODATA)
             value = raw.astype("float32") * np.float32(layout.S1_SCALE if radar else 1)
-        if scheme == "log-sigmoid" and band.log_p30 is not None and band.log_p70 is not None:
-            z = (np.log(np.float32(0.005) * value + 1) - band.log_p30) / (band.log_p70 or 1.0)
+        if scheme in ("log-sigmoid", "dynamic-world") and band.log_p30 is not None and band.log_p70 is not None:
+            p30, p70 = (band.log_p30, band.log_p70) if scheme == "log-sigmoid" else _dynamic_world(band.name)
+            z = (np.log(np.float32(0.005) * value + 1) - p30) / (p70 or 1.0)
             value = 1 / (1 + np.exp(1 - 5 * z))
         elif scheme == "standardise":
             value = (value - band.mean) / (band.std or 1.0)
@@ -351,6 +359,13 @@ def normalise(pixels: np.ndarray, bands: tuple[BandStatistics, ...], scheme: str
             value = (np.clip(value, band.p1, band.p99) - band.clipped_mean) / (band.clipped_std or 1.0)
         x[...] = np.where(missing, 0, value)
     return out
+
+
+def _dynamic_world(name: str) -> tuple[float, float]:
+    if name not in DYNAMIC_WORLD:
+        raise InputError(f"band {name}: Dynamic World's network had none such, its scheme knows "
+                         f"{', '.join(DYNAMIC_WORLD)}; take scheme log-sigmoid")
+    return DYNAMIC_WORLD[name]
 
 
 def describe(found: Statistics) -> list[str]:

@@ -18,6 +18,7 @@ from dwplus.errors import InputError
 from dwplus.grid import PixelGrid, tile_from_id
 from dwplus.spec import DatasetSpec
 from dwplus.store import layout, writer
+from dwplus.store.places import Place, place_of
 from dwplus.store.shards import DamageError, ShardFormat
 from dwplus.taxonomy import CLASSES
 
@@ -75,18 +76,19 @@ def verify(store: str | Path, progress: Callable[[int, int], None] = lambda *_: 
     InputError
         Where there is no store.
     """
-    store = Path(store)
+    place = place_of(store)
     root = layout.open_root(store)
+    sizes = place.files()
     report = Report(tiles=dict.fromkeys(layout.STATUSES, 0))
     known: set[str] = {"zarr.json"}
-    report.faults += _metadata(store, root)
+    report.faults += _metadata(place, root, sizes)
     jobs: list[tuple[_Group, int]] = []
     total = 0
     for name in layout.biome_groups(root):
         try:
             group = root[name]
             assert isinstance(group, zarr.Group)
-            checked = _Group.open(store, name, group)
+            checked = _Group.open(store, name, group, sizes)
         except (KeyError, ValueError, TypeError, OSError, AssertionError, InputError) as error:
             report.faults.append(Fault(name, f"cannot be opened ({type(error).__name__}: {error})"))
             continue
@@ -104,9 +106,8 @@ def verify(store: str | Path, progress: Callable[[int, int], None] = lambda *_: 
     planned: Any = root.attrs.asdict().get("plan")
     if not isinstance(planned, dict) or planned.get("planned") != total:
         report.faults.append(Fault("zarr.json", f"says {planned} of the plan, the groups hold {total} tiles"))
-    for path in sorted(p for p in store.rglob("*") if p.is_file()):
-        name = str(path.relative_to(store))
-        report.bytes += path.stat().st_size if not _is_shard(name) else 0
+    for name, size in sorted(sizes.items()):
+        report.bytes += size if not _is_shard(name) else 0
         if name not in known:
             report.faults.append(Fault(name, "does not belong to the store"))
     return report
@@ -117,7 +118,7 @@ def _is_shard(name: str) -> bool:
     return len(parts) > 3 and parts[1] in writer.PIXELS
 
 
-def _metadata(store: Path, root: zarr.Group) -> Iterator[Fault]:
+def _metadata(place: Place, root: zarr.Group, sizes: dict[str, int]) -> Iterator[Fault]:
     """The root's attributes, and every array's metadata against the copy the root keeps of it."""
     try:
         DatasetSpec.from_json(json.dumps(root.attrs.asdict()["spec"]), "its spec")
@@ -127,14 +128,14 @@ def _metadata(store: Path, root: zarr.Group) -> Iterator[Fault]:
         if root.attrs.asdict().get(key) != want:
             yield Fault("zarr.json", f"{key} are not Dynamic World's")
     try:
-        kept = json.loads((store / "zarr.json").read_text())["consolidated_metadata"]["metadata"]
+        kept = json.loads(place.read("zarr.json"))["consolidated_metadata"]["metadata"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         yield Fault("zarr.json", f"holds no consolidated metadata ({type(error).__name__}: {error})")
         return
-    found = {str(path.parent.relative_to(store)) for path in store.rglob("zarr.json")} - {"."}
+    found = {name.removesuffix("/zarr.json") for name in sizes if name.endswith("/zarr.json")}
     for name in sorted(found | kept.keys()):
         try:
-            own = json.loads((store / name / "zarr.json").read_text())
+            own = json.loads(place.read(f"{name}/zarr.json"))
         except (OSError, ValueError) as error:
             yield Fault(f"{name}/zarr.json", f"cannot be read ({type(error).__name__}: {error})")
             continue
@@ -149,17 +150,21 @@ def _metadata(store: Path, root: zarr.Group) -> Iterator[Fault]:
 class _Group:
     """One biome's group, opened for checking."""
 
-    store: Path
     name: str
     group: zarr.Group
     tiles: int
     shard: int
     formats: dict[str, ShardFormat]
+    sizes: dict[str, int]
 
     @classmethod
-    def open(cls, store: Path, name: str, group: zarr.Group) -> _Group:
+    def open(cls, store: str | Path, name: str, group: zarr.Group, sizes: dict[str, int]) -> _Group:
         formats = writer.formats(store, group)
-        return cls(store, name, group, writer.array_of(group, "s2").shape[0], formats["s2"].tiles, formats)
+        return cls(name, group, writer.array_of(group, "s2").shape[0], formats["s2"].tiles, formats, sizes)
+
+    def file(self, name: str, start: int) -> str:
+        """The file of a shard of pixels, as seen from the store."""
+        return f"{self.name}/{name}/{self.formats[name].key(start // self.shard)}"
 
     def files(self) -> set[str]:
         """Every file that may be there."""
@@ -168,7 +173,7 @@ class _Group:
         for key, array in self.group.arrays():
             known.add(f"{self.name}/{key}/zarr.json")
             if key in self.formats:
-                known |= {str(self.formats[key].path(i).relative_to(self.store)) for i in shards}
+                known |= {self.file(key, i * self.shard) for i in shards}
             else:
                 chunks = -(-array.shape[0] // array.chunks[0]) if array.shape[0] else 1
                 known |= {f"{self.name}/{key}/c/" + "/".join([str(i), *["0"] * (array.ndim - 1)])
@@ -206,7 +211,7 @@ class _Group:
                 yield Fault(str(tile), "its id says another grid than its corner")
             if abs(gaps[i] - table["gap_hours"][i]) > _HOURS:
                 yield Fault(str(tile), f"gap_hours is {table['gap_hours'][i]:.3f}, the times are {gaps[i]:.3f} h apart")
-            if table["split"][i] >= len(layout.SPLITS):
+            if table["split"][i] >= len(layout.SPLIT_FLAGS):
                 yield Fault(str(tile), f"split is {table['split'][i]}")
             if name_and_scene in seen:
                 yield Fault(str(tile), "is there twice")
@@ -231,11 +236,10 @@ class _Group:
         size = 0
         packed: dict[str, list[memoryview | None]] = {}
         for name, form in self.formats.items():
-            path = form.path(start // self.shard)
-            where = str(path.relative_to(self.store))
+            where = self.file(name, start)
             try:
                 packed[name] = form.read(start // self.shard)
-                size += path.stat().st_size if path.exists() else 0
+                size += self.sizes.get(where, 0)
                 if any(extra is not None for extra in packed[name][stop - start:]):
                     fault(where, "holds more tiles than there are")
             except (DamageError, OSError) as error:
@@ -243,7 +247,7 @@ class _Group:
         for row in range(stop - start):
             pixels = {}
             for name, tiles in packed.items():
-                where = f"{self.formats[name].path(start // self.shard).relative_to(self.store)} tile {start + row}"
+                where = f"{self.file(name, start)} tile {start + row}"
                 try:
                     if tiles[row] is not None:
                         pixels[name] = self.formats[name].unpack(tiles[row])
@@ -300,6 +304,7 @@ def reset(store: str | Path, shards: list[tuple[str, int]]) -> int:
     Number of tiles that are to be fetched again.
     """
     root = layout.open_root(store, "r+")
+    place = place_of(store)
     tiles = 0
     for name, start in shards:
         group = root[name]
@@ -309,9 +314,9 @@ def reset(store: str | Path, shards: list[tuple[str, int]]) -> int:
         # The status goes first: a stop in between leaves pending tiles, not exported ones without pixels.
         for column in reversed(writer.COLUMNS):
             array = writer.array_of(group, column)
-            Path(store, array.path, "c", str(shard), *["0"] * (array.ndim - 1)).unlink(missing_ok=True)
+            place.remove("/".join([array.path, "c", str(shard), *["0"] * (array.ndim - 1)]))
         for form in formats.values():
-            form.path(shard).unlink(missing_ok=True)
+            form.write(shard, {})
         tiles += min(start + formats["s2"].tiles, writer.array_of(group, "s2").shape[0]) - start
     return tiles
 

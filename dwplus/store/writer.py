@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import zarr
 
-from dwplus.errors import InputError, StopError
+from dwplus.errors import StopError
 from dwplus.store import layout
+from dwplus.store.places import Bucket, BucketError, place_of_group, words_of
 from dwplus.store.shards import ShardFormat
 from dwplus.taxonomy import CLASSES, IGNORE
 
@@ -31,6 +32,7 @@ class TileResult:
     status : one of :data:`dwplus.store.layout.STATUSES`, by number.
     reason : why it was rejected or failed, ``<class>: <words>``.
     s2 : uint16 (s2_band, y, x). s1 : (s1_band, y, x). label : uint8 (y, x).
+    class_counts, valid_fraction : of these arrays, where who made them has measured them; None to have it done.
     """
 
     status: int
@@ -38,6 +40,8 @@ class TileResult:
     s2: np.ndarray | None = None
     s1: np.ndarray | None = None
     label: np.ndarray | None = None
+    class_counts: np.ndarray | None = None
+    valid_fraction: float | None = None
 
 
 def class_counts(label: np.ndarray) -> np.ndarray:
@@ -75,7 +79,7 @@ class PackedTile:
 
     status: int
     reason: str
-    packed: dict[str, bytes]
+    packed: dict[str, tuple[bytes, bytes]]
     class_counts: np.ndarray
     valid_fraction: float
 
@@ -97,8 +101,9 @@ def pack(shards: dict[str, ShardFormat], result: TileResult) -> PackedTile:
     packed = {}
     counts, valid = np.zeros(len(CLASSES), "int32"), 0.0
     if result.s2 is not None and result.s1 is not None and result.label is not None:
-        counts = class_counts(result.label)
-        valid = valid_fraction(result.s2, result.s1, result.label)
+        counts = class_counts(result.label) if result.class_counts is None else result.class_counts
+        valid = (valid_fraction(result.s2, result.s1, result.label) if result.valid_fraction is None
+                 else result.valid_fraction)
         for name in PIXELS:
             if (found := shards[name].pack(getattr(result, name))) is not None:
                 packed[name] = found
@@ -126,27 +131,29 @@ def write_shard(group: zarr.Group, start: int, stop: int, results: Mapping[int, 
     try:
         for name, form in shards.items():
             shard = start // form.tiles
-            whole: dict[int, bytes | memoryview] = {}
+            whole: dict[int, Sequence[bytes | memoryview]] = {}
             if len(tiles) < stop - start:
-                whole = {i: found for i, found in enumerate(form.read(shard)) if found is not None and i not in tiles}
+                kept = enumerate(form.read(shard))
+                whole = {i: (found,) for i, found in kept if found is not None and i not in tiles}
             whole |= {i: tile.packed[name] for i, tile in tiles.items() if name in tile.packed}
             form.write(shard, whole)
-        columns = {name: np.asarray(array_of(group, name)[rows]) for name in COLUMNS}
+        arrays = {name: array_of(group, name) for name in COLUMNS}
+        columns = {name: np.asarray(array[rows]) for name, array in arrays.items()}
         for row, tile in tiles.items():
             for name in COLUMNS:
                 columns[name][row] = getattr(tile, name)
         for name, values in columns.items():  # status is the last
-            array_of(group, name)[rows] = values
-    except OSError as error:
-        if error.errno in FULL:
+            arrays[name][rows] = values
+    except (OSError, BucketError) as error:
+        if isinstance(place_of_group(group), Bucket):
+            raise StopError(f"store {store}: cannot be written ({words_of(error)}); run the same command again when it "
+                            "can, what is exported stays") from error
+        if isinstance(error, OSError) and error.errno in FULL:
             raise StopError(f"store {store}: the disk is full ({error.strerror}); free some space and run the same "
                             "command again, what is exported stays") from error
         raise
 
 
-def store_path(group: zarr.Group) -> Path:
-    """The folder of the store a group lies in."""
-    root = getattr(group.store, "root", None)
-    if root is None:
-        raise InputError(f"store {group.store}: only local folders can be written so far")
-    return Path(root)
+def store_path(group: zarr.Group) -> str:
+    """The store a group lies in: its folder or its URL."""
+    return place_of_group(group).name

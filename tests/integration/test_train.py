@@ -120,6 +120,31 @@ def test_a_stopped_run_goes_on_as_if_it_had_not(store, tmp_path):
         train(store, tmp_path / "cut", faster, device="cpu")
 
 
+def test_a_run_killed_within_an_epoch_goes_on_as_if_it_had_not(store, tmp_path, monkeypatch):
+    config = steady(data={"augment": True, "drop_s1": 0.2, "shuffle_buffer": 4, "balance": "biome"},
+                    optim={"ema": 0.9, "accumulate": 2, "batch_size": 1, "epochs": 2}, run={"save_every": 1})
+    whole = train(store, tmp_path / "whole", config, device="cpu")
+    step, per_epoch = Trainer._step, whole.steps // 2
+    assert per_epoch >= 4
+
+    def dies(self, parts):
+        if self.step == per_epoch + 2:
+            raise KeyboardInterrupt
+        return step(self, parts)
+
+    monkeypatch.setattr(Trainer, "_step", dies)
+    with pytest.raises(KeyboardInterrupt):
+        train(store, tmp_path / "cut", config, device="cpu")
+    monkeypatch.setattr(Trainer, "_step", step)
+    assert checkpoints.read(tmp_path / "cut" / "last.safetensors")[1]["passed"]["steps"] == 2
+    steps = []
+    monkeypatch.setattr(Trainer, "_step", lambda self, parts: steps.append(self.step) or step(self, parts))
+    again = train(store, tmp_path / "cut", config, device="cpu")
+    assert steps[0] == per_epoch + 2 and losses(again) == losses(whole)
+    a, b = (checkpoints.read(tmp_path / name / "last.safetensors")[0] for name in ("whole", "cut"))
+    assert set(a) == set(b) and all(torch.equal(a[name], b[name]) for name in a)
+
+
 def test_parts_of_a_batch_add_up_to_it(store, tmp_path):
     """Without batch norm in the way: the labelled pixels of the whole batch weigh every part."""
     config = steady()

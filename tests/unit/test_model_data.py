@@ -12,8 +12,9 @@ from benchmarks.bench_model import make_store
 from dwplus.errors import InputError
 from dwplus.store import layout
 from model.data import TileDataset, statistics
-from model.loader import Loader, global_batches
+from model.loader import Loader
 from model.normalise import Histogram, Normalisation, Normaliser
+from model.sampling import TileSampler
 
 
 @pytest.fixture(scope="module")
@@ -203,7 +204,7 @@ def test_torch_data_loader(store):
 
 def test_loader_gives_the_samples_in_order_whatever_the_threads(store):
     data = TileDataset(store, "train", crop=24, augment=True, drop_s1=0.5)
-    batches = global_batches(8, 4, seed=0, epoch=2)
+    batches = TileSampler(data.table, 4).batches(2)
     for threads in (1, 3):
         got = list(Loader(data, batches, epoch=2, threads=threads))
         assert [b.index.tolist() for b in got] == batches
@@ -222,13 +223,6 @@ def test_loader_stops_cleanly_when_left_early(store):
     for _ in loader:
         break
     assert not [t for t in threading.enumerate() if t.name.startswith("tiles")]
-
-
-def test_global_batches():
-    for samples, size in ((10, 4), (8, 4), (3, 8)):
-        batches = global_batches(samples, size, 1, 0)
-        assert all(len(b) == size for b in batches) and set(sum(batches, [])) == set(range(samples))
-    assert global_batches(10, 4, 1, 0) != global_batches(10, 4, 1, 1)
 
 
 def test_a_label_that_is_no_class_names_its_tile(tmp_path, store):

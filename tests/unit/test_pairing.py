@@ -48,6 +48,14 @@ def test_the_maximum_is_hard():
     assert pair_radar(TILE, S2_TIME, passes([radar(144)]), Rules(max_gap_hours=144)).gap_hours == 144
 
 
+def test_nearer_passes_are_left_aside_when_asked():
+    near, far = radar(-50), radar(1500, orbit=9)
+    rules = Rules(min_gap_hours=1440, max_gap_hours=2160)
+    assert pair_radar(TILE, S2_TIME, passes([near, far]), rules).gap_hours == 1500
+    assert pair_radar(TILE, S2_TIME, passes([near]), rules) is pairing.NO_S1
+    assert pair_radar(TILE, S2_TIME, passes([radar(-1440)]), rules).gap_hours == -1440
+
+
 def test_a_pass_must_cover_the_tile():
     half = shapely.box(LON - 1, LAT - 1, LON, LAT + 1)
     assert pair_radar(TILE, S2_TIME, passes([radar(5, half)]), Rules()) is pairing.S1_PARTIAL

@@ -14,6 +14,7 @@ GOOD = {"name": "x", "region": "sample", "windows": [["2020-01-01", "2020-06-01"
     ({"windows": []}, "windows: needs at least one item"),
     ({"windows": [["2020-01-01"]]}, "windows[0]: a window is [start, end), found 1 dates"),
     ({"windows": [["2020-01-01", "soon"]]}, "windows[0].end"),
+    ({"sentinel1": {"min_gap_hours": 200}}, "sentinel1: min_gap_hours (200) must not exceed max_gap_hours (144)"),
     ({"sentinel1": {"max_gap": 3}}, "sentinel1.max_gap: unknown key; did you mean 'max_gap_hours'"),
     ({"quallity": {}}, "quallity: unknown key; did you mean 'quality'"),
     ({"region": "sea"}, "region[0]: must be sample, {bbox"),

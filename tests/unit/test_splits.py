@@ -3,15 +3,18 @@
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyproj import Geod
 
+from dwplus.errors import InputError
 from dwplus.grid import PixelGrid, utm_epsg
-from dwplus.planning.sampling import split_of
-from dwplus.splits import near_pairs, outside_guard
+from dwplus.planning.sampling import SPLITS, block_of, split_of
+from dwplus.splits import assigned, near_pairs, outside_guard
+from dwplus.taxonomy import CLASSES
 
 SIDE = 5100.0
 GEOD = Geod(ellps="WGS84")
@@ -96,3 +99,85 @@ def test_val_that_gave_way_pushes_nobody_out():
     tiles = [grid(32631, i, 1000) for i in (100, 101, 102)]
     assert outside_guard(tiles, ["test", "val", "train"], 1.0) == [True, False, True]
     assert outside_guard(tiles, ["val", "train", "train"], 1.0) == [True, False, True]
+
+
+def table_of(tiles, seed=0):
+    """Tiles with biomes in patches of several blocks, and classes of which one is rare and clustered."""
+    rng = np.random.default_rng(seed)
+    column = np.array([g.x0 // 102_000 for g in tiles])
+    counts = rng.integers(0, 50_000, (len(tiles), len(CLASSES)))
+    keys = sorted({block_of(g) for g in tiles})
+    rare = {keys[i] for i in rng.choice(len(keys), max(1, len(keys) // 6), replace=False)}
+    counts[:, 8] = [40_000 * (block_of(g) in rare) for g in tiles]
+    return pd.DataFrame({"tile_id": [f"t{i}" for i in range(len(tiles))],
+                         "biome": 1 + (column - column.min()).astype(int) % 14,
+                         **{f"count_{name}": counts[:, i] for i, name in enumerate(CLASSES)}})
+
+
+def blocks_of(tiles):
+    return pd.Series([str(block_of(g)) for g in tiles])
+
+
+def test_by_default_a_block_is_the_same_in_every_store():
+    tiles = region(32631, 90, 1000, 30, 30)
+    table = table_of(tiles)
+    whole = assigned(table, tiles, 3)
+    assert whole == [split_of(3, g) for g in tiles]
+    some = list(range(0, 900, 7))
+    assert assigned(table.iloc[some], [tiles[i] for i in some], 3) == [whole[i] for i in some]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_every_biome_gets_its_shares(seed):
+    tiles = region(32631, 80, 1000, 80, 20)  # 4 biomes of 16 blocks, and 2 halves
+    table = table_of(tiles)
+    found = np.array(assigned(table, tiles, seed, "biome"))
+    block = pd.Series(found).groupby(blocks_of(tiles)).nunique()
+    assert (block == 1).all() and len(block) > 60
+    for _, inside in table.groupby("biome"):
+        one = 25 / len(inside)  # a whole block of 5 x 5 tiles
+        for name, share in SPLITS.items():
+            assert abs((found[inside.index] == name).mean() - share) <= one, (name, one)
+    assert (np.array(assigned(table, tiles, seed + 1, "biome")) != found).any()
+    order = np.random.default_rng(seed).permutation(len(tiles))
+    again = assigned(table.iloc[order], [tiles[i] for i in order], seed, "biome")
+    assert again == found[order].tolist()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_every_class_gets_its_shares(seed):
+    tiles = region(32631, 80, 1000, 40, 40)
+    table = table_of(tiles)
+    off, rare = {}, {}
+    for how in ("none", "class"):
+        found = np.array(assigned(table, tiles, seed, how))
+        assert (pd.Series(found).groupby(blocks_of(tiles)).nunique() == 1).all()
+        pixels = table[[f"count_{name}" for name in CLASSES]]
+        shares = pd.DataFrame({name: pixels[found == name].sum() / pixels.sum() - SPLITS[name] for name in SPLITS})
+        off[how], rare[how] = shares.abs().to_numpy().max(), shares.abs().iloc[-1].max()
+    # One of its ten or so blocks is a tenth of the rare class.
+    assert off["class"] <= 0.1 and rare["class"] <= min(0.1, rare["none"]) and off["class"] < off["none"]
+
+
+@pytest.mark.parametrize("stratify", ["none", "biome", "class"])
+@pytest.mark.parametrize("metres", [1.0, 10_000.0])
+def test_the_guard_holds_and_the_annotations_own_test_set_is_honoured(stratify, metres):
+    tiles = region(32631, 90, 1000, 30, 30)
+    table = table_of(tiles)
+    own = np.random.default_rng(1).random(900) < 0.04
+    table["label_set"] = np.where(own, "validation", "expert")
+    found = np.array(assigned(table, tiles, 0, stratify, metres))
+    assert ((found == "test") == own).all() and {"train", "val", "guard"} <= set(found)
+    kept = found != "guard"
+    assert near_pairs([g for g, k in zip(tiles, kept, strict=True) if k], found[kept].tolist(), metres / 1.004) == []
+    # The test set is never thinned, and without a guard nobody is left out.
+    assert "guard" not in assigned(table, tiles, 0, stratify)
+
+
+def test_words_for_mistakes():
+    tiles = region(32631, 90, 1000, 2, 2)
+    with pytest.raises(InputError, match="stratify 'biomes': must be one of none, biome, class"):
+        assigned(table_of(tiles), tiles, 0, "biomes")
+    empty = table_of(tiles).assign(**{f"count_{name}": 0 for name in CLASSES})
+    with pytest.raises(InputError, match="no tile has a labelled pixel yet"):
+        assigned(empty, tiles, 0, "class")

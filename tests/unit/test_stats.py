@@ -155,3 +155,14 @@ def test_dynamic_worlds_own_scale():
     assert (band.log_p30, band.log_p70) == pytest.approx((p30, p70))
     out = stats.normalise(np.array([[1299]], "uint16"), (band,), "log-sigmoid")
     assert out[0, 0] == pytest.approx(1 / (1 + np.exp(1)), abs=1e-6)
+
+
+def test_dynamic_worlds_own_constants():
+    """facts/models.md 3.5, worked by hand for B2 at 1,000: ln(6) = 1.791759, z = 0.024728, sigmoid(-0.876358)."""
+    band = stats.band_statistics(np.bincount([1000], minlength=stats.VALUES), "B2", "s2")
+    pixels = np.array([[1000, 65535]], "uint16")
+    out = stats.normalise(pixels, (band,), "dynamic-world")
+    assert out[0] == pytest.approx([0.293933, 0.0], abs=1e-5)
+    other = stats.band_statistics(np.bincount([1000], minlength=stats.VALUES), "B8A", "s2")
+    with pytest.raises(InputError, match="band B8A: Dynamic World's network had none such"):
+        stats.normalise(pixels, (other,), "dynamic-world")

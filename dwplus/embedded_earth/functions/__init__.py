@@ -1,15 +1,22 @@
 """Built-in functions, in families; importing this package registers them all."""
 
 from dwplus.embedded_earth.functions import (  # noqa: F401  (each registers its family)
+    arithmetic,
     arrays,
     collections,
+    dates,
     expression,
     filters,
     geometries,
     images,
     kernels,
+    lists,
+    masking,
     neighborhood,
+    projections,
     reducers,
+    regions,
+    resolution,
     sampling,
     scalars,
     statistics,

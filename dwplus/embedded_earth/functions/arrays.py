@@ -14,7 +14,7 @@ import numpy as np
 from dwplus.embedded_earth.errors import ComputeError
 from dwplus.embedded_earth.functions import registry
 from dwplus.embedded_earth.functions.registry import Context, function
-from dwplus.embedded_earth.values import PixelType, cast, integer_type
+from dwplus.embedded_earth.pixel_types import PixelType, cast, integer_type
 
 #: Numbers an array may hold.
 MAX_SIZE = 10_000_000

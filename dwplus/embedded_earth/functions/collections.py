@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 import random
+import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
+from dwplus.embedded_earth import masks
 from dwplus.embedded_earth.errors import ComputeError
 from dwplus.embedded_earth.functions import reducers
 from dwplus.embedded_earth.functions.filters import sort_key, value_of
@@ -18,6 +20,8 @@ from dwplus.embedded_earth.functions.registry import Context, as_element, as_geo
 from dwplus.embedded_earth.functions.scalars import equal
 from dwplus.embedded_earth.functions.statistics import reduce_together
 from dwplus.embedded_earth.grid import WGS84, Grid, Pixels, Projection
+from dwplus.embedded_earth.pixel_types import PixelType, cast
+from dwplus.embedded_earth.shapes import Geometry
 from dwplus.embedded_earth.values import (
     Band,
     Collection,
@@ -25,12 +29,9 @@ from dwplus.embedded_earth.values import (
     Element,
     Feature,
     Function,
-    Geometry,
     Hints,
     Image,
-    PixelType,
     Reducer,
-    cast,
     collection_of,
     index_of,
 )
@@ -65,10 +66,11 @@ def set_geometry(context: Context, element: Any, geometry: Geometry | None) -> F
 
 @function("Feature.select")
 def select(context: Context, element: Any, names: list[str], new: list[str] | None, keep: bool) -> Any:
-    import re
-
-    chosen = [key for name in names for key in element.properties
-              if key == name or (re.fullmatch(name, key) and not key.startswith("system:"))]
+    try:
+        chosen = [key for name in names for key in element.properties
+                  if key == name or (re.fullmatch(name, key) and not key.startswith("system:"))]
+    except (re.error, TypeError) as error:
+        raise ComputeError(f"Feature.select: bad property selector: {error}.") from error
     if new is not None and len(new) != len(chosen):
         raise ComputeError(f"Feature.select: {len(chosen)} properties are selected, but {len(new)} names given.")
     properties = dict(zip(new or chosen, (element.properties[key] for key in chosen), strict=True))
@@ -398,15 +400,17 @@ def mosaic(context: Context, elements: Collection) -> Image:
         def read(grid: Grid) -> Pixels:
             out = np.zeros(grid.shape, common.dtype)
             seen = np.zeros(grid.shape, bool)
+            put, mask = masks.assembled(grid.shape)
             for band in reversed(group):
                 context.check_time()
                 values, valid = band.read(grid)
-                take = ~seen if valid is None else valid & ~seen
+                take = ~seen if valid is None else masks.seen(valid) & ~seen
                 np.copyto(out, cast(values, common), where=take)
+                put(take, None if valid is None or valid.dtype == bool else valid[take])
                 seen |= take
                 if seen.all():
-                    return out, None
-            return out, seen
+                    break
+            return out, masks.both(None if seen.all() else seen, masks.tidied(mask()))
 
         return Band(name, common, WGS84, None, read)
 
@@ -422,7 +426,7 @@ def quality_mosaic(context: Context, elements: Collection, quality: str) -> Imag
         stack = []
         for band in scores:
             values, valid = band.read(grid)
-            stack.append(np.where(valid, values, -np.inf) if valid is not None else values.astype("f8"))
+            stack.append(values.astype("f8") if valid is None else np.where(masks.seen(valid), values, -np.inf))
         return np.argmax(np.stack(stack), axis=0)
 
     def of(name: str, group: list[Band]) -> Band:
@@ -432,13 +436,14 @@ def quality_mosaic(context: Context, elements: Collection, quality: str) -> Imag
 
         def read(grid: Grid) -> Pixels:
             index = best(grid)
-            out, seen = np.zeros(grid.shape, common.dtype), np.zeros(grid.shape, bool)
+            out = np.zeros(grid.shape, common.dtype)
+            put, mask = masks.assembled(grid.shape)
             for i, band in enumerate(group):
                 take = index == i
                 values, valid = band.read(grid)
                 np.copyto(out, cast(values, common), where=take)
-                seen |= take if valid is None else take & valid
-            return out, seen
+                put(take, None if valid is None else valid[take])
+            return out, masks.tidied(mask())
 
         return Band(name, common, WGS84, None, read)
 

@@ -13,19 +13,15 @@ from typing import Any
 
 import numpy as np
 
+from dwplus.embedded_earth import masks
+from dwplus.embedded_earth.bands import constant_band
 from dwplus.embedded_earth.errors import ComputeError
 from dwplus.embedded_earth.formula import Node, parse
 from dwplus.embedded_earth.functions.images import renamed, select_bands
 from dwplus.embedded_earth.functions.registry import Context, as_image, call, function, signatures, type_name
 from dwplus.embedded_earth.grid import Grid, Pixels
-from dwplus.embedded_earth.values import (
-    Band,
-    Filter,
-    Function,
-    Image,
-    cast,
-    constant_band,
-)
+from dwplus.embedded_earth.pixel_types import cast
+from dwplus.embedded_earth.values import Band, Filter, Function, Image
 
 _OPERATORS = {"+": "add", "-": "subtract", "*": "multiply", "/": "divide", "%": "mod", "**": "pow", "==": "eq",
               "!=": "neq", "<": "lt", "<=": "lte", ">": "gt", ">=": "gte", "&&": "and", "||": "or",
@@ -95,11 +91,7 @@ def chosen(condition: Image, yes: Image, no: Image) -> Image:
             (t, t_valid), (a, a_valid), (b, b_valid) = test.read(grid), one.read(grid), other.read(grid)
             take = t != 0
             values = np.where(take, cast(a, to), cast(b, to))
-            if a_valid is None and b_valid is None:
-                return values, t_valid
-            whole = next(valid for valid in (a_valid, b_valid) if valid is not None).dtype.type(1)
-            valid = np.where(take, whole if a_valid is None else a_valid, whole if b_valid is None else b_valid)
-            return values, valid if t_valid is None else np.minimum(valid, t_valid)
+            return values, masks.both(masks.chosen(take, a_valid, b_valid), t_valid)
 
         base = next((band for band in (one, other, test) if not band.is_composite), one)
         return replace(base, id=one.id if len(yes.bands) >= len(no.bands) else other.id, type=to, read=read,

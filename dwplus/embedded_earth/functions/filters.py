@@ -11,23 +11,12 @@ import shapely
 
 from dwplus.embedded_earth.catalog import Bounds
 from dwplus.embedded_earth.errors import ComputeError
+from dwplus.embedded_earth.functions.dates import date_of
 from dwplus.embedded_earth.functions.geometries import distance
 from dwplus.embedded_earth.functions.registry import Context, as_geometry, function
-from dwplus.embedded_earth.functions.scalars import comparable, date_of, equal
-from dwplus.embedded_earth.values import (
-    EVERYTHING,
-    Collection,
-    DateRange,
-    Element,
-    Feature,
-    Filter,
-    Geometry,
-    Hints,
-    Image,
-    Join,
-    meet,
-    polygon_of,
-)
+from dwplus.embedded_earth.functions.scalars import comparable, equal
+from dwplus.embedded_earth.shapes import Geometry, meet, polygon_of
+from dwplus.embedded_earth.values import EVERYTHING, Collection, DateRange, Element, Feature, Filter, Hints, Image, Join
 
 #: Names that stand for an element's geometry.
 _GEOMETRY_FIELDS = (".all", ".geo")
@@ -139,7 +128,7 @@ def _spatial(context: Context, name: str, test: Callable[[shapely.Geometry, shap
             if known is value:
                 return shape
         geometry = as_geometry(context, value) if value is not None else None
-        return None if geometry is None else polygon_of(geometry.degrees)
+        return None if geometry is None else polygon_of(geometry.drawn("EPSG:4326"))
 
     for value in (fields[1], fields[3]):
         if value is not None:

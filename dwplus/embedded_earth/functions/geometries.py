@@ -1,10 +1,10 @@
-"""Geometries: planar shapes in their CRS; distances, lengths and areas in metres on the ellipsoid or nearby planes."""
+"""Geometries: distances, lengths and areas in metres on the ellipsoid or nearby planes."""
 
 from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,8 @@ import shapely
 from dwplus.embedded_earth.errors import ComputeError
 from dwplus.embedded_earth.functions.registry import Context, as_geometry, function
 from dwplus.embedded_earth.grid import UNIT, Extent, Grid, Projection, transformer
-from dwplus.embedded_earth.values import Band, Collection, Feature, Geometry, Image, polygon_of
+from dwplus.embedded_earth.shapes import Geometry, combinable, lattice_bounds, polygon_of
+from dwplus.embedded_earth.values import Band, Collection, Feature, Image
 
 _GEOD = pyproj.Geod(ellps="WGS84")
 WORLD = Geometry(shapely.Polygon([(-180, -90), (180, -90), (180, 90), (-180, 90)]), "EPSG:4326", False)
@@ -42,12 +43,9 @@ def footprint(image: Image) -> Geometry:
 
 def together(collection: Collection) -> Geometry:
     """All geometries of a collection in one."""
-    shapes = []
-    for element in collection:
-        shape = footprint(element) if isinstance(element, Image) else element.geometry
-        if shape is not None:
-            shapes.append(polygon_of(shape.degrees))
-    return Geometry(shapely.union_all(shapes) if shapes else shapely.GeometryCollection())
+    shapes = [footprint(element) if isinstance(element, Image) else element.geometry for element in collection]
+    parts, geodesic = combinable([shape for shape in shapes if shape is not None])
+    return Geometry(shapely.union_all(parts) if parts else shapely.GeometryCollection(), "EPSG:4326", geodesic)
 
 
 @functools.lru_cache(maxsize=64)
@@ -103,34 +101,37 @@ def buffer(shape: Geometry, metres: float) -> Geometry:
     return Geometry(_projected(shapely.buffer(_projected(degrees, plane), metres, quad_segs=16), plane, back=True))
 
 
+def _on_ellipsoid(shape: Geometry) -> shapely.Geometry:
+    """The shape in degrees with vertices between which geodesics follow its edges."""
+    return shape.degrees if shape.geodesic else shapely.segmentize(shape.degrees, 0.05)
+
+
 def area(shape: Geometry) -> float:
     """Square metres on the ellipsoid."""
-    polygon = polygon_of(shape.degrees)
+    polygon = polygon_of(_on_ellipsoid(shape))
     return abs(float(_GEOD.geometry_area_perimeter(shapely.orient_polygons(polygon))[0])) if polygon.area else 0.0
 
 
 def length(shape: Geometry) -> float:
     """Metres along lines; 0 for areas."""
-    degrees = shape.degrees
+    degrees = _on_ellipsoid(shape)
     return 0.0 if "Polygon" in degrees.geom_type else float(_GEOD.geometry_length(degrees))
 
 
 def perimeter(shape: Geometry) -> float:
     """Metres around areas; 0 for lines."""
-    degrees = shape.degrees
+    degrees = _on_ellipsoid(shape)
     return float(_GEOD.geometry_length(degrees.boundary)) if "Polygon" in degrees.geom_type else 0.0
 
 
 def bounds(shape: Geometry, projection: Projection | None) -> Geometry:
     """Box around a shape in a projection's coordinates (its CRS and, where it has one, its pixels)."""
     crs = projection.crs if projection is not None else "EPSG:4326"
-    local = shape.to(crs).shape
+    local = shape.drawn(crs)
     if local.is_empty:
         raise ComputeError("Geometry.bounds: Geometry has no bounds: it is empty.")
     if projection is None or projection.transform == UNIT:
         return Geometry(rectangle_of(*local.bounds), crs, False)
-    from dwplus.embedded_earth.functions.images import lattice_bounds
-
     left, top, right, bottom = lattice_bounds(local, projection)
     a, b, c, d, e, f = projection.transform
     corners = [(c + i * a + j * b, f + i * d + j * e) for i, j in ((left, bottom), (right, bottom), (right, top),
@@ -216,22 +217,28 @@ def _pair(name: str, run: Callable[[Geometry, Geometry], Any], kept: bool) -> No
         return _onto(left, result) if kept else result
 
 
-def _degrees(run: Callable[[shapely.Geometry, shapely.Geometry], Any]) -> Callable[[Geometry, Geometry], Any]:
-    def both(left: Geometry, right: Geometry) -> Any:
-        one, other = (shape if shape.is_valid else shapely.make_valid(shape)
-                      for shape in (polygon_of(left.degrees), polygon_of(right.degrees)))
-        result = run(one, other)
-        return Geometry(result) if isinstance(result, shapely.Geometry) else bool(result)
+def _made(shapes: Sequence[shapely.Geometry]) -> list[shapely.Geometry]:
+    return [shape if shape.is_valid else shapely.make_valid(shape) for shape in shapes]
+
+
+def _combined(run: Callable[..., shapely.Geometry]) -> Callable[[Geometry, Geometry], Geometry]:
+    def both(left: Geometry, right: Geometry) -> Geometry:
+        parts, geodesic = combinable([left, right])
+        return Geometry(run(*_made(parts)), "EPSG:4326", geodesic)
 
     return both
 
 
+def _related(run: Callable[..., Any]) -> Callable[[Geometry, Geometry], bool]:
+    return lambda *pair: bool(run(*_made([polygon_of(shape.drawn("EPSG:4326")) for shape in pair])))
+
+
 for _name, _run in {"intersection": shapely.intersection, "union": shapely.union, "difference": shapely.difference,
                     "symmetricDifference": shapely.symmetric_difference}.items():
-    _pair(_name, _degrees(_run), True)
+    _pair(_name, _combined(_run), True)
 for _name, _run in {"intersects": shapely.intersects, "contains": shapely.covers, "containedIn": shapely.covered_by,
                     "disjoint": shapely.disjoint}.items():
-    _pair(_name, _degrees(_run), False)
+    _pair(_name, _related(_run), False)
 _pair("distance", lambda left, right: distance(left, right), False)
 
 

@@ -13,22 +13,15 @@ from typing import Any
 
 import numpy as np
 
+from dwplus.embedded_earth import masks
 from dwplus.embedded_earth.errors import ComputeError
-from dwplus.embedded_earth.functions.images import both_valid, renamed
+from dwplus.embedded_earth.functions.images import renamed
 from dwplus.embedded_earth.functions.kernels import shaped
+from dwplus.embedded_earth.functions.reducers import on_stack
 from dwplus.embedded_earth.functions.registry import Context, call, function
 from dwplus.embedded_earth.grid import Grid, Pixels, is_geographic
-from dwplus.embedded_earth.values import (
-    DOUBLE,
-    FLOAT,
-    Band,
-    Image,
-    Kernel,
-    PixelType,
-    Reducer,
-    Weights,
-    cast,
-)
+from dwplus.embedded_earth.pixel_types import DOUBLE, FLOAT, PixelType, cast
+from dwplus.embedded_earth.values import Band, Image, Kernel, Reducer, Weights
 
 #: Bytes of one strip of stacked neighbours.
 _STRIP_BYTES = 1 << 26
@@ -48,10 +41,6 @@ def around(grid: Grid, weights: Weights) -> Grid:
 
 def _read(band: Band, grid: Grid, weights: Weights) -> tuple[np.ndarray, np.ndarray | None]:
     return band.read(around(grid, weights))
-
-
-def _boolean(valid: np.ndarray) -> np.ndarray:
-    return valid if valid.dtype == bool else valid > 0
 
 
 def _offsets(weights: Weights) -> Iterator[tuple[int, int, float]]:
@@ -116,7 +105,7 @@ def convolve(context: Context, image: Image, kernel: Kernel) -> Image:
             data = values.astype("f8")
             if valid is None:
                 return cast(weighted_sum(data, weights, grid.shape), to), None
-            seen = _boolean(valid)
+            seen = masks.seen(valid)
             return (cast(weighted_sum(np.where(seen, data, 0), weights, grid.shape), to),
                     every_neighbour(seen, weights, grid.shape))
 
@@ -130,12 +119,18 @@ def convolve(context: Context, image: Image, kernel: Kernel) -> Image:
 Layers = list[tuple[np.ndarray, np.ndarray]]
 
 
+def _shared(values: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """Values times their shares, 0 where masked."""
+    filled = np.where(seen, values, 0.0)
+    return filled if seen.dtype == bool else filled * seen
+
+
 def _moments(values: np.ndarray, seen: np.ndarray, weights: Weights, shape: tuple[int, int]) -> tuple[np.ndarray, ...]:
     """Weighted count and mean around every pixel."""
     # Equal weights become ones: means of equal values come out exact.
     weights = replace(weights, values=weights.values / np.abs(weights.values).max())
     count = weighted_sum(seen.astype("f8"), weights, shape)
-    total = weighted_sum(np.where(seen, values, 0.0), weights, shape)
+    total = weighted_sum(_shared(values, seen), weights, shape)
     return count, np.divide(total, count, out=np.zeros(shape), where=np.abs(count) > _NOISE)
 
 
@@ -144,7 +139,7 @@ def _mean(values: np.ndarray, seen: np.ndarray, weights: Weights, shape: tuple[i
 
 
 def _sum(values: np.ndarray, seen: np.ndarray, weights: Weights, shape: tuple[int, int]) -> np.ndarray:
-    return weighted_sum(np.where(seen, values, 0.0), weights, shape)
+    return weighted_sum(_shared(values, seen), weights, shape)
 
 
 def _variance(values: np.ndarray, seen: np.ndarray, weights: Weights, shape: tuple[int, int]) -> np.ndarray:
@@ -152,7 +147,7 @@ def _variance(values: np.ndarray, seen: np.ndarray, weights: Weights, shape: tup
     count, mean = _moments(values, seen, weights, shape)
     out = np.zeros(shape)
     for row, col, weight in _offsets(weights):
-        out += weight * np.where(_block(seen, row, col, shape), (_block(values, row, col, shape) - mean) ** 2, 0)
+        out += weight * _shared((_block(values, row, col, shape) - mean) ** 2, _block(seen, row, col, shape))
     return np.divide(out, count, out=np.zeros(shape), where=np.abs(count) > _NOISE)
 
 
@@ -168,8 +163,8 @@ _WEIGHTED: dict[str, Callable[..., np.ndarray]] = {"mean": _mean, "sum": _sum, "
 def _weighted_mode(values: np.ndarray, seen: np.ndarray, weights: Weights, shape: tuple[int, int]) -> np.ndarray:
     """The value with the largest weight; of equals the smallest."""
     best, best_weight = np.zeros(shape), np.full(shape, -np.inf)
-    for value in np.unique(values[seen]):
-        weight = weighted_sum((seen & (values == value)).astype("f8"), weights, shape)
+    for value in np.unique(values[masks.seen(seen)]):
+        weight = weighted_sum(np.where(values == value, seen, 0).astype("f8"), weights, shape)
         better = weight > best_weight + 1e-12
         best[better], best_weight[better] = value, weight[better]
     return best
@@ -202,7 +197,7 @@ def _stacked(reducer: Reducer, values: np.ndarray, seen: np.ndarray, weights: We
         data = np.stack([_block(values, start + row, col, size) for row, col, _ in offsets])
         valid = np.stack([_block(seen, start + row, col, size) for row, col, _ in offsets])
         with np.errstate(all="ignore"):
-            parts.append([(np.asarray(out), _boolean(np.asarray(ok))) for out, ok in reducer.pixels(data, valid)])
+            parts.append([(np.asarray(out), masks.seen(np.asarray(ok))) for out, ok in on_stack(reducer, data, valid)])
     return [(np.concatenate([part[k][0] for part in parts]), np.concatenate([part[k][1] for part in parts]))
             for k in range(len(parts[0]))]
 
@@ -219,7 +214,7 @@ def neighbourhood(reducer: Reducer, values: np.ndarray, seen: np.ndarray, weight
         return [(np.zeros(shape), np.zeros(shape, bool))] * len(reducer.outputs)
     if name in ("min", "max", *_WEIGHTED) or (name == "mode" and not uniform):
         ones = replace(used, values=(used.values != 0).astype("f8"))
-        some = weighted_sum(seen.astype("f8"), ones, shape) > 0.5
+        some = weighted_sum(masks.seen(seen).astype("f8"), ones, shape) > 0.5
         if name in ("min", "max"):
             return [(_running(values, seen, ones, shape, name == "max"), some)]
         run = _WEIGHTED.get(name, _weighted_mode)
@@ -236,8 +231,8 @@ def _types(reducer: Reducer, to: PixelType) -> list[PixelType]:
     return reducer.types(to) if reducer.types is not None else [DOUBLE] * len(reducer.outputs)
 
 
-def reduced(band: Band, reducer: Reducer, kernel: Kernel, skip_masked: bool) -> list[Band]:
-    """A band per output of the reducer over the band's neighbourhoods."""
+def reduced(band: Band, reducer: Reducer, kernel: Kernel, skip_masked: bool, by_mask: bool = False) -> list[Band]:
+    """A band per output of the reducer over the band's neighbourhoods; ``by_mask`` weighs pixels by their mask too."""
     types = _types(reducer, band.type)
     last: list[tuple[Grid, Layers]] = []
 
@@ -245,11 +240,12 @@ def reduced(band: Band, reducer: Reducer, kernel: Kernel, skip_masked: bool) -> 
         if not last or last[0][0] != grid:
             weights = kernel.at(grid.projection.scale)
             values, valid = _read(band, grid, weights)
-            seen = np.ones(values.shape, bool) if valid is None else _boolean(valid)
-            layers = neighbourhood(reducer, np.ascontiguousarray(values), seen, weights, grid.shape)
+            seen = np.ones(values.shape, bool) if valid is None else masks.seen(valid)
+            weighed = seen if valid is None or not by_mask else valid
+            layers = neighbourhood(reducer, np.ascontiguousarray(values), weighed, weights, grid.shape)
             if skip_masked and valid is not None:
                 own = _block(seen, weights.row, weights.col, grid.shape)
-                layers = [(out, np.asarray(both_valid(ok, own))) for out, ok in layers]
+                layers = [(out, np.asarray(masks.both(ok, own))) for out, ok in layers]
             last[:] = [(grid, layers)]
         return last[0][1]
 
@@ -268,8 +264,8 @@ def reduce_neighborhood(context: Context, image: Image, reducer: Reducer, kernel
                         skip_masked: bool, optimization: str | None) -> Image:
     """A reducer over the pixels under the kernel.
 
-    With ``inputWeight`` "mask" and "min" the weight of a pixel would depend on its fractional mask: a boolean mask
-    weighs 1, so "mask" is the kernel's shape without its weights.
+    With ``inputWeight`` "mask" pixels weigh what their mask says, and the kernel gives the shape alone; "min" is
+    exact where masks are all or nothing: of partly masked pixels the kernel's weight counts.
     """
     if input_weight not in ("mask", "kernel", "min"):
         raise ComputeError(f"Image.reduceNeighborhood: Invalid input weight: '{input_weight}'. Must be 'mask', "
@@ -287,7 +283,7 @@ def reduce_neighborhood(context: Context, image: Image, reducer: Reducer, kernel
         used = Kernel(at)
     bands = []
     for band in image.bands:
-        made = reduced(band, reducer, used, skip_masked)
+        made = reduced(band, reducer, used, skip_masked, input_weight == "mask")
         bands += renamed(made, [f"{band.id}_{output}" for output in reducer.outputs], "Image.reduceNeighborhood")
     return image.with_bands(bands)
 
@@ -334,7 +330,7 @@ def gradient(band: Band, grid: Grid) -> tuple[np.ndarray, np.ndarray, np.ndarray
         east, north = east / metre_x, north / metre_y
     if valid is None:
         return east, north, None
-    seen = _boolean(valid)
+    seen = masks.seen(valid)
     every = (seen[1:-1, 1:-1] & seen[1:-1, 2:] & seen[1:-1, :-2] & seen[2:, 1:-1] & seen[:-2, 1:-1])
     return east, north, every
 

@@ -10,23 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from dwplus.embedded_earth import masks
 from dwplus.embedded_earth.errors import ComputeError
-from dwplus.embedded_earth.functions.images import region_grid, region_weights, target_projection
+from dwplus.embedded_earth.functions.images import renamed
 from dwplus.embedded_earth.functions.registry import Context, function
 from dwplus.embedded_earth.functions.scalars import comparable
-from dwplus.embedded_earth.grid import Grid, Pixels, Projection
-from dwplus.embedded_earth.values import (
-    BOOLEAN,
-    DOUBLE,
-    Band,
-    Collection,
-    Feature,
-    Geometry,
-    Image,
-    PixelType,
-    Reducer,
-    cast,
-)
+from dwplus.embedded_earth.grid import Grid, Pixels
+from dwplus.embedded_earth.pixel_types import BOOLEAN, DOUBLE, PixelType, cast
+from dwplus.embedded_earth.values import Band, Collection, Image, Reducer
 
 Rows = list[tuple[Any, ...]]
 Stack = Callable[[np.ndarray, np.ndarray], tuple[Any, Any]]
@@ -64,15 +55,21 @@ def _filled(data: np.ndarray, valid: np.ndarray, value: float) -> np.ndarray:
     return np.where(valid, data, value)
 
 
+def _weighed(data: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """Values times their shares, 0 where masked."""
+    filled = _filled(data, valid, 0)
+    return filled if valid.dtype == bool else filled * valid
+
+
 def _mean_stack(data: np.ndarray, valid: np.ndarray) -> tuple[Any, Any]:
     n = valid.sum(axis=0)
-    total = _filled(data.astype("f8"), valid, 0).sum(axis=0)
+    total = _weighed(data.astype("f8"), valid).sum(axis=0)
     return np.divide(total, n, out=np.zeros(total.shape), where=n > 0), n > 0
 
 
 def _variance_stack(data: np.ndarray, valid: np.ndarray) -> tuple[Any, Any]:
     mean, seen = _mean_stack(data, valid)
-    squares = _filled((data - mean) ** 2, valid, 0).sum(axis=0)
+    squares = _weighed((data - mean) ** 2, valid).sum(axis=0)
     return np.divide(squares, valid.sum(axis=0), out=np.zeros(squares.shape), where=seen), seen
 
 
@@ -83,6 +80,7 @@ def _sd_stack(data: np.ndarray, valid: np.ndarray) -> tuple[Any, Any]:
 
 def _percentile_stack(percent: float) -> Stack:
     def stack(data: np.ndarray, valid: np.ndarray) -> tuple[Any, Any]:
+        valid = masks.seen(valid)
         # Sorted with the masked ones last: nanpercentile goes pixel by pixel, a hundred times slower.
         last = np.maximum(valid.sum(axis=0) - 1, 0)
         values = np.sort(np.where(valid, data.astype("f8"), np.inf), axis=0)
@@ -99,11 +97,12 @@ def _percentile_stack(percent: float) -> Stack:
 def _mode_stack(data: np.ndarray, valid: np.ndarray) -> tuple[Any, Any]:
     # Of equally frequent values the smallest.
     order = np.argsort(np.where(valid, data, np.inf), axis=0, kind="stable")
-    values, seen = np.take_along_axis(data, order, 0), np.take_along_axis(valid, order, 0)
-    best, best_count = values[0].copy(), seen[0].astype(int)
-    run = seen[0].astype(int)
+    values = np.take_along_axis(data, order, 0)
+    weights = np.take_along_axis(valid.astype(int) if valid.dtype == bool else valid, order, 0)
+    best, best_count = values[0].copy(), weights[0].copy()
+    run = weights[0]
     for i in range(1, len(values)):
-        run = np.where(seen[i], np.where(values[i] == values[i - 1], run + 1, 1), 0)
+        run = np.where(weights[i] > 0, np.where(values[i] == values[i - 1], run + weights[i], weights[i]), 0)
         better = run > best_count
         best, best_count = np.where(better, values[i], best), np.where(better, run, best_count)
     return best, best_count > 0
@@ -175,7 +174,7 @@ def _median(values: np.ndarray, weights: np.ndarray) -> float:
 _SIMPLE: dict[str, Reducer] = {r.name: r for r in (
     _single("mean", lambda v, w: float(np.average(v, weights=w)), _mean_stack, _double),
     _single("sum", lambda v, w: float((v * w).sum()),
-            lambda d, m: (_filled(d, m, 0).sum(axis=0), m.any(axis=0)), _total),
+            lambda d, m: (_weighed(d, m).sum(axis=0), m.any(axis=0)), _total),
     _single("min", lambda v, w: v.min(), _extreme(False), _same, False),
     _single("max", lambda v, w: v.max(), _extreme(True), _same, False),
     _single("count", lambda v, w: len(v), lambda d, m: (m.sum(axis=0), np.ones(d.shape[1:], bool)), _counting, False),
@@ -271,7 +270,8 @@ def count_every(context: Context) -> Reducer:
 
 @function("Reducer.unweighted")
 def unweighted(context: Context, reducer: Reducer) -> Reducer:
-    return replace(reducer, weighted=False)
+    return replace(reducer, weighted=False, shared=tuple(unweighted(context, part) for part in reducer.shared),
+                   separate=tuple(unweighted(context, part) for part in reducer.separate))
 
 
 @function("Reducer.setOutputs")
@@ -322,8 +322,7 @@ def combine(context: Context, one: Reducer, other: Reducer, prefix: str, shared:
     pixels = types = None
     if shared and one.pixels is not None and other.pixels is not None:
         def pixels(data: np.ndarray, valid: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-            assert one.pixels is not None and other.pixels is not None
-            return [*one.pixels(data, valid), *other.pixels(data, valid)]
+            return [*on_stack(one, data, valid), *on_stack(other, data, valid)]
 
         def types(t: PixelType) -> list[PixelType]:
             assert one.types is not None and other.types is not None
@@ -373,6 +372,12 @@ def reduce_columns(context: Context, collection: Collection, reducer: Reducer, s
 # ----------------------------------------------------------------------------------------------------------- stacks
 
 
+def on_stack(reducer: Reducer, data: np.ndarray, valid: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """A reducer on a stack (n, h, w): shares of the mask are weights to weighted ones, to others all or nothing."""
+    assert reducer.pixels is not None
+    return reducer.pixels(data, valid if reducer.weighted else masks.seen(valid))
+
+
 def reduce_images(reducer: Reducer, groups: Sequence[Sequence[Band]], names: Sequence[str], like: Band) -> list[Band]:
     """Reduce groups of bands pixel by pixel: one band per group and output, on the projection of ``like``."""
     if reducer.pixels is None or reducer.types is None:
@@ -389,15 +394,13 @@ def reduce_images(reducer: Reducer, groups: Sequence[Sequence[Band]], names: Seq
                 last: list[Any] = last) -> list[tuple[np.ndarray, np.ndarray]]:
             if not last or last[0][0] != grid:
                 data = np.empty((len(group), *grid.shape), common.dtype)
-                valid = np.ones(data.shape, bool)
+                put, valid = masks.assembled(data.shape)
                 for i, band in enumerate(group):
-                    values, seen = band.read(grid)
+                    values, mask = band.read(grid)
                     data[i] = cast(values, common)
-                    if seen is not None:
-                        valid[i] = seen
-                assert reducer.pixels is not None
+                    put(i, mask)
                 with np.errstate(all="ignore"):
-                    last[:] = [(grid, reducer.pixels(data, valid))]
+                    last[:] = [(grid, on_stack(reducer, data, valid()))]
             return last[0][1]
 
         for k, (output, to) in enumerate(zip(reducer.outputs, types, strict=True)):
@@ -410,91 +413,10 @@ def reduce_images(reducer: Reducer, groups: Sequence[Sequence[Band]], names: Seq
     return out
 
 
-# ---------------------------------------------------------------------------------------------------------- regions
-
-
-@function("Image.reduceRegion")
-def reduce_region(context: Context, image: Image, reducer: Reducer, region: Geometry | None, scale: float | None,
-                  crs: Projection | None, transform: list[float] | None, best_effort: bool, max_pixels: int,
-                  tile_scale: float) -> dict[str, Any]:
-    """Weighted reducers count pixels by the share that lies inside, the others those whose centre does."""
-    from dwplus.embedded_earth.functions.geometries import footprint
-
+@function("Image.reduce")
+def reduce_bands(context: Context, image: Image, reducer: Any) -> Image:
     if not image.bands:
-        raise ComputeError("Image.reduceRegion: the image has no bands.")
-    shape = region or footprint(image)
-    target = image.bands[0].projection
-    if crs is not None or transform is not None or scale is not None:
-        target = target_projection(crs, transform, scale, target, "Image.reduceRegion")
-    while True:
-        try:
-            grid, inside = region_grid(shape, target)
-        except ComputeError:
-            if not best_effort:
-                raise
-        else:
-            if not best_effort or inside.sum() <= max_pixels:
-                break
-        target = target.coarser(1)
-    if inside.sum() > max_pixels:
-        raise ComputeError("Image.reduceRegion: Too many pixels in the region. Found "
-                           f"{int(inside.sum())}, but maxPixels allows only {max_pixels}.\nEnsure that you are not "
-                           "aggregating at a higher resolution than you intended; that is the most frequent cause "
-                           "of this error. If not, then you may set the 'maxPixels' argument to a limit suitable "
-                           "for your computation; set 'bestEffort' to true to aggregate at whatever scale results "
-                           "in 'maxPixels' total pixels; or both.")
-    parts = reducer.shared or (reducer,)
-    weights = inside.astype("f8")
-    if grid is not None and any(part.weighted for part in parts):
-        weights = region_weights(shape, grid)
-    used = inside | (weights > 0)
-    columns: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-    for band in image.bands:
-        if grid is None or not used.any():
-            columns[band.id] = np.zeros(0), np.zeros(0, bool)
-            continue
-        context.check_time()
-        values, valid = band.read(grid)
-        columns[band.id] = values[used], np.ones(int(used.sum()), bool) if valid is None else valid[used]
-    share = weights[used] if grid is not None else np.zeros(0)
-    centre = inside[used] if grid is not None else np.zeros(0, bool)
-
-    def apply(names: list[str]) -> list[Any]:
-        """Outputs of the reducer on the rows of some bands."""
-        valid = np.logical_and.reduce([columns[name][1] for name in names])
-        out: list[Any] = []
-        for part in parts:
-            taken = valid & ((share > 0) if part.weighted else centre)
-            rows = list(zip(*(columns[name][0][taken].tolist() for name in names), strict=True))
-            out += part.rows(rows, share[taken] if part.weighted else np.ones(len(rows)))
-        return out
-
-    if reducer.inputs == 1:
-        found: dict[str, Any] = {}
-        for name in columns:
-            outputs = dict(zip(reducer.outputs, apply([name]), strict=True))
-            found |= {name if len(reducer.outputs) == 1 else f"{name}_{key}": v for key, v in outputs.items()}
-        return found
-    if reducer.inputs != len(columns):
-        raise ComputeError(f"Image.reduceRegion: Need {reducer.inputs} bands for the reducer, image has "
-                           f"{len(columns)}.")
-    return dict(zip(reducer.outputs, apply(list(columns)), strict=True))
-
-
-@function("Image.reduceRegions")
-def reduce_regions(context: Context, image: Image, collection: Collection, reducer: Reducer, scale: float | None,
-                   crs: Projection | None, transform: list[float] | None, tile_scale: float,
-                   max_pixels: int | None = None) -> Collection:
-    def load(_: Any) -> list[Feature]:
-        out = []
-        for feature in collection:
-            found = reduce_region(context, image, reducer, feature.geometry, scale, crs, transform, False,
-                                  10**13, tile_scale)
-            if len(image.bands) == 1 and reducer.inputs == 1:
-                prefix = f"{image.bands[0].id}"
-                found = {(reducer.outputs[0] if len(reducer.outputs) == 1 else key.removeprefix(prefix + "_")): value
-                         for key, value in found.items()}
-            out.append(feature.with_properties({**feature.properties, **found}))
-        return out
-
-    return collection.using(load)
+        raise ComputeError("Image.reduce: the image has no bands.")
+    names = list(reducer.outputs)
+    bands = reduce_images(reducer, [list(image.bands)], [""], image.bands[0])
+    return image.computed(renamed(bands, names, "Image.reduce"))

@@ -9,6 +9,7 @@ import functools
 import importlib.util
 import json
 import logging
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,9 +18,12 @@ from typing import Any
 
 import shapely
 
+from dwplus.embedded_earth.bands import constant_band, image_of
 from dwplus.embedded_earth.catalog import Catalog
 from dwplus.embedded_earth.errors import ComputeError, not_found
 from dwplus.embedded_earth.grid import UNIT, Projection, canonical_crs
+from dwplus.embedded_earth.pixel_types import PixelType, pixel_type
+from dwplus.embedded_earth.shapes import Geometry, geometry_of
 from dwplus.embedded_earth.values import (
     Collection,
     Date,
@@ -28,18 +32,13 @@ from dwplus.embedded_earth.values import (
     Feature,
     Filter,
     Function,
-    Geometry,
     Hints,
     Image,
     Join,
     Kernel,
-    PixelType,
     Reducer,
     TableElements,
     collection_of,
-    constant_band,
-    geometry_of,
-    image_of,
 )
 
 _log = logging.getLogger(__name__)
@@ -312,7 +311,7 @@ def as_projection(context: Context, value: Any) -> Projection | None:
 
 
 def as_date(context: Context, value: Any) -> Date | None:
-    from dwplus.embedded_earth.functions.scalars import date_of
+    from dwplus.embedded_earth.functions.dates import date_of
     return date_of(value)
 
 
@@ -361,7 +360,6 @@ def as_reducer(context: Context, value: Any) -> Reducer | None:
 
 
 def as_pixel_type(context: Context, value: Any) -> PixelType | None:
-    from dwplus.embedded_earth.functions.images import pixel_type
     return pixel_type(value)
 
 
@@ -378,3 +376,14 @@ _CONVERTERS: dict[str, Callable[[Context, Any], Any]] = {
     "Dictionary": _only(dict), "Filter": _only(Filter), "Join": _only(Join), "Kernel": _only(Kernel),
     "Algorithm": _only(Function),
 }
+
+
+def plain_function(name: str, run: Callable[..., Any]) -> None:
+    """Register a function of plain values; what Python says of bad ones is the answer."""
+    @function(name)
+    def call(context: Context, *arguments: Any) -> Any:
+        try:
+            return run(*arguments)
+        except (TypeError, ValueError, IndexError, KeyError, AttributeError, MemoryError, OverflowError,
+                re.error) as error:
+            raise ComputeError(f"{name}: {error}.") from error

@@ -17,22 +17,14 @@ import shapely
 
 from dwplus.embedded_earth.errors import ComputeError
 from dwplus.embedded_earth.functions.geometries import footprint
-from dwplus.embedded_earth.functions.images import footprint_mask, region_grid, select_bands, target_projection
+from dwplus.embedded_earth.functions.images import select_bands
+from dwplus.embedded_earth.functions.projections import target_projection
+from dwplus.embedded_earth.functions.regions import footprint_mask, region_grid
 from dwplus.embedded_earth.functions.registry import Context, call, convert, function
 from dwplus.embedded_earth.grid import WGS84, Grid, Pixels, Projection, centres_in
-from dwplus.embedded_earth.values import (
-    DOUBLE,
-    Band,
-    Collection,
-    Feature,
-    Geometry,
-    Hints,
-    Image,
-    Reducer,
-    cast,
-    index_of,
-    polygon_of,
-)
+from dwplus.embedded_earth.pixel_types import DOUBLE, cast
+from dwplus.embedded_earth.shapes import Geometry, polygon_of
+from dwplus.embedded_earth.values import Band, Collection, Feature, Hints, Image, Reducer, index_of
 
 #: Values that ``getRegion`` returns at most.
 MAX_REGION_VALUES = 1 << 20
@@ -198,7 +190,7 @@ def random_points(context: Context, region: Geometry, count: int, seed: int, mar
     """Points uniform on the sphere in an area, along lines, or among points."""
     if not 0 <= count <= MAX_POINTS:
         raise ComputeError(f"FeatureCollection.randomPoints: 'points' must be 0 to {MAX_POINTS}; got {count}.")
-    shape = region.degrees
+    shape = region.drawn("EPSG:4326")
     if shape.is_empty:
         raise ComputeError("FeatureCollection.randomPoints: the region is empty.")
 
@@ -259,7 +251,7 @@ def reduce_to_image(context: Context, collection: Collection, names: list[str], 
         if not isinstance(value, int | float):
             raise ComputeError(f"{where}: the property '{names[0]}' of a feature is no number.")
         burnt.append((feature.geometry, float(value)))
-    tree = shapely.STRtree([polygon_of(shape.degrees) for shape, _ in burnt])
+    tree = shapely.STRtree([polygon_of(shape.drawn("EPSG:4326")) for shape, _ in burnt])
     types = reducer.types(DOUBLE) if reducer.types is not None else [DOUBLE] * len(reducer.outputs)
     last: list[tuple[Grid, list[tuple[np.ndarray, np.ndarray]]]] = []
 
@@ -302,7 +294,7 @@ def reduce_to_image(context: Context, collection: Collection, names: list[str], 
 
 
 def _covered(shape: Geometry, grid: Grid) -> np.ndarray:
-    local = polygon_of(shape.to(grid.crs).shape)
+    local = polygon_of(shape.drawn(grid.crs))
     if local.is_empty:
         return np.zeros(grid.shape, bool)
     area = shapely.get_dimensions(local) == 2

@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from dwplus.embedded_earth import masks
 from dwplus.embedded_earth.errors import ComputeError
 from dwplus.embedded_earth.functions import reducers
 from dwplus.embedded_earth.functions.registry import Context, call, function
 from dwplus.embedded_earth.grid import Grid, Pixels
-from dwplus.embedded_earth.values import DOUBLE, Band, Image, PixelType, Reducer, cast
+from dwplus.embedded_earth.pixel_types import DOUBLE, PixelType, cast
+from dwplus.embedded_earth.values import Band, Image, Reducer
 
 Rows = list[tuple[Any, ...]]
 #: Bins of a histogram.
@@ -65,7 +67,7 @@ def linear_fit(context: Context) -> Reducer:
 
     def pixels(data: np.ndarray, valid: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
         x, y = np.where(valid, data, 0.0)
-        slope, offset, fine = _fit(x, y, valid.all(axis=0).astype("f8"))
+        slope, offset, fine = _fit(x, y, valid.min(axis=0).astype("f8"))
         return [(slope, fine), (offset, fine)]
 
     return Reducer("linearFit", 2, ("scale", "offset"), rows, pixels, lambda t: [DOUBLE, DOUBLE])
@@ -269,6 +271,25 @@ def _copies(context: Context, reducer: Reducer, names: Sequence[str], where: str
     return functools.reduce(lambda one, other: reducers.combine(context, one, other, "", False), named)
 
 
+@function("Reducer.splitWeights")
+def split_weights(context: Context, reducer: Reducer) -> Reducer:
+    """The reducer with each input followed by one for its weight, which no longer comes from the mask."""
+    if reducer.separate:
+        parts = [split_weights(context, part) for part in reducer.separate]
+        return functools.reduce(lambda one, other: reducers.combine(context, one, other, "", False), parts)
+    if not reducer.weighted:
+        return reducer
+    if reducer.inputs != 1:
+        raise ComputeError("Reducer.splitWeights: reducers of several shared inputs are not supported by the embedded "
+                           "Earth.")
+
+    def rows(values: Rows, weights: np.ndarray) -> list[Any]:
+        numbers, given = _columns(values, "splitWeights", 2)
+        return reducer.rows([(number,) for number in numbers.tolist()], np.maximum(given, 0))
+
+    return Reducer(reducer.name, 2, reducer.outputs, rows, None, None, False)
+
+
 @function("Reducer.forEach")
 def for_each(context: Context, reducer: Reducer, names: list[str]) -> Reducer:
     return _copies(context, reducer, names, "Reducer.forEach")
@@ -299,16 +320,14 @@ def reduce_together(reducer: Reducer, images: Sequence[Image], like: Band) -> li
     def run(grid: Grid) -> list[tuple[np.ndarray, np.ndarray]]:
         if not last or last[0][0] != grid:
             data = np.zeros((reducer.inputs, len(images), *grid.shape))
-            valid = np.ones(data.shape, bool)
+            put, valid = masks.assembled(data.shape)
             for n, image in enumerate(images):
                 for i, band in enumerate(image.bands):
-                    values, seen = band.read(grid)
+                    values, mask = band.read(grid)
                     data[i, n] = values
-                    if seen is not None:
-                        valid[i, n] = seen > 0
-            assert reducer.pixels is not None
+                    put((i, n), mask)
             with np.errstate(all="ignore"):
-                last[:] = [(grid, reducer.pixels(data, valid))]
+                last[:] = [(grid, reducers.on_stack(reducer, data, valid()))]
         return last[0][1]
 
     def of(k: int) -> Band:

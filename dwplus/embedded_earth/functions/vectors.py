@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,13 +13,17 @@ import rasterio.transform
 import shapely
 import shapely.geometry
 
+from dwplus.embedded_earth import masks
 from dwplus.embedded_earth.errors import ComputeError
 from dwplus.embedded_earth.functions.geometries import footprint
-from dwplus.embedded_earth.functions.images import lattice_bounds, region_grid, target_projection
+from dwplus.embedded_earth.functions.projections import target_projection
 from dwplus.embedded_earth.functions.reducers import reduce_rows
+from dwplus.embedded_earth.functions.regions import region_grid
 from dwplus.embedded_earth.functions.registry import Context, call, function
-from dwplus.embedded_earth.grid import SNAP, WGS84, Projection, lattice_window
-from dwplus.embedded_earth.values import Collection, Feature, Geometry, Hints, Image, Reducer
+from dwplus.embedded_earth.grid import SNAP, WGS84, Grid, Pixels, Projection, centres_in, lattice_window
+from dwplus.embedded_earth.pixel_types import cast
+from dwplus.embedded_earth.shapes import Geometry, lattice_bounds
+from dwplus.embedded_earth.values import Band, Collection, Feature, Hints, Image, Reducer
 
 #: Pixels that ``sampleRectangle`` returns at most, as in the service.
 MAX_RECTANGLE = 262_144
@@ -100,7 +105,7 @@ def sample_rectangle(context: Context, image: Image, region: Geometry | None, na
             if (key in names if names is not None else not key.startswith("system:"))}
     for band in image.bands:
         context.check_time()
-        bounds = shape.to(band.projection.crs).shape.bounds
+        bounds = shape.drawn(band.projection.crs).bounds
         if not all(map(math.isfinite, bounds)):
             raise ComputeError(f"{where}: The region has no bounding box in the projection of band '{band.id}'.")
         left, top, right, bottom = lattice_bounds(shapely.box(*bounds), band.projection)
@@ -110,10 +115,81 @@ def sample_rectangle(context: Context, image: Image, region: Geometry | None, na
             raise ComputeError(f"{where}: Too many pixels in sample; must be <= {MAX_RECTANGLE}. Got {width * height}.")
         values, valid = band.read(lattice_window(band.projection, row, col, height, width))
         array = np.asarray(values)
-        if valid is not None and not (valid > 0).all():
+        if valid is not None and not (valid >= 1).all():
             if default is None:
                 raise ComputeError(f"{where}: Fully or partially masked pixels in band '{band.id}': give a "
                                    "'defaultValue'.")
-            array = np.where(valid > 0, array, default)
+            array = np.where(valid >= 1, array, default)
         kept[band.id] = array.astype("f8" if array.dtype.kind == "f" else "i8")
     return Feature(shape, kept, image.properties.get("system:index"))
+
+
+@function("Image.paint")
+def paint(context: Context, image: Image, features: Collection, color: Any, width: Any) -> Image:
+    if width is not None:
+        raise ComputeError("Image.paint: 'width' is not supported by the embedded Earth.")
+    listed = [feature for feature in features if isinstance(feature, Feature) and feature.geometry is not None]
+
+    def value_of(feature: Feature) -> float:
+        value = feature.properties.get(color) if isinstance(color, str) else color
+        if not isinstance(value, int | float):
+            raise ComputeError(f"Image.paint: the property '{color}' of a feature is no number.")
+        return float(value)
+
+    burnt = [(feature.geometry, value_of(feature)) for feature in listed if feature.geometry is not None]
+
+    def painted(grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+        out, seen = np.zeros(grid.shape), np.zeros(grid.shape, bool)
+        box = Geometry(shapely.Polygon(grid.corners()), grid.crs).to("EPSG:4326").shape
+        margin = box.buffer(0.1) if box.is_valid else box
+        shapes = []
+        for shape, value in burnt:
+            if shapely.box(*shape.drawn(WGS84.crs).bounds).intersects(margin):
+                shapes.append((shape.drawn(grid.crs), value))
+        if shapes:
+            transform = rasterio.transform.Affine(*grid.transform)
+            rasterio.features.rasterize(shapes, out=out, transform=transform)
+            mask = np.zeros(grid.shape, "u1")
+            rasterio.features.rasterize([(shape, 1) for shape, _ in shapes], out=mask, transform=transform)
+            seen = mask.astype(bool)
+        return out, seen
+
+    def of(band: Band) -> Band:
+        def read(grid: Grid) -> Pixels:
+            values, valid = band.read(grid)
+            color_values, seen = painted(grid)
+            out = np.where(seen, cast(color_values, band.type), values)
+            return out, masks.either(valid, seen)
+
+        return band.derived(read)
+
+    result = image.with_bands(map(of, image.bands))
+    return replace(result, bands=tuple(replace(band, read=_with_points(band, burnt, original))
+                                       for band, original in zip(result.bands, image.bands, strict=True)))
+
+
+def _with_points(band: Band, burnt: list[tuple[Geometry, float]], original: Band) -> Callable[[Grid], Pixels]:
+    """Reader that answers single pixels by point in polygon: rasterising a table for one pixel costs too much."""
+    tree: list[tuple[shapely.STRtree, np.ndarray]] = []
+
+    def read(grid: Grid) -> Pixels:
+        if grid.width * grid.height > 4:
+            return band.read(grid)
+        if not tree:
+            shapes = [shape.drawn(WGS84.crs) for shape, _ in burnt]
+            tree.append((shapely.STRtree(shapes), np.array([v for _, v in burnt])))
+        x, y = centres_in(grid, WGS84.crs)
+        index, colors = tree[0]
+        values, valid = original.read(grid)
+        out = np.array(values)
+        seen = np.zeros(grid.shape, bool)
+        points = shapely.points(x.ravel(), y.ravel())
+        which, hits = index.query(points, predicate="within")
+        for point in np.unique(which):
+            row, col = divmod(int(point), grid.width)
+            # The last feature painted lies on top.
+            out[row, col] = cast(np.array(colors[hits[which == point].max()]), band.type)
+            seen[row, col] = True
+        return out, masks.either(valid, seen)
+
+    return read

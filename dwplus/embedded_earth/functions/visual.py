@@ -8,11 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from dwplus.embedded_earth import masks
 from dwplus.embedded_earth.errors import ComputeError
-from dwplus.embedded_earth.functions.images import both_valid, pair_bands, select_bands
+from dwplus.embedded_earth.functions.arithmetic import pair_bands
+from dwplus.embedded_earth.functions.images import select_bands
 from dwplus.embedded_earth.functions.registry import Context, function
 from dwplus.embedded_earth.grid import WGS84, Grid, Pixels
-from dwplus.embedded_earth.values import DOUBLE, FLOAT, Band, Image, PixelType, cast, integer_type
+from dwplus.embedded_earth.pixel_types import DOUBLE, FLOAT, PixelType, cast, integer_type
+from dwplus.embedded_earth.values import Band, Image
 
 #: The CSS names that palettes are written with most; others are given as hexadecimal digits.
 _COLOURS = {"black": "000000", "white": "ffffff", "red": "ff0000", "green": "008000", "blue": "0000ff",
@@ -89,8 +92,8 @@ def visualize(context: Context, image: Image, bands: Any, gain: Any, bias: Any, 
 
     def read(grid: Grid, channel: int) -> Pixels:
         unit, valid = stretched(0 if count == 1 else channel, grid)
-        if opacity is not None and opacity <= 0:
-            valid = np.zeros(grid.shape, bool)
+        if opacity is not None:
+            valid = masks.tidied(masks.shares(valid, grid.shape) * np.float32(opacity))
         if colours is None:
             return cast(np.floor(unit * 255), _BYTE), valid
         at = unit * (len(colours) - 1)
@@ -106,17 +109,29 @@ def visualize(context: Context, image: Image, bands: Any, gain: Any, bias: Any, 
     return image.computed(made)
 
 
+def over(top: Pixels, bottom: Pixels, to: PixelType) -> Pixels:
+    """One layer over another (Porter and Duff's "over"), values of type ``to``; integers round."""
+    (a, a_mask), (b, b_mask) = top, bottom
+    if a_mask is None:
+        return top
+    if a_mask.dtype == bool:
+        return np.where(a_mask, a, b), masks.chosen(a_mask, a_mask, b_mask)
+    above = masks.shares(a_mask, a.shape)
+    below = (1 - above) * masks.shares(b_mask, b.shape)
+    total = above + below
+    mixed = np.divide(above * a.astype("f8") + below * b, total, out=np.zeros(a.shape), where=total > 0)
+    return cast(np.rint(mixed) if to.precision == "int" else mixed, to), masks.tidied(total)
+
+
 @function("Image.blend")
 def blend(context: Context, bottom: Image, top: Image) -> Image:
-    """The top image where it is valid, else the bottom one."""
+    """The top image over the bottom one, with the masks as opacity."""
     def of(low: Band, high: Band, name: str) -> Band:
         to = low.type.union(high.type)
 
         def read(grid: Grid) -> Pixels:
             (a, a_valid), (b, b_valid) = low.read(grid), high.read(grid)
-            if b_valid is None:
-                return cast(b, to), None
-            return np.where(b_valid, cast(b, to), cast(a, to)), None if a_valid is None else a_valid | b_valid
+            return over((cast(b, to), b_valid), (cast(a, to), a_valid), to)
 
         return Band(name, to, low.projection, low.extent, read)
 
@@ -131,7 +146,7 @@ def _either(name: str, take_first: Callable[[np.ndarray], np.ndarray]) -> None:
 
             def read(grid: Grid) -> Pixels:
                 (a, a_valid), (b, b_valid) = one.read(grid), other.read(grid)
-                return np.where(take_first(a), cast(a, to), cast(b, to)), both_valid(a_valid, b_valid)
+                return np.where(take_first(a), cast(a, to), cast(b, to)), masks.both(a_valid, b_valid)
 
             return Band(band_name, to, one.projection, one.extent, read)
 
@@ -228,7 +243,7 @@ def interpolate(context: Context, image: Image, x: list[float], y: list[float], 
         elif behaviour == "input":
             out = np.where(below | above, numbers, out)
         elif behaviour == "mask":
-            valid = both_valid(valid, ~(below | above))
+            valid = masks.both(valid, ~(below | above))
         return out, valid
 
     return image.computed([Band(band.id, DOUBLE, band.projection, band.extent, read)])
@@ -246,7 +261,7 @@ def _colour_space(name: str, names: tuple[str, str, str], run: Callable[[np.ndar
                 for band in image.bands:
                     values, seen = band.read(grid)
                     layers.append(values.astype("f8"))
-                    valid = both_valid(valid, seen)
+                    valid = masks.both(valid, seen)
                 return run(np.clip(np.stack(layers, -1), 0, 1))[..., index].astype("f4"), valid
 
             base = image.bands[0]

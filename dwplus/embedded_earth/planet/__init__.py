@@ -37,15 +37,7 @@ from dwplus.embedded_earth.planet.orbits import (
 )
 from dwplus.embedded_earth.planet.sentinel1 import Acquisition, Sentinel1Scene
 from dwplus.embedded_earth.planet.sentinel2 import Overpass, Sentinel2Scene
-from dwplus.embedded_earth.planet.sites import (
-    SITE_SIZE,
-    SITES,
-    Site,
-    box_ring,
-    ecoregion_rows,
-    ring_bounds,
-    site_rows,
-)
+from dwplus.embedded_earth.planet.sites import SITE_SIZE, SITES, Site, box_ring, ecoregion_rows, ring_bounds, site_rows
 from dwplus.embedded_earth.planet.weather import Sky, sun
 
 __all__ = ["SITES", "Planet", "Site"]

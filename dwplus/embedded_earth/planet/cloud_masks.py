@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from dwplus.embedded_earth.catalog import BandSpec, Bounds, Window
+from dwplus.embedded_earth.catalog import BandSpec, Window
 from dwplus.embedded_earth.planet.landscape import (
     BARE,
     BLENDS,
@@ -38,7 +38,15 @@ from dwplus.embedded_earth.planet.noise import (
     upsample,
 )
 from dwplus.embedded_earth.planet.orbits import stamp
-from dwplus.embedded_earth.planet.sentinel2 import TOA, Overpass, Sentinel2Scene, granule_band
+from dwplus.embedded_earth.planet.sentinel2 import (
+    TOA,
+    Overpass,
+    OverpassScene,
+    Pixels,
+    Sentinel2Scene,
+    granule_band,
+    masked,
+)
 from dwplus.embedded_earth.planet.weather import Sky
 
 SCORE, PROBABILITY = "GOOGLE/CLOUD_SCORE_PLUS/V1/S2_HARMONIZED", "COPERNICUS/S2_CLOUD_PROBABILITY"
@@ -97,7 +105,7 @@ def _bands(epsg: int, ulx: int, uly: int, collection: str) -> tuple[BandSpec, ..
     return (granule_band(epsg, ulx, uly, "probability", "int", 10, 0, 255),)
 
 
-class CloudMaskScene:
+class CloudMaskScene(OverpassScene):
     """One image of Cloud Score+ (``cs``, ``cs_cdf``: float32, 1 is clear) or of s2cloudless (``probability``: percent).
 
     The id is that of the top-of-atmosphere scene.
@@ -105,23 +113,11 @@ class CloudMaskScene:
 
     def __init__(self, collection: str, overpass: Overpass) -> None:
         self.collection = collection
-        self.id = f"{collection}/{overpass.index}"
-        self.overpass = overpass
-        g = overpass.granule
-        self.bands = _bands(g.site.epsg, g.ulx, g.uly, collection)
-
-    @property
-    def time(self) -> int:
-        return self.overpass.time
-
-    @property
-    def bounds(self) -> Bounds:
-        return self.overpass.footprint.bounds
+        super().__init__(collection, overpass.index, overpass, functools.partial(_bands, collection=collection))
 
     @functools.cached_property
     def properties(self) -> dict[str, Any]:
-        o = self.overpass
-        kept = {k: v for k, v in o.properties(o.index).items() if k.startswith("system:")}
+        o, kept = self.overpass, self.system_properties()
         if self.collection == PROBABILITY:
             return kept
         source = Sentinel2Scene(TOA, o.index, o)
@@ -129,7 +125,7 @@ class CloudMaskScene:
                 "SOURCE_PRODUCT_ID": source.properties["PRODUCT_ID"], "MODEL_VERSION": "V1", "NO_CONTEXT_FRACTION": 0.0,
                 "DATE_PRODUCT_GENERATED": stamp(o.time + 86_400_000), "PROCESSING_SOFTWARE_VERSION": "planet"}
 
-    def read(self, bands: tuple[str, ...], window: Window) -> dict[str, tuple[np.ndarray, np.ndarray | None]]:
+    def read(self, bands: tuple[str, ...], window: Window) -> Pixels:
         """Native pixels; masked outside the swath only."""
         o = self.overpass
         box, valid = o.box(window, 10), o.valid(window, 10)
@@ -140,10 +136,7 @@ class CloudMaskScene:
             score = self._score(box, sky)
             curves: dict[str, Callable[[np.ndarray], np.ndarray]] = {"cs": np.copy, "cs_cdf": _cumulated}
             result = {name: curves[name](score) for name in bands}
-        if valid is not None:
-            for values in result.values():
-                values[~valid] = 0
-        return {name: (result[name], valid) for name in bands}
+        return masked(result, valid)
 
     def _errors(self, box: Box) -> tuple[np.ndarray, np.ndarray]:
         """Blobs and single pixels, about one standard deviation each."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from dwplus.embedded_earth.catalog import BandSpec, Bounds, Window
+from dwplus.embedded_earth.catalog import BandSpec, Window
 from dwplus.embedded_earth.planet.landscape import (
     BARE,
     BUILT,
@@ -23,7 +23,7 @@ from dwplus.embedded_earth.planet.landscape import (
     WATER,
 )
 from dwplus.embedded_earth.planet.noise import draw, fbm, node_range, seed_of, upsample
-from dwplus.embedded_earth.planet.sentinel2 import Overpass, granule_band
+from dwplus.embedded_earth.planet.sentinel2 import Overpass, OverpassScene, Pixels, granule_band, masked
 from dwplus.embedded_earth.planet.weather import MASK_MARGIN
 from dwplus.taxonomy import CLASSES
 
@@ -83,32 +83,18 @@ def _bands(epsg: int, ulx: int, uly: int) -> tuple[BandSpec, ...]:
             granule_band(epsg, ulx, uly, "label", "int", 10, 0, 255, "mode"))
 
 
-class DynamicWorldScene:
+class DynamicWorldScene(OverpassScene):
     """One image of ``GOOGLE/DYNAMICWORLD/V1``: nine probabilities (float32) and ``label`` (uint8), 10 m."""
 
     def __init__(self, index: str, overpass: Overpass) -> None:
-        self.id = f"{COLLECTION}/{index}"
-        self.overpass = overpass
-        g = overpass.granule
-        self.bands = _bands(g.site.epsg, g.ulx, g.uly)
-
-    @property
-    def time(self) -> int:
-        return self.overpass.time
-
-    @property
-    def bounds(self) -> Bounds:
-        return self.overpass.footprint.bounds
+        super().__init__(COLLECTION, index, overpass, _bands)
 
     @functools.cached_property
     def properties(self) -> dict[str, Any]:
-        o = self.overpass
-        base = o.properties(self.id.rsplit("/", 1)[1])
-        kept = {k: v for k, v in base.items() if k.startswith("system:")}
-        return {**kept, "dynamicworld_algorithm_version": "3.5", "qa_algorithm_version": "3.5",
+        return {**self.system_properties(), "dynamicworld_algorithm_version": "3.5", "qa_algorithm_version": "3.5",
                 "system:asset_size": 90_000_000}
 
-    def read(self, bands: tuple[str, ...], window: Window) -> dict[str, tuple[np.ndarray, np.ndarray | None]]:
+    def read(self, bands: tuple[str, ...], window: Window) -> Pixels:
         """Native pixels; clouds, their surroundings and their shadows are masked in every band."""
         o = self.overpass
         box = o.box(window, 10)
@@ -143,10 +129,7 @@ class DynamicWorldScene:
             result = self._probabilities(wanted, label, smooth, doubt, under | over)
         if "label" in bands:
             result["label"] = label
-        if valid is not None:
-            for name in bands:
-                result[name][~valid] = 0
-        return {name: (result[name], valid) for name in bands}
+        return masked(result, valid)
 
     def _probabilities(self, names: list[str], label: np.ndarray, smooth: np.ndarray, doubt: np.ndarray,
                        wrong: np.ndarray) -> dict[str, np.ndarray]:

@@ -17,14 +17,7 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from dwplus.embedded_earth.planet.noise import (
-    draw,
-    fbm,
-    hash_grid,
-    node_range,
-    seed_of,
-    upsample,
-)
+from dwplus.embedded_earth.planet.noise import draw, fbm, hash_grid, node_range, seed_of, upsample
 from dwplus.embedded_earth.planet.sites import LATTICE_NORTH, LATTICE_STEP, SITE_SIZE, Site
 
 WATER, TREES, GRASS, FLOODED, CROPS, SHRUB, BUILT, BARE, SNOW = range(9)

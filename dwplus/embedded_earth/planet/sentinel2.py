@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import functools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -248,15 +249,22 @@ def _bands(epsg: int, ulx: int, uly: int, surface: bool) -> tuple[BandSpec, ...]
     return (*specs, make("QA60", "int", 60, 0, 65_535, "sample"))
 
 
-class Sentinel2Scene:
-    """One granule of ``COPERNICUS/S2_HARMONIZED`` or ``COPERNICUS/S2_SR_HARMONIZED`` (DN x 10000, uint16)."""
+Pixels = dict[str, tuple[np.ndarray, np.ndarray | None]]
 
-    def __init__(self, collection: str, index: str, overpass: Overpass) -> None:
+
+class OverpassScene:
+    """What every image made of one granule has: an id, a time and bounds, and a mask where the swath ends.
+
+    ``bands`` makes the band list from the granule's zone and upper left corner.
+    """
+
+    def __init__(self, collection: str, index: str, overpass: Overpass,
+                 bands: Callable[[int, int, int], tuple[BandSpec, ...]]) -> None:
         self.id = f"{collection}/{index}"
-        self.surface = collection == SR
+        self.index = index
         self.overpass = overpass
         g = overpass.granule
-        self.bands = _bands(g.site.epsg, g.ulx, g.uly, self.surface)
+        self.bands = bands(g.site.epsg, g.ulx, g.uly)
 
     @property
     def time(self) -> int:
@@ -266,10 +274,30 @@ class Sentinel2Scene:
     def bounds(self) -> Bounds:
         return self.overpass.footprint.bounds
 
+    def system_properties(self) -> dict[str, Any]:
+        """Those of the overpass that the service itself sets."""
+        found = self.overpass.properties(self.index)
+        return {key: value for key, value in found.items() if key.startswith("system:")}
+
+
+def masked(values: dict[str, np.ndarray], valid: np.ndarray | None) -> Pixels:
+    """Bands with their common mask; what is masked is 0."""
+    if valid is not None:
+        for array in values.values():
+            array[~valid] = 0
+    return {name: (array, valid) for name, array in values.items()}
+
+
+class Sentinel2Scene(OverpassScene):
+    """One granule of ``COPERNICUS/S2_HARMONIZED`` or ``COPERNICUS/S2_SR_HARMONIZED`` (DN x 10000, uint16)."""
+
+    def __init__(self, collection: str, index: str, overpass: Overpass) -> None:
+        self.surface = collection == SR
+        super().__init__(collection, index, overpass, functools.partial(_bands, surface=self.surface))
+
     @functools.cached_property
     def properties(self) -> dict[str, Any]:
-        o = self.overpass
-        index = self.id.rsplit("/", 1)[1]
+        o, index = self.overpass, self.index
         start, second = index.split("_")[:2]
         satellite, level = f"S2{o.flight.platform}", "MSIL2A" if self.surface else "MSIL1C"
         baseline = "N0500" if o.flight.day >= dt.date(2022, 1, 25) else "N0301"
@@ -282,7 +310,7 @@ class Sentinel2Scene:
             "DATATAKE_TYPE": "INS-NOBS", "GENERAL_QUALITY": "PASSED", "GEOMETRIC_QUALITY": "PASSED",
         }
 
-    def read(self, bands: tuple[str, ...], window: Window) -> dict[str, tuple[np.ndarray, np.ndarray | None]]:
+    def read(self, bands: tuple[str, ...], window: Window) -> Pixels:
         """Native pixels; see :class:`dwplus.embedded_earth.catalog.Scene`. All bands share one grid."""
         o = self.overpass
         scale = 20 if bands[0] == "SCL" else BAND_SCALES.get(bands[0], 60)
@@ -299,10 +327,7 @@ class Sentinel2Scene:
         optical = [name for name in bands if name not in result]
         if optical:
             result |= self._reflectance(optical, box, factor, sky)
-        if valid is not None:
-            for values in result.values():
-                values[~valid] = 0
-        return {name: (result[name], valid) for name in bands}
+        return masked(result, valid)
 
     def _reflectance(self, names: list[str], box: Box, factor: int, sky: Sky | None) -> dict[str, np.ndarray]:
         o = self.overpass

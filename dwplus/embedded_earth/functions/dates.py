@@ -1,0 +1,243 @@
+"""Dates and ranges of dates."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+import re
+import zoneinfo
+from typing import Any
+
+from dwplus.embedded_earth.errors import ComputeError
+from dwplus.embedded_earth.functions.registry import Context, function, plain_function, type_name
+from dwplus.embedded_earth.functions.scalars import whole
+from dwplus.embedded_earth.values import Date, DateRange
+
+
+def date_of(value: Any, zone: str | None = None) -> Date | None:
+    """A date from milliseconds, an ISO text or a date."""
+    if isinstance(value, Date):
+        return value
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int | float):
+        return Date(value)
+    if isinstance(value, dict) and value.get("type") == "Date":
+        return Date(value["value"])
+    if isinstance(value, str):
+        text = value.strip()
+        if re.fullmatch(r"\d{4}", text):
+            text += "-01-01"
+        elif re.fullmatch(r"\d{4}-\d{2}", text):
+            text += "-01"
+        try:
+            parsed = dt.datetime.fromisoformat(text)
+        except ValueError as error:
+            raise ComputeError(f"Date: Bad date/time '{value[:40]}'.") from error
+        if parsed.tzinfo is None:
+            parsed = parsed.replace(tzinfo=zone_of(zone))
+        return Date(round((parsed - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)) / dt.timedelta(milliseconds=1)))
+    return None
+
+
+def zone_of(name: str | None) -> dt.tzinfo:
+    """A time zone; UTC by default."""
+    if not name or name in ("UTC", "GMT", "Z"):
+        return dt.UTC
+    try:
+        return zoneinfo.ZoneInfo(name)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        raise ComputeError(f"Date: unknown time zone '{name[:40]}'.") from None
+
+
+_UNITS = {"second": 1e3, "minute": 6e4, "hour": 36e5, "day": 864e5, "week": 6048e5, "month": 864e5 * 365.2425 / 12,
+          "year": 864e5 * 365.2425}
+
+
+def _unit(name: str) -> str:
+    unit = name.strip().rstrip("s")
+    if unit not in _UNITS:
+        raise ComputeError(f"Date: Unknown unit '{name[:20]}'.")
+    return unit
+
+
+def _stamp(moment: dt.datetime) -> Date:
+    return Date(round((moment - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)) / dt.timedelta(milliseconds=1)))
+
+
+@function("Date")
+def date(context: Context, value: Any, zone: str | None) -> Date:
+    made = date_of(value, zone)
+    if made is None:
+        raise ComputeError(f"Date: Invalid type. Expected a number, a text or a date. Actual type: {type_name(value)}.")
+    return made
+
+
+@function("Date.fromYMD")
+def from_ymd(context: Context, year: int, month: int, day: int, zone: str | None) -> Date:
+    try:
+        return _stamp(dt.datetime(year, month, day, tzinfo=zone_of(zone)))
+    except ValueError as error:
+        raise ComputeError(f"Date.fromYMD: {error}.") from error
+
+
+@function("Date.parse")
+def parse_date(context: Context, pattern: str, text: str, zone: str | None) -> Date:
+    try:
+        return _stamp(dt.datetime.strptime(text, _strftime(pattern)).replace(tzinfo=zone_of(zone)))
+    except ValueError:
+        raise ComputeError(f"Date.parse: '{text[:40]}' does not match '{pattern[:40]}'.") from None
+
+
+_JODA = {"YYYY": "%Y", "yyyy": "%Y", "MM": "%m", "dd": "%d", "HH": "%H", "mm": "%M", "ss": "%S", "DDD": "%j",
+         "D": "%j", "MMM": "%b", "SSS": "%f", "YY": "%y", "yy": "%y", "Y": "%Y", "y": "%Y", "M": "%m", "d": "%d",
+         "w": "%V", "ww": "%V", "E": "%a", "H": "%H", "m": "%M", "s": "%S"}
+
+
+def _strftime(pattern: str) -> str:
+    """A Joda pattern as one of strftime."""
+    def part(match: re.Match[str]) -> str:
+        text = match.group(0)
+        if text.startswith("'"):
+            return text.strip("'").replace("%", "%%")
+        if text not in _JODA:
+            raise ComputeError(f"Date.format: the pattern letters '{text}' are not supported by the embedded Earth.")
+        return _JODA[text]
+
+    return re.sub(r"'[^']*'|([A-Za-z])\1*", part, pattern)
+
+
+@function("Date.format")
+def format_date(context: Context, when: Date, pattern: str | None, zone: str | None) -> str:
+    moment = when.datetime().astimezone(zone_of(zone))
+    if pattern is None:
+        return moment.strftime("%Y-%m-%dT%H:%M:%S")
+    text = moment.strftime(_strftime(pattern).replace("%f", "\0"))
+    return text.replace("\0", f"{moment.microsecond // 1000:03d}")
+
+
+def advance(when: Date, delta: float, unit: str, zone: str | None = None) -> Date:
+    """A date some calendar units later."""
+    unit = _unit(unit)
+    if unit not in ("month", "year") or not float(delta).is_integer():
+        return Date(when.ms + delta * _UNITS[unit])
+    moment = when.datetime().astimezone(zone_of(zone))
+    months = moment.year * 12 + moment.month - 1 + int(delta) * (12 if unit == "year" else 1)
+    year, month = divmod(months, 12)
+    if not 1 <= year <= 9999:
+        raise ComputeError("Date.advance: out of range.")
+    last = (dt.date(year + month // 11, (month + 1) % 12 + 1, 1) - dt.timedelta(days=1)).day
+    moved = _stamp(moment.replace(year=year, month=month + 1, day=min(moment.day, last)))
+    return Date(moved.ms + when.ms % 1)
+
+
+@function("Date.advance")
+def date_advance(context: Context, when: Date, delta: float, unit: str, zone: str | None) -> Date:
+    return advance(when, delta, unit, zone)
+
+
+@function("Date.difference")
+def difference(context: Context, when: Date, start: Date, unit: str) -> float:
+    return (when.ms - start.ms) / _UNITS[_unit(unit)]
+
+
+@function("Date.millis")
+def millis(context: Context, when: Date) -> float:
+    return whole(when.ms)
+
+
+@function("Date.get")
+def get_part(context: Context, when: Date, unit: str, zone: str | None) -> int:
+    moment = when.datetime().astimezone(zone_of(zone))
+    if unit == "week":
+        return moment.isocalendar().week
+    name = _unit(unit)
+    return int(getattr(moment, name))
+
+
+@function("Date.getRelative")
+def get_relative(context: Context, when: Date, unit: str, within: str, zone: str | None) -> int:
+    moment = when.datetime().astimezone(zone_of(zone))
+    unit, within = _unit(unit), _unit(within)
+    if (unit, within) == ("month", "year"):
+        return moment.month - 1
+    base = {"year": moment.replace(month=1, day=1), "month": moment.replace(day=1)}.get(within, moment)
+    if within in ("year", "month", "day", "week"):
+        base = base.replace(hour=0, minute=0, second=0, microsecond=0)
+    if within == "week":
+        base -= dt.timedelta(days=base.weekday())
+    elif within == "hour":
+        base = moment.replace(minute=0, second=0, microsecond=0)
+    elif within == "minute":
+        base = moment.replace(second=0, microsecond=0)
+    return int((moment - base).total_seconds() * 1000 // _UNITS[unit])
+
+
+@function("Date.getRange")
+def get_range(context: Context, when: Date, unit: str, zone: str | None) -> DateRange:
+    moment = when.datetime().astimezone(zone_of(zone))
+    name = _unit(unit)
+    order = ("year", "month", "day", "hour", "minute", "second")
+    start = moment.replace(microsecond=0)
+    if name == "week":
+        start = start.replace(hour=0, minute=0, second=0) - dt.timedelta(days=start.weekday())
+    else:
+        for finer in order[order.index(name) + 1:]:
+            start = start.replace(**{finer: 1 if finer in ("month", "day") else 0})  # type: ignore[arg-type]
+    first = _stamp(start)
+    return DateRange(first.ms, advance(first, 1, name, zone).ms)
+
+
+@function("Date.getFraction")
+def get_fraction(context: Context, when: Date, unit: str, zone: str | None) -> float:
+    span = get_range(context, when, unit, zone)
+    assert span.start is not None and span.end is not None
+    return (when.ms - span.start) / (span.end - span.start)
+
+
+@function("Date.update")
+def update(context: Context, when: Date, year: int | None, month: int | None, day: int | None, hour: int | None,
+           minute: int | None, second: float | None, zone: str | None) -> Date:
+    parts = {"year": year, "month": month, "day": day, "hour": hour, "minute": minute,
+             "second": None if second is None else int(second)}
+    moment = when.datetime().astimezone(zone_of(zone))
+    try:
+        return _stamp(moment.replace(**{k: v for k, v in parts.items() if v is not None}))  # type: ignore[arg-type]
+    except ValueError as error:
+        raise ComputeError(f"Date.update: {error}.") from error
+
+
+@function("Date.unitRatio")
+def unit_ratio(context: Context, numerator: str, denominator: str) -> float:
+    return _UNITS[_unit(numerator)] / _UNITS[_unit(denominator)]
+
+
+@function("DateRange")
+def date_range(context: Context, start: Any, end: Any, zone: str | None) -> DateRange:
+    first = date_of(start, zone)
+    if first is None:
+        raise ComputeError("DateRange: 'start' is no date.")
+    last = date_of(end, zone) if end is not None else None
+    span = DateRange(first.ms, first.ms + 1 if last is None else last.ms)
+    if span.end is not None and span.start is not None and span.end < span.start:
+        raise ComputeError("DateRange: the end lies before the start.")
+    return span
+
+
+plain_function("DateRange.start", lambda span: Date(span.start))
+plain_function("DateRange.end", lambda span: Date(span.end))
+plain_function("DateRange.isEmpty", lambda span: span.start is not None and span.start == span.end)
+plain_function("DateRange.isUnbounded", lambda span: span.start is None and span.end is None)
+plain_function("DateRange.unbounded", lambda: DateRange(None, None))
+
+
+@function("DateRange.contains")
+def date_range_contains(context: Context, span: DateRange, other: Any) -> bool:
+    when = other if isinstance(other, DateRange) else date_of(other)
+    low = -math.inf if span.start is None else span.start
+    high = math.inf if span.end is None else span.end
+    if isinstance(when, DateRange):
+        return low <= (when.start or -math.inf) and (when.end or math.inf) <= high
+    return when is not None and low <= when.ms < high
+
+

@@ -1,0 +1,231 @@
+"""Pixels of regions: which they are, how much of them lies inside, their values and statistics."""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import Any
+
+import numpy as np
+import rasterio.features
+import rasterio.transform
+import shapely
+
+from dwplus.embedded_earth import masks
+from dwplus.embedded_earth.errors import ComputeError
+from dwplus.embedded_earth.functions.geometries import footprint
+from dwplus.embedded_earth.functions.projections import target_projection
+from dwplus.embedded_earth.functions.registry import Context, function
+from dwplus.embedded_earth.grid import WGS84, Grid, Projection, centres_in
+from dwplus.embedded_earth.shapes import Geometry, lattice_bounds, polygon_of
+from dwplus.embedded_earth.values import Collection, Feature, Image, Reducer
+
+
+def region_grid(region: Geometry, target: Projection) -> tuple[Grid | None, np.ndarray]:
+    """Pixels of a projection that a region touches: the grid around them and which of it lie inside."""
+    local = polygon_of(region.drawn(target.crs))
+    if local.is_empty or not all(map(math.isfinite, local.bounds)):
+        return None, np.zeros((0, 0), bool)
+    left, top, right, bottom = lattice_bounds(local, target)
+    col, row = math.floor(left + 1e-9), math.floor(top + 1e-9)
+    width, height = max(1, math.ceil(right - 1e-9) - col), max(1, math.ceil(bottom - 1e-9) - row)
+    if width * height > 1e8:
+        raise ComputeError(f"Too many pixels in the region. Found {width * height}, but maxPixels allows only "
+                           "100000000.")
+    grid = Grid(target.crs, target.transform, 0, 0).window(row, col, height, width)
+    if local.geom_type == "Point":
+        return grid, np.ones(grid.shape, bool)
+    inside = rasterio.features.rasterize([(local, 1)], out_shape=grid.shape, dtype="uint8",
+                                         transform=rasterio.transform.Affine(*grid.transform)).astype(bool)
+    return grid, inside
+
+
+#: Pixels of which less lies inside a region take no part in it.
+#: Source: https://developers.google.com/earth-engine/guides/reducers_weighting
+LEAST_SHARE = 1 / 256
+
+
+def region_weights(region: Geometry, grid: Grid) -> np.ndarray:
+    """Share of each pixel of a grid that lies inside a region, 0..1: exact along the edge."""
+    local = polygon_of(region.drawn(grid.crs))
+    if local.geom_type in ("Point", "MultiPoint", "LineString", "MultiLineString"):
+        return region_grid(region, grid.projection)[1].astype("f8")
+    local = local if local.is_valid else shapely.make_valid(local)
+    transform = rasterio.transform.Affine(*grid.transform)
+    touched = rasterio.features.rasterize([(local, 1)], out_shape=grid.shape, transform=transform, dtype="uint8",
+                                          all_touched=True)
+    edge = rasterio.features.rasterize([(local.boundary, 1)], out_shape=grid.shape, transform=transform,
+                                       dtype="uint8", all_touched=True).astype(bool)
+    weights = touched.astype("f8")
+    rows, cols = np.nonzero(edge)
+    if len(rows):
+        a, b, c, d, e, f = grid.transform
+        corners = [(rows + i, cols + j) for i, j in ((0, 0), (0, 1), (1, 1), (1, 0))]
+        ring = np.stack([np.stack([c + col * a + row * b, f + col * d + row * e], -1) for row, col in corners], 1)
+        cells = shapely.polygons(ring)
+        weights[rows, cols] = shapely.area(shapely.intersection(cells, local)) / abs(a * e - b * d)
+    weights[weights < LEAST_SHARE] = 0
+    return weights
+
+
+def footprint_mask(shape: Geometry | None, grid: Grid) -> np.ndarray | None:
+    """Pixels whose centre lies within a geometry; None for all."""
+    if shape is None:
+        return None
+    local = polygon_of(shape.drawn(grid.crs))
+    if local.is_empty or not all(map(math.isfinite, local.bounds)):
+        return np.zeros(grid.shape, bool)
+    box = shapely.Polygon(grid.corners())
+    if not shapely.intersects(local, box):
+        return np.zeros(grid.shape, bool)
+    if shapely.contains(local, box):
+        return None
+    return rasterio.features.rasterize([(local, 1)], out_shape=grid.shape,
+                                       transform=rasterio.transform.Affine(*grid.transform), dtype="uint8").astype(bool)
+
+
+def coverage(shape: Geometry, grid: Grid) -> masks.Mask:
+    """Share of every pixel that a geometry covers; of lines and points, the pixels whose centre they meet."""
+    centres = footprint_mask(shape, grid)
+    local = polygon_of(shape.drawn(grid.crs))
+    if centres is None or not local.geom_type.endswith("Polygon"):
+        return centres
+    return masks.tidied(region_weights(shape, grid))
+
+
+# ----------------------------------------------------------------------------------------------- samples and statistics
+
+
+@function("Image.sampleRegions")
+def sample_regions(context: Context, image: Image, regions: Collection, names: list[str] | None, scale: float | None,
+                   crs: Projection | None, tile_scale: float, geometries: bool) -> Collection:
+    """A feature per pixel of each region; pixels with a masked band are left out."""
+    if not image.bands:
+        raise ComputeError("Image.sampleRegions: the image has no bands.")
+    base = crs or image.bands[0].projection
+    target = base if scale is None and crs is None else target_projection(crs, None, scale, base,
+                                                                          "Image.sampleRegions")
+
+    def load(_: Any) -> list[Feature]:
+        out: list[Feature] = []
+        for position, region in enumerate(regions):
+            context.check_time()
+            if region.geometry is None:
+                continue
+            kept = {k: v for k, v in region.properties.items()
+                    if (k in names if names else not k.startswith("system:"))}
+            label = region.properties.get("system:index", region.id if region.id is not None else position)
+            for number, (values, point) in enumerate(sample_pixels(image, region.geometry, target)):
+                properties = {**kept, **values, "system:index": f"{label}_{number}"}
+                out.append(Feature(point if geometries else None, properties, str(properties["system:index"])))
+        return out
+
+    return Collection("FeatureCollection", load)
+
+
+def sample_pixels(image: Image, region: Geometry, target: Projection) -> list[tuple[dict[str, Any], Geometry]]:
+    """Values of all bands at the pixels of a region, fully unmasked ones only, with the pixels' centres."""
+    grid, inside = region_grid(region, target)
+    if grid is None:
+        return []
+    layers = {}
+    for band in image.bands:
+        values, valid = band.read(grid)
+        layers[band.id] = values
+        if valid is not None:
+            inside = inside & masks.seen(valid)
+    rows, cols = np.nonzero(inside)
+    x, y = centres_in(grid, WGS84.crs)
+    return [({name: layer[r, c].item() for name, layer in layers.items()}, Geometry(shapely.Point(x[r, c], y[r, c])))
+            for r, c in zip(rows, cols, strict=True)]
+
+
+@function("Image.reduceRegion")
+def reduce_region(context: Context, image: Image, reducer: Reducer, region: Geometry | None, scale: float | None,
+                  crs: Projection | None, transform: list[float] | None, best_effort: bool, max_pixels: int,
+                  tile_scale: float) -> dict[str, Any]:
+    """Weighted reducers count pixels by the share that lies inside or by their mask, whichever is less.
+
+    The others count those whose centre lies inside and that hold any data.
+    Source: https://developers.google.com/earth-engine/guides/reducers_reduce_region#pixels-in-the-region
+    """
+    if not image.bands:
+        raise ComputeError("Image.reduceRegion: the image has no bands.")
+    shape = region or footprint(image)
+    target = image.bands[0].projection
+    if crs is not None or transform is not None or scale is not None:
+        target = target_projection(crs, transform, scale, target, "Image.reduceRegion")
+    while True:
+        try:
+            grid, inside = region_grid(shape, target)
+        except ComputeError:
+            if not best_effort:
+                raise
+        else:
+            if not best_effort or inside.sum() <= max_pixels:
+                break
+        target = target.coarser(1)
+    if inside.sum() > max_pixels:
+        raise ComputeError("Image.reduceRegion: Too many pixels in the region. Found "
+                           f"{int(inside.sum())}, but maxPixels allows only {max_pixels}.\nEnsure that you are not "
+                           "aggregating at a higher resolution than you intended; that is the most frequent cause "
+                           "of this error. If not, then you may set the 'maxPixels' argument to a limit suitable "
+                           "for your computation; set 'bestEffort' to true to aggregate at whatever scale results "
+                           "in 'maxPixels' total pixels; or both.")
+    parts = reducer.shared or (reducer,)
+    weights = inside.astype("f8")
+    if grid is not None and any(part.weighted for part in parts):
+        weights = region_weights(shape, grid)
+    used = inside | (weights > 0)
+    columns: dict[str, tuple[np.ndarray, masks.Mask]] = {}
+    for band in image.bands:
+        if grid is None or not used.any():
+            columns[band.id] = np.zeros(0), None
+            continue
+        context.check_time()
+        values, valid = band.read(grid)
+        columns[band.id] = values[used], None if valid is None else valid[used]
+    share = weights[used] if grid is not None else np.zeros(0)
+    centre = inside[used] if grid is not None else np.zeros(0, bool)
+
+    def apply(names: list[str]) -> list[Any]:
+        """Outputs of the reducer on the rows of some bands."""
+        mask = functools.reduce(masks.both, (columns[name][1] for name in names))
+        weight = share if mask is None else np.minimum(share, mask)
+        valid = centre if mask is None else centre & masks.seen(mask)
+        out: list[Any] = []
+        for part in parts:
+            taken = weight >= LEAST_SHARE if part.weighted else valid
+            rows = list(zip(*(columns[name][0][taken].tolist() for name in names), strict=True))
+            out += part.rows(rows, weight[taken] if part.weighted else np.ones(len(rows)))
+        return out
+
+    if reducer.inputs == 1:
+        found: dict[str, Any] = {}
+        for name in columns:
+            outputs = dict(zip(reducer.outputs, apply([name]), strict=True))
+            found |= {name if len(reducer.outputs) == 1 else f"{name}_{key}": v for key, v in outputs.items()}
+        return found
+    if reducer.inputs != len(columns):
+        raise ComputeError(f"Image.reduceRegion: Need {reducer.inputs} bands for the reducer, image has "
+                           f"{len(columns)}.")
+    return dict(zip(reducer.outputs, apply(list(columns)), strict=True))
+
+
+@function("Image.reduceRegions")
+def reduce_regions(context: Context, image: Image, collection: Collection, reducer: Reducer, scale: float | None,
+                   crs: Projection | None, transform: list[float] | None, tile_scale: float,
+                   max_pixels: int | None = None) -> Collection:
+    def load(_: Any) -> list[Feature]:
+        out = []
+        for feature in collection:
+            found = reduce_region(context, image, reducer, feature.geometry, scale, crs, transform, False,
+                                  10**13, tile_scale)
+            if len(image.bands) == 1 and reducer.inputs == 1:
+                prefix = f"{image.bands[0].id}"
+                found = {(reducer.outputs[0] if len(reducer.outputs) == 1 else key.removeprefix(prefix + "_")): value
+                         for key, value in found.items()}
+            out.append(feature.with_properties({**feature.properties, **found}))
+        return out
+
+    return collection.using(load)
