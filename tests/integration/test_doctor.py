@@ -56,7 +56,7 @@ def test_the_store(tmp_path):
     (tmp_path / "b.zarr").mkdir()
     (tmp_path / "b.zarr" / "x").write_text("no store")
     for wrong, words in (("b.zarr", "has no zarr.json"), ("b.zarr/x", "is a file"),
-                         ("/proc/x.zarr", "cannot be written"), ("ftp7://x/y.zarr", "cannot be read")):
+                         ("/proc/x.zarr", "cannot be written"), ("ftp7://x/y.zarr", "must be a folder")):
         state, found = doctor("--store", wrong, home=tmp_path)["store"]
         assert state == "fail" and words in found
 
