@@ -12,7 +12,7 @@ pytestmark = pytest.mark.timeout(900)
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 #: What a notebook shows may not be in this version yet.
-NEEDS = {"05_map": "pipelines.map_region"}
+NEEDS = {"04_compare_under_cloud": "dwplus.planning.clouded", "05_map": "pipelines.map_region"}
 
 
 def test_they_are_there():
