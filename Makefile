@@ -85,7 +85,7 @@ lint: $(VENV)/.ready ## ruff and mypy
 	@$(BIN)/mypy
 
 docs: $(VENV)/.ready ## build the documentation into site/; a warning is an error
-	@$(BIN)/python -m mkdocs build --quiet --strict
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
 	@echo "site/index.html"
 
 # The code and its tests on the lowest versions that setup.cfg allows, in an environment of its own.
