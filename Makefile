@@ -30,12 +30,16 @@ AFTER ?=
 # A first map takes a minute or two: twelve tiles of the sample planet. REGION=sample, given, is all of its sites.
 MAP_REGION = $(if $(filter file,$(origin REGION)),$(if $(STORE),,9.1,51.15,9.3,51.27),$(REGION))
 MAP_RUN = $(or $(RUN),runs/$(or $(MODEL),specsar_former))
+SET ?=
+# Stores to read, one or several; keys of the training config.
+STORES = $(foreach store,$(or $(STORE),data/sample.zarr),'$(store)')
+SETTINGS = $(foreach setting,$(SET),--set '$(setting)')
 # What the flows have in common.
 ARGS = $(if $(START),--start '$(START)') $(if $(END),--end '$(END)') $(if $(STORE),--store '$(STORE)') \
 	$(if $(EE_PROJECT),--project '$(EE_PROJECT)') $(if $(WORLD),--world '$(WORLD)') --scheduler '$(SCHEDULER)'
 
-.PHONY: help setup export-region regenerate train evaluate map change explain compare report test lint bench bench-map \
-	bench-peers bench-scaling bench-read soak gpu-check
+.PHONY: help setup export-region regenerate train evaluate map change explain compare report test lint docs minimum \
+	bench bench-map bench-peers bench-scaling bench-read soak gpu-check
 
 help: ## list targets and variables
 	@echo "targets"
@@ -49,6 +53,7 @@ help: ## list targets and variables
 	@echo "  RUN= OUT= STORE=  map: folder of the run and of the map; a store to map in place of Earth Engine's pixels"
 	@echo "  DATES= CLOUDS=  map: best, all or a number of scenes to merge; mask or keep what Dynamic World calls cloud"
 	@echo "  LAYERS= POLYGONS= DEVICE=  map: also probabilities, sources; areas by polygon of this file; cpu or cuda"
+	@echo "  SET=            train, compare: values of the config, as in SET='optim.epochs=8 data.crop=128'"
 	@echo "  START= END=     label dates [START, END), YYYY-MM-DD; in place of the region's own"
 	@echo "  STORE=          Zarr store: a folder, s3://bucket/prefix or gs://bucket/prefix (default: data/<name of the region>.zarr)"
 	@echo "  EE_PROJECT=     Google Cloud project with Earth Engine; empty: the embedded Earth, which needs no key"
@@ -73,10 +78,10 @@ regenerate: $(VENV)/.ready ## new dates for the tiles of a store or plan: FROM= 
 
 train: $(VENV)/.ready ## train a network on a store (none given: the sample, exported first): STORE= MODEL= RUN=
 	@test -n '$(STORE)' || test -e data/sample.zarr || $(MAKE) --no-print-directory export-region REGION=sample
-	@$(BIN)/python -m pipelines.train --store '$(or $(STORE),data/sample.zarr)' $(if $(MODEL),--model '$(MODEL)') $(if $(RUN),--run '$(RUN)')
+	@$(BIN)/python -m pipelines.train --store $(STORES) $(if $(MODEL),--model '$(MODEL)') $(if $(RUN),--run '$(RUN)') $(SETTINGS)
 
 evaluate: $(VENV)/.ready ## tables, figures and a page of a trained network: STORE= RUN=
-	@$(BIN)/python -m pipelines.evaluate --store '$(or $(STORE),data/sample.zarr)' --run '$(or $(RUN),runs/$(or $(MODEL),specsar_former))'
+	@$(BIN)/python -m pipelines.evaluate --store $(STORES) --run '$(or $(RUN),runs/$(or $(MODEL),specsar_former))'
 
 map: $(VENV)/.ready ## a map of a region by a trained network (none given: one is trained first): REGION= RUN= OUT=
 	@test -n '$(RUN)' || test -e '$(MAP_RUN)/best.safetensors' || $(MAKE) --no-print-directory train RUN='$(MAP_RUN)' STORE=
@@ -88,10 +93,10 @@ change: $(VENV)/.ready ## what became what between two maps: BEFORE= AFTER=
 	@$(BIN)/python -m pipelines.map_change --before '$(BEFORE)' --after '$(AFTER)'
 
 explain: $(VENV)/.ready ## facts and words on each tile of a trained network: STORE= RUN= LM=
-	@$(BIN)/python -m pipelines.explain --store '$(or $(STORE),data/sample.zarr)' --run '$(or $(RUN),runs/$(or $(MODEL),specsar_former))' $(if $(LM),--lm '$(LM)')
+	@$(BIN)/python -m pipelines.explain --store $(STORES) --run '$(or $(RUN),runs/$(or $(MODEL),specsar_former))' $(if $(LM),--lm '$(LM)')
 
 compare: $(VENV)/.ready ## one table of several networks under one budget: STORE= MODELS=
-	@$(BIN)/python -m pipelines.compare --store '$(or $(STORE),data/sample.zarr)' $(if $(MODELS),--models $(MODELS))
+	@$(BIN)/python -m pipelines.compare --store $(STORES) $(if $(MODELS),--models $(MODELS)) $(SETTINGS)
 
 report: $(VENV)/.ready ## one HTML page on a store: STORE=
 	@$(BIN)/dwplus report '$(or $(STORE),data/sample.zarr)' -o '$(or $(STORE),data/sample.zarr).report.html'
@@ -102,6 +107,18 @@ test: $(VENV)/.ready ## run the tests (no network)
 lint: $(VENV)/.ready ## ruff and mypy
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
+
+docs: $(VENV)/.ready ## build the documentation into site/; a warning is an error
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+	@echo "site/index.html"
+
+# The code and its tests on the lowest versions that setup.cfg allows, in an environment of its own.
+minimum: $(VENV)/.ready ## run the unit tests with the lowest versions allowed
+	@test -x $(VENV)-minimum/bin/python || $(PYTHON) -m venv $(VENV)-minimum
+	@# torch is pinned: by pip, which is set up for the build that fits the machine; uv then leaves it alone.
+	@$(VENV)-minimum/bin/python -m pip install --quiet --disable-pip-version-check $$(sed -n 's/^ *\(torch==.*\)/\1/p' setup.cfg)
+	@$(BIN)/python -m uv pip install --quiet --python $(VENV)-minimum/bin/python --resolution lowest-direct --editable '.[test]'
+	@$(VENV)-minimum/bin/python -m pytest -q tests/unit
 
 gpu-check: $(VENV)/.ready ## CUDA tests, speed and a short training; writes gpu-check.json
 	@$(BIN)/python -m pytest -q tests/gpu

@@ -346,6 +346,26 @@ def import_triplets(
 
 
 @app.command()
+def doctor(
+    project: Project = None, world: World = None,
+    store: Annotated[str | None, typer.Option(
+        "--store", metavar="DIR|URL", help="A store, or where one is to be made (default: data).")] = None,
+) -> None:
+    """Check Python, packages, disk, store, credentials, project, quota and GPU; exit code 1 when anything fails."""
+    def action() -> int:
+        from dwplus.doctor import examine
+
+        checks = examine(project or None, world or None, store or None)
+        for check in checks:
+            say(str(check))
+        failed = sum(check.state == "fail" for check in checks)
+        say(f"{failed} failed" if failed else "ready")
+        return 1 if failed else 0
+
+    _finish(action)
+
+
+@app.command()
 def keys() -> None:
     """List the keys of a spec, with defaults and meaning."""
     from dwplus.spec import DatasetSpec

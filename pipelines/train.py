@@ -1,5 +1,5 @@
 """Training: stores in, a run folder with a trained network out. ``make train`` runs this file; ``torchrun
---nproc-per-node N -m pipelines.train ...`` uses N GPUs."""
+--nproc-per-node N -m -- pipelines.train ...`` uses N GPUs (without ``--`` it takes ``--run`` for its own)."""
 
 from __future__ import annotations
 
