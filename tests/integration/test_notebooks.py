@@ -1,6 +1,5 @@
 """Every notebook runs from top to bottom, and is kept without outputs."""
 
-import importlib.util
 import os
 from pathlib import Path
 
@@ -11,8 +10,6 @@ from nbclient import NotebookClient
 pytestmark = pytest.mark.timeout(900)
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-#: What a notebook shows may not be in this version yet.
-NEEDS = {"04_compare_under_cloud": "dwplus.planning.clouded", "05_map": "pipelines.map_region"}
 
 
 def test_they_are_there():
@@ -28,8 +25,6 @@ def test_it_is_kept_without_outputs(path):
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_it_runs(path, tmp_path, monkeypatch):
-    if path.stem in NEEDS and importlib.util.find_spec(NEEDS[path.stem]) is None:
-        pytest.skip(f"{NEEDS[path.stem]} is not there yet")
     monkeypatch.setenv("DWPLUS_DATA", str(tmp_path))
     monkeypatch.setenv("DWPLUS_EPOCHS", "2")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
