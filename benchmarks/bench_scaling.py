@@ -76,7 +76,7 @@ def measure(server: Server, stage: str, per_biome: int, folder: str, workers: in
         raise SystemExit(f"{stage} of {per_biome} tiles a biome ended with {process.returncode}\n{out}")
     counts = server.counts()
     return {**json.loads(line.removeprefix("RESULT")), "requests": counts["requests"], "busy": counts["busy"],
-            "server": counts["cpu"], "peak": counts["peak"], "memory": usage.ru_maxrss * 1024}
+            "server": counts["server_cpu"], "peak": counts["peak"], "memory": usage.ru_maxrss * 1024}
 
 
 def binding(found: dict[str, Any], *, cores: float, places: int) -> str:

@@ -42,16 +42,18 @@ def _of(figures: dict[str, Any]) -> Tool:
 
 def _speed(document: dict[str, Any], latency: str) -> list[str]:
     lines = [f"Latency {latency} ms:", "",
-             "| tool | wall, s | tiles/s | start to end, s | client CPU, ms a tile | requests a tile | peak memory, MB "
-             "| stored, MB a tile | tiles right |", "|---|---|---|---|---|---|---|---|---|"]
+             "| tool | wall, s | tiles/s | start to end, s | client CPU, ms a tile | server CPU, ms a tile "
+             "| requests a tile | peak memory, MB | stored, MB a tile | tiles right |",
+             "|---|---|---|---|---|---|---|---|---|---|"]
     for figures in document["figures"]:
         title, tiles, at = _of(figures).title, figures["tiles"], figures["at"].get(latency)
         if at is None:
-            lines.append(f"| {title} | {figures['trouble']} | | | | | | | |")
+            lines.append(f"| {title} | {figures['trouble']} | | | | | | | | |")
             continue
         note = f" ({at['words']})" if at["words"] else ""
         lines.append(f"| {title} | {at['wall']:.1f} | {tiles / at['wall']:.1f} | {at['whole']:.1f} | "
-                     f"{at['cpu'] / tiles * 1000:.0f} | {at['requests'] / tiles:.1f} | {at['memory'] / 1e6:.0f} | "
+                     f"{at['cpu'] / tiles * 1000:.0f} | {at['server_cpu'] / tiles * 1000:.0f} | "
+                     f"{at['requests'] / tiles:.1f} | {at['memory'] / 1e6:.0f} | "
                      f"{figures['bytes'] / tiles / 1e6:.2f} | {at['right']} of {tiles}{note} |")
     return [*lines, ""]
 

@@ -42,7 +42,7 @@ class Server:
 
     def counts(self) -> dict[str, float]:
         """Since the last reset: ``requests``, ``pixels`` (those for pixels), ``refused`` (429), ``peak`` in flight,
-        ``busy`` (s that all requests took together), ``cpu`` (s of the server)."""
+        ``busy`` (s that all requests took together), ``server_cpu`` (s)."""
         self._pipe.send(("counts",))
         found: dict[str, float] = self._pipe.recv()
         return found
@@ -116,5 +116,5 @@ def _serve(pipe: Any, remember: bool) -> None:
         else:
             with lock:
                 pipe.send({"requests": 0, "pixels": 0, "refused": 0, **counts, "active": active, "peak": peak,
-                           "busy": busy, "cpu": time.process_time() - cpu})
+                           "busy": busy, "server_cpu": time.process_time() - cpu})
     server.close()
