@@ -283,7 +283,7 @@ class _Run:
             self.ledger.log(f"stopped: {self.error}")
             raise StopError(self.error)
         if self.lost:
-            self.ledger.log(f"{self.lost} shards lost their worker {cluster.LOST_WORKERS} times and stay pending")
+            self.ledger.log(f"{self.lost} times a shard was lost with its worker; what is pending still, stays so")
         return summarise(self.store)
 
     def _unfinished(self) -> list[tuple[str, int, int, list[int]]]:
@@ -291,8 +291,11 @@ class _Run:
                 if self.only is None or item[:2] in self.only]
 
     def _may_heal(self, item: tuple[str, int, int, list[int]]) -> bool:
+        """Whether another round may end better: a tile's failure may pass, or the shard was lost with its worker."""
         group = layout.open_root(self.store)[item[0]]
         assert isinstance(group, zarr.Group)
+        if (writer.statuses(group)[item[1]:item[2]] == layout.PENDING).any():
+            return True
         return any(str(reason).startswith("transient") for reason in writer.reasons(group)[item[1]:item[2]])
 
     def _task(self, item: tuple[str, int, int, list[int]]) -> ShardTask:
@@ -345,6 +348,9 @@ class _Run:
             self.ledger.log(f"{where}: lost its worker {cluster.LOST_WORKERS} times")
             return
         except distributed.CancelledError:
+            if not (self.stopped or self.error):  # not by us: the scheduler has lost sight of it
+                self.lost += 1
+                self.ledger.log(f"{where}: was dropped by the scheduler")
             return
         self.tiles += report.counts
         self.error = self.error or report.stop
