@@ -129,13 +129,13 @@ def gs(monkeypatch):
 
 @pytest.fixture(scope="module")
 def plan(tmp_path_factory):
-    """Tiles of 64 pixels in shards of two, five in each of two biomes."""
+    """Tiles of 64 pixels in shards of two, eight in each of two biomes."""
     path = tmp_path_factory.mktemp("plan") / "plan.parquet"
     centres = [site.polygon.centroid for site in sample_sites(connect())[:2]]
     boxes = [{"bbox": [c.x - 0.02, c.y - 0.02, c.x + 0.02, c.y + 0.02]} for c in centres]
     write_plan(make_plan(connect(), make_spec({
         "name": "bucket", "region": boxes, "windows": [["2021-06-01", "2021-08-01"]], "tile": {"size": 64},
-        "sampling": {"per_biome": 5}, "store": {"shard_tiles": 2}})), path)
+        "sampling": {"per_biome": 8}, "store": {"shard_tiles": 2}})), path)
     return path
 
 
@@ -150,6 +150,14 @@ def local(plan, tmp_path_factory):
 def remote(s3, plan):
     assert export(plan, f"{s3}/some/where.zarr", EarthConfig()).complete
     return f"{s3}/some/where.zarr"
+
+
+@pytest.fixture
+def slow():
+    """An Earth that answers one request at a time, late: a budget ends a run before its shards do."""
+    server = serve(embedded_earth(None, latency_s=0.5)).start()
+    yield EarthConfig(world=server.url, concurrency=1)
+    server.close()
 
 
 def content(store):
@@ -177,10 +185,10 @@ def test_it_reads_as_a_local_one_does(local, remote):
     assert not verify(remote).faults and verify(remote).bytes == verify(local).bytes
 
 
-def test_stop_and_go_on(s3, plan, local):
+def test_stop_and_go_on(s3, plan, local, slow):
     """What one run leaves, another finishes, by worker processes; each tile is fetched once."""
     store = f"{s3}/stopped.zarr"
-    assert export(plan, store, EarthConfig(), budget=Budget(eecu_hours=0)).pending
+    assert export(plan, store, slow, budget=Budget(eecu_hours=0)).pending
     assert export(plan, store, EarthConfig(), scheduler="processes").complete
     assert content(store) == content(local)
     lines = b"".join(body for key, body in sorted(content(f"{store}.run").items()) if key.startswith("attempts.jsonl/"))
@@ -236,10 +244,10 @@ def test_damage_is_found_and_repaired(s3, plan, local):
     assert summary.complete and not left and content(store) == content(local)
 
 
-def test_google_cloud_storage(gs, plan, local):
+def test_google_cloud_storage(gs, plan, local, slow):
     """The same code, another client: the export, its lock, and damage."""
     store = f"{gs}/a/b.zarr"
-    assert export(plan, store, EarthConfig(), budget=Budget(eecu_hours=0)).pending
+    assert export(plan, store, slow, budget=Budget(eecu_hours=0)).pending
     with only_run(store), pytest.raises(InputError, match="another run is writing it"):
         export(plan, store, EarthConfig())
     assert export(plan, store, EarthConfig()).complete and content(store) == content(local)
