@@ -102,7 +102,7 @@ report: $(VENV)/.ready ## one HTML page on a store: STORE=
 	@$(BIN)/dwplus report '$(or $(STORE),data/sample.zarr)' -o '$(or $(STORE),data/sample.zarr).report.html'
 
 test: $(VENV)/.ready ## run the tests (no network)
-	@$(BIN)/python -m pytest -q
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 lint: $(VENV)/.ready ## ruff and mypy
 	@$(BIN)/ruff check .
