@@ -11,6 +11,8 @@ out evens that, at the price that it depends on which tiles there are.
 
 from __future__ import annotations
 
+import hashlib
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
@@ -20,9 +22,12 @@ import shapely
 
 from dwplus.errors import InputError
 from dwplus.grid import PixelGrid, transformer
-from dwplus.planning.sampling import SPLITS, block_draw, block_of, split_of
 from dwplus.taxonomy import CLASSES
 
+#: Side of the blocks that go to one split as a whole: five 5.1 km tiles.
+BLOCK_METRES = 25_500
+#: Shares of the blocks.
+SPLITS = {"train": 0.7, "val": 0.15, "test": 0.15}
 #: Who gives way to whom: an earlier one keeps its tiles.
 PRECEDENCE = ("test", "val", "train")
 #: What blocks can be dealt out by.
@@ -31,6 +36,34 @@ STRATIFY = ("none", "biome", "class")
 GUARD = "guard"
 #: UTM stretches lengths by 0.9996 to 1.001 within a zone, and little more just outside.
 _STRETCH = 1.004
+
+
+def unit_hash(*parts: object) -> float:
+    """A number in [0, 1) that depends on nothing but the parts."""
+    digest = hashlib.blake2b("|".join(map(str, parts)).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") / 2**64
+
+
+def block_of(grid: PixelGrid) -> tuple[int, int, int]:
+    """The UTM block a tile's centre lies in: zone (EPSG), column, row."""
+    west, south, east, north = grid.bounds
+    return grid.epsg, math.floor((west + east) / 2 / BLOCK_METRES), math.floor((south + north) / 2 / BLOCK_METRES)
+
+
+def block_draw(seed: int, block: tuple[int, int, int]) -> float:
+    """Place of a block in the seeded order of blocks, in [0, 1)."""
+    return unit_hash("split", seed, *block)
+
+
+def split_of(seed: int, grid: PixelGrid) -> str:
+    """Split of a tile, by the UTM block its centre lies in: neighbours share their block's split."""
+    draw = block_draw(seed, block_of(grid))
+    total = 0.0
+    for name, share in SPLITS.items():
+        total += share
+        if draw < total:
+            return name
+    return name
 
 
 def _neighbours(epsg: int) -> list[int]:

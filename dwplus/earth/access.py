@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,23 @@ def stored_credentials() -> str | None:
     except ee.EEException:
         return None
     return str(own) if own.exists() else "application default credentials"
+
+
+def ping(session: Session) -> float:
+    """Seconds that the Earth takes to add one and one.
+
+    Raises
+    ------
+    EarthError
+        Where it does not answer.
+    InputError
+        Where it answers something else.
+    """
+    began = time.monotonic()
+    answer = session.compute(ee.Number(1).add(1))
+    if answer != 2:
+        raise InputError(f"{session.description} says that 1 + 1 is {answer}")
+    return time.monotonic() - began
 
 
 def project_config(session: Session) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from dwplus.grid import PixelGrid, Tile, gives_way, lattice_cells, lattice_tiles
 from dwplus.planning import sampling
 from dwplus.scenes import LabelScene
 from dwplus.spec import DatasetSpec, Window
-from dwplus.splits import outside_guard
+from dwplus.splits import outside_guard, split_of
 from dwplus.taxonomy import BIOMES
 
 #: Side of the areas that share one metadata request, degrees: about 400 tiles of 5.1 km.
@@ -85,7 +85,7 @@ def place(session: Session, spec: DatasetSpec, tiles: list[Tile]) -> list[Candid
     """Candidates with biome and ecoregion, in seeded order."""
     found = places(session, [tile.grid.center for tile in tiles])
     seed = spec.sampling.seed
-    candidates = [Candidate(tile, here, sampling.split_of(seed, tile.grid), sampling.draw_order(seed, tile.id))
+    candidates = [Candidate(tile, here, split_of(seed, tile.grid), sampling.draw_order(seed, tile.id))
                   for tile, here in zip(tiles, found, strict=True)]
     return sorted(candidates, key=lambda c: (c.draw, c.tile.id))
 
@@ -163,7 +163,7 @@ def sparse(session: Session, spec: DatasetSpec, shapes: Sequence[shapely.Geometr
             if not (close and gives_way(grid)):
                 tile = tile_on_grid(grid)
                 candidates[tile.id] = Candidate(tile, Place(biome, regions_map.names[int(eco)][1], True),
-                                                sampling.split_of(spec.sampling.seed, grid), float(draw), sparse=True)
+                                                split_of(spec.sampling.seed, grid), float(draw), sparse=True)
     weights: dict[str, float] = {}
     for number, (_, name) in regions_map.names.items():
         weights[name] = weights.get(name, 0.0) + float(sizes[number])
@@ -283,7 +283,7 @@ def _preference(a: Annotation) -> tuple[int, float, str]:
 def _split(spec: DatasetSpec, tile: Tile, a: Annotation, held_out: bool) -> str:
     if a.set == "validation":
         return "test"
-    block = sampling.split_of(spec.sampling.seed, tile.grid)
+    block = split_of(spec.sampling.seed, tile.grid)
     return "train" if held_out and block == "test" else block
 
 

@@ -1,8 +1,7 @@
-"""Seeded order of candidates and spatial splits. Pure, and independent of order, machine and quota."""
+"""Seeded order of candidates. Pure, and independent of order, machine and quota."""
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,20 +10,11 @@ import numpy as np
 import shapely
 
 from dwplus.grid import PixelGrid
+from dwplus.splits import unit_hash
 from dwplus.taxonomy import CLASSES
 
-#: Side of the blocks that go to one split as a whole: five 5.1 km tiles.
-BLOCK_METRES = 25_500
-#: Shares of the blocks.
-SPLITS = {"train": 0.7, "val": 0.15, "test": 0.15}
 #: Least share of the labelled pixels at which a class counts as low, medium, high.
 STRATA = (0.005, 0.10, 0.40)
-
-
-def unit_hash(*parts: object) -> float:
-    """A number in [0, 1) that depends on nothing but the parts."""
-    digest = hashlib.blake2b("|".join(map(str, parts)).encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") / 2**64
 
 
 def draw_order(seed: int, tile_id: str) -> float:
@@ -51,28 +41,6 @@ def draw_orders(seed: int, epsg: int, x: np.ndarray, y: np.ndarray) -> np.ndarra
             state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
             state = state ^ (state >> np.uint64(31))
     return (state >> np.uint64(11)).astype("float64") / 2**53
-
-
-def block_of(grid: PixelGrid) -> tuple[int, int, int]:
-    """The UTM block a tile's centre lies in: zone (EPSG), column, row."""
-    west, south, east, north = grid.bounds
-    return grid.epsg, math.floor((west + east) / 2 / BLOCK_METRES), math.floor((south + north) / 2 / BLOCK_METRES)
-
-
-def block_draw(seed: int, block: tuple[int, int, int]) -> float:
-    """Place of a block in the seeded order of blocks, in [0, 1)."""
-    return unit_hash("split", seed, *block)
-
-
-def split_of(seed: int, grid: PixelGrid) -> str:
-    """Split of a tile, by the UTM block its centre lies in: neighbours share their block's split."""
-    draw = block_draw(seed, block_of(grid))
-    total = 0.0
-    for name, share in SPLITS.items():
-        total += share
-        if draw < total:
-            return name
-    return name
 
 
 def without_overlaps(grids: Sequence[PixelGrid]) -> list[bool]:

@@ -16,8 +16,7 @@ from zarr.core.buffer import Buffer, default_buffer_prototype
 from zarr.storage import MemoryStore
 
 from dwplus.errors import InputError
-from dwplus.planning.sampling import BLOCK_METRES
-from dwplus.splits import assigned, grids_of
+from dwplus.splits import BLOCK_METRES, assigned, grids_of
 from dwplus.store import layout, writer
 from dwplus.store.locks import only_run
 from dwplus.store.places import place_of

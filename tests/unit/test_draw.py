@@ -15,7 +15,7 @@ from dwplus.grid import PixelGrid, tile_on_grid
 from dwplus.planning import pairing
 from dwplus.planning.candidates import Candidate
 from dwplus.planning.draw import draw
-from dwplus.planning.sampling import unit_hash
+from dwplus.splits import unit_hash
 
 
 def candidates(sizes, seed=0):

@@ -10,8 +10,7 @@ import pytest
 import dwplus
 from dwplus.errors import InputError
 from dwplus.grid import PixelGrid, tile_on_grid
-from dwplus.planning.sampling import split_of
-from dwplus.splits import grids_of, near_pairs
+from dwplus.splits import grids_of, near_pairs, split_of
 from dwplus.store import card, layout, writer
 from dwplus.store.reader import tile_table
 from dwplus.store.resplit import KEY, resplit

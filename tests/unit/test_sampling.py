@@ -9,16 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dwplus.grid import PixelGrid
-from dwplus.planning.sampling import (
-    BLOCK_METRES,
-    Balance,
-    Turns,
-    draw_order,
-    split_of,
-    strata,
-    unit_hash,
-    without_overlaps,
-)
+from dwplus.planning.sampling import Balance, Turns, draw_order, strata, without_overlaps
+from dwplus.splits import BLOCK_METRES, split_of, unit_hash
 
 
 def grid(x0, y0, epsg=32631):

@@ -12,8 +12,7 @@ from pyproj import Geod
 
 from dwplus.errors import InputError
 from dwplus.grid import PixelGrid, utm_epsg
-from dwplus.planning.sampling import SPLITS, block_of, split_of
-from dwplus.splits import assigned, near_pairs, outside_guard
+from dwplus.splits import SPLITS, assigned, block_of, near_pairs, outside_guard, split_of
 from dwplus.taxonomy import CLASSES
 
 SIDE = 5100.0
