@@ -312,9 +312,9 @@ class _Run:
         self._show(traffic())
         try:
             while True:
-                # Few ahead of the workers: the graph stays small, and a stop leaves nothing to take back.
-                ahead = 2 * sum(client.nthreads().values()) or 1
-                while len(running) < ahead and not (self.stopped or self.error) and (item := next(rest, None)):
+                # One a thread of the workers: a stop leaves nothing to take back that may just have begun.
+                places = sum(client.nthreads().values()) or 1
+                while len(running) < places and not (self.stopped or self.error) and (item := next(rest, None)):
                     future = client.submit(export_shard, self._task(item), self.config, self.scheduler != "threads",
                                            pure=False)
                     running[future] = f"{item[0]} from tile {item[1]} on"
@@ -330,8 +330,6 @@ class _Run:
                 if not self.stopped and (spent := self.budget.spent(time.monotonic() - self.began,
                                                                     self._used(now.counts).seconds)):
                     self.stopped = spent
-                if self.stopped or self.error:
-                    self._drop_waiting(client, running)
                 self._show(now)
         except BaseException:
             client.cancel(list(running))
@@ -348,20 +346,12 @@ class _Run:
             self.ledger.log(f"{where}: lost its worker {cluster.LOST_WORKERS} times")
             return
         except distributed.CancelledError:
-            if not (self.stopped or self.error):  # not by us: the scheduler has lost sight of it
-                self.lost += 1
-                self.ledger.log(f"{where}: was dropped by the scheduler")
+            self.lost += 1
+            self.ledger.log(f"{where}: was dropped by the scheduler")
             return
         self.tiles += report.counts
         self.error = self.error or report.stop
         self.ledger.attempts(report.attempts)
-
-    def _drop_waiting(self, client: distributed.Client, running: dict[Any, str]) -> None:
-        """Take back the shards no worker has begun."""
-        begun = {str(key) for keys in client.processing().values() for key in keys}
-        for future in [f for f in running if str(f.key) not in begun and f.status == "pending"]:
-            future.cancel()
-            del running[future]
 
     def _used(self, now: Counts) -> Counts:
         """What this run sent: a cluster's gate may have served others before."""

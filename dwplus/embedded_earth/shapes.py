@@ -31,15 +31,20 @@ def bent(x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
     Edges over half the globe or more are left as they are: which way round they go is not said.
     """
     x, y = np.asarray(x, "f8"), np.asarray(y, "f8")
+    if len(x) < 2:
+        return x, y
     across = np.abs(np.diff(x))
-    # How far the middle of a geodesic lies from that of the parallel: chord^2 tan(lat) / 8R.
-    radius = _GEOD.a
-    if not len(across) or (radius * math.radians(across.max())) ** 2 * math.tan(
-            math.radians(min(89.0, np.abs(y).max()))) < 8 * radius * STRAY:
+    wide, tall = np.radians(across), np.radians(np.abs(np.diff(y)))
+
+    def strays(wide: Any, tall: Any, sine: Any, cosine: Any) -> Any:
+        """How far the middle of a straight edge lies from the geodesic's, metres: the edge's geodesic curvature."""
+        return _GEOD.a / 8 * wide * sine * np.hypot(cosine * wide, 2 * tall)
+
+    if strays(wide.max(), tall.max(), math.sin(math.radians(min(90.0, np.abs(y).max()))), 1.0) < STRAY:
         return x, y  # as nearly all shapes: footprints have many vertices
-    top = np.minimum(np.maximum(np.abs(y[:-1]), np.abs(y[1:])), 89.0)
-    chord = radius * np.radians(across) * np.cos(np.radians(np.minimum(np.abs(y[:-1]), np.abs(y[1:]))))
-    stray = np.where(across < 180, chord**2 * np.tan(np.radians(top)) / (8 * radius), 0)
+    top = np.radians(np.minimum(np.maximum(np.abs(y[:-1]), np.abs(y[1:])), 90.0))
+    low = np.radians(np.minimum(np.abs(y[:-1]), np.abs(y[1:])))
+    stray = np.where(across < 180, strays(wide, tall, np.sin(top), np.cos(low)), 0)
     edges = np.nonzero((stray > STRAY) & (np.maximum(np.abs(y[:-1]), np.abs(y[1:])) <= 90))[0]
     if not len(edges):
         return x, y
