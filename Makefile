@@ -63,7 +63,7 @@ help: ## list targets and variables
 # The stamp is younger than the packaging files when the environment fits them.
 $(VENV)/.ready: setup.cfg pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@echo "setting up $(VENV) (once; about 2 GB, a minute or more)"
+	@echo "setting up $(VENV) (once; about 3 GB, one to three minutes)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'setuptools>=77' wheel
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,peers]'
 	@touch $@
