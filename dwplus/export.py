@@ -48,6 +48,8 @@ if TYPE_CHECKING:
     import distributed
     import pandas as pd
 
+    from dwplus.earth.stack import TileAnswer
+
 __all__ = ["ShardReport", "ShardTask", "Summary", "by_biome_lines", "export", "export_shard", "export_tile", "repair",
            "run_shards", "summarise", "summarise_table", "unfinished_shards"]
 
@@ -57,6 +59,8 @@ Progress = Callable[[int, int, "Counter[str]", str], None]
 TICK_SECONDS, LOG_SECONDS = 1.0, 30.0
 #: Times a run goes over tiles that failed for a reason that may pass.
 ROUNDS = 2
+#: Columns of a plan that a worker needs of a tile.
+ROW = ("tile_id", "epsg", "x0", "y0", "scale", "size", "label_id", "s2_id", "s1_id", "s2_product", "clear_id")
 #: New objects after which Python looks for cycles: a request makes some thousands, hardly any in a cycle.
 GC_THRESHOLDS = 20_000, 20, 20
 #: malloc.h of glibc: M_TRIM_THRESHOLD (bytes), M_MMAP_THRESHOLD (bytes; its largest), M_ARENA_MAX.
@@ -245,9 +249,11 @@ class _Run:
                  scheduler: str, budget: Budget, progress: Progress,
                  only: frozenset[tuple[str, int]] | None) -> None:
         self.store, self.spec, self.config, self.hold = store, spec, config, hold
+        self.spec_json = spec.to_json()
         self.ledger = Ledger(hold.place, config.workload)
         self.scheduler, self.budget, self.progress, self.only = scheduler, budget, progress, only
-        self.groups = {layout.group_name(int(biome)): rows for biome, rows in planned.groupby("biome", sort=True)}
+        self.groups = {layout.group_name(int(biome)): {str(name): rows[name].to_numpy() for name in rows if name in ROW}
+                       for biome, rows in planned.groupby("biome", sort=True)}
         self.tiles: Counter[str] = Counter()
         self.done = self.total = self.lost = 0
         self.stopped = self.error = ""
@@ -300,20 +306,22 @@ class _Run:
 
     def _task(self, item: tuple[str, int, int, list[int]]) -> ShardTask:
         name, start, stop, todo = item
-        records = self.groups[name].iloc[todo].to_dict("records")
-        return ShardTask(str(self.store), name, start, stop, self.spec.to_json(),
-                         tuple((i, {str(k): v for k, v in row.items()}) for i, row in zip(todo, records, strict=True)))
+        columns = {column: values[todo].tolist() for column, values in self.groups[name].items()}
+        rows = (dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True))
+        return ShardTask(str(self.store), name, start, stop, self.spec_json, tuple(zip(todo, rows, strict=True)))
 
     def _round(self, client: distributed.Client, todo: list[tuple[str, int, int, list[int]]],
                traffic: Callable[[], Traffic]) -> None:
         rest = iter(todo)
+        places, counted = 1, -math.inf
         running: dict[Any, str] = {}
         ready: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._show(traffic())
         try:
             while True:
                 # One a thread of the workers: a stop leaves nothing to take back that may just have begun.
-                places = sum(client.nthreads().values()) or 1
+                if time.monotonic() - counted >= TICK_SECONDS:
+                    counted, places = time.monotonic(), sum(client.nthreads().values()) or 1
                 while len(running) < places and not (self.stopped or self.error) and (item := next(rest, None)):
                     future = client.submit(export_shard, self._task(item), self.config, self.scheduler != "threads",
                                            pure=False)
@@ -398,6 +406,12 @@ def _pool(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, thread_name_prefix="dwplus-fetch")
 
 
+@functools.lru_cache(maxsize=16)
+def _biome(store: str, group: str, workload: str) -> layout.KeptGroup:
+    """A group for the shards of one run, which ``workload`` names: nobody else changes its arrays meanwhile."""
+    return layout.open_biome(store, group, "r+")
+
+
 def export_shard(task: ShardTask, config: EarthConfig, shared: bool) -> ShardReport:
     """Fetch the unfinished tiles of one shard and write it; runs in a worker.
 
@@ -410,7 +424,7 @@ def export_shard(task: ShardTask, config: EarthConfig, shared: bool) -> ShardRep
         cluster.share_allowance(config)
     spec = DatasetSpec.from_json(task.spec)
     with only_writer(task.store, task.group, task.start) as check:
-        group = layout.open_biome(task.store, task.group, "r+")
+        group = _biome(task.store, task.group, config.workload)
         todo = set(writer.unfinished(group, task.start, task.stop))  # a worker of an earlier run may have been at it
         shards = writer.formats(task.store, group)
         stopping = threading.Event()
@@ -420,11 +434,12 @@ def export_shard(task: ShardTask, config: EarthConfig, shared: bool) -> ShardRep
             if stopping.is_set():
                 return item[0], "", 0.0
             try:
-                result = export_tile(session, spec, item[1])
+                found = _request(session, spec, item[1])
             except StopError as error:
                 stopping.set()
                 return item[0], str(error), time.monotonic() - began
             with session.cpu:
+                result = found if isinstance(found, TileResult) else _judge(spec, found)
                 return item[0], writer.pack(shards, result), time.monotonic() - began
 
         found = list(_pool(cluster.fetchers(config)).map(one, [row for row in task.rows if row[0] in todo]))
@@ -456,12 +471,18 @@ def export_tile(session: Session, spec: DatasetSpec, row: dict[str, Any]) -> Til
     StopError
         Which stops the run.
     """
-    from dwplus.earth.stack import fetch_tile
+    found = _request(session, spec, row)
+    return found if isinstance(found, TileResult) else _judge(spec, found)
+
+
+def _request(session: Session, spec: DatasetSpec, row: dict[str, Any]) -> TileAnswer | TileResult:
+    """What Earth Engine answers for a plan row, or why there is no answer."""
+    from dwplus.earth.stack import request_tile
     from dwplus.grid import PixelGrid
 
     grid = PixelGrid(int(row["epsg"]), row["x0"], row["y0"], row["scale"], int(row["size"]), int(row["size"]))
     try:
-        pixels = fetch_tile(session, spec, grid, row["label_id"], row["s2_id"], row["s1_id"].split(","),
+        return request_tile(session, spec, grid, row["label_id"], row["s2_id"], row["s1_id"].split(","),
                             row.get("s2_product") or None, row.get("clear_id", ""))
     except StopError:
         raise
@@ -471,14 +492,20 @@ def export_tile(session: Session, spec: DatasetSpec, row: dict[str, Any]) -> Til
     except DwplusError as error:
         kind = next((name for type_, name in FAILURES if isinstance(error, type_)), "other")
         return TileResult(layout.FAILED, f"{kind}: {error}")
+
+
+def _judge(spec: DatasetSpec, answer: TileAnswer) -> TileResult:
+    """The pixels of an answer, or why they are not good enough."""
+    pixels = answer.pixels()
     counts = writer.class_counts(pixels.label)
     share = counts.sum() / pixels.label.size
     if share < spec.quality.min_label_fraction:
         return TileResult(layout.REJECTED, f"few_labels: {share:.3f} of the tile is labelled, "
                                            f"quality.min_label_fraction is {spec.quality.min_label_fraction}")
-    if not (valid := writer.valid_fraction(pixels.s2, pixels.s1, pixels.label)):
+    has_s2, has_s1 = writer.has_data(pixels.s2, pixels.s1)
+    if not (valid := writer.valid_fraction(has_s2, has_s1, pixels.label)):
         return TileResult(layout.REJECTED, "no_valid_pixel: no pixel has a label, S2 and S1")
-    if reason := quality.refuse(pixels.s2, pixels.s1, spec.quality):
+    if reason := quality.refuse(has_s2, has_s1, spec.quality):
         return TileResult(layout.REJECTED, reason)
     if pixels.cloud is not None and math.isnan(writer.cloud_fraction(pixels.cloud)):
         return TileResult(layout.REJECTED, "cloud_unknown: the mask of triplets.cloud knows no pixel of the tile")

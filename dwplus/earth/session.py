@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import queue
 import threading
 import urllib.parse
 from collections.abc import Callable, Hashable, Sequence
@@ -55,6 +56,21 @@ class EarthConfig:
         return self.project is not None or (self.world is not None and "://" in self.world)
 
 
+class Cores:
+    """A semaphore. Those of the standard library are written in Python, and each handing over wakes threads twice."""
+
+    def __init__(self, number: int) -> None:
+        self._free: queue.SimpleQueue[None] = queue.SimpleQueue()
+        for _ in range(number):
+            self._free.put(None)
+
+    def __enter__(self) -> None:
+        self._free.get()
+
+    def __exit__(self, *_: object) -> None:
+        self._free.put(None)
+
+
 @dataclass
 class Session:
     """A connected Earth: its description for people, and the gates everything goes through.
@@ -69,7 +85,7 @@ class Session:
     config: EarthConfig
     description: str
     limiter: Limiter = field(default_factory=Limiter)
-    cpu: threading.BoundedSemaphore = field(default_factory=lambda: threading.BoundedSemaphore(os.cpu_count() or 1))
+    cpu: Cores = field(default_factory=lambda: Cores(os.cpu_count() or 1))
     largest: dict[Hashable, int] = field(default_factory=dict)
 
     def send(self, request: Callable[[], T], lane: Lane = "metadata") -> T:

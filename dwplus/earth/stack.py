@@ -27,7 +27,7 @@ class TilePixels:
     Attributes
     ----------
     s2 : uint16 (s2_band, y, x), DN, 65535 = no data.
-    s1 : int16 (s1_band, y, x), hundredths of dB, -32768 = no data; or float32 dB, -9999 = no data.
+    s1 : int16 (s1_band, y, x), hundredths of dB, -32768 = no data; or float32 dB, NaN = no data.
     label : uint8 (y, x), 0..8, 255 = ignore.
     cloud : of triplets, the mask of ``s2``: uint8 (y, x), 0 clear, 1 cloud, 255 not known.
     s2_clear : of triplets that keep it, the label's scene, as ``s2``.
@@ -40,9 +40,38 @@ class TilePixels:
     s2_clear: np.ndarray | None = None
 
 
+@dataclass(frozen=True)
+class TileAnswer:
+    """What Earth Engine answered for a tile, as it came.
+
+    Attributes
+    ----------
+    bands : structured (y, x). groups : their names, by attribute of :class:`TilePixels`.
+    drawn : labels of annotations in a folder, which are not in the answer.
+    """
+
+    bands: np.ndarray
+    groups: dict[str, Sequence[str]]
+    drawn: np.ndarray | None
+
+    def pixels(self) -> TilePixels:
+        """The answer taken apart: work for a core (:attr:`dwplus.earth.Session.cpu`)."""
+        found = dict(zip(self.groups, planes(self.bands, *self.groups.values()), strict=True))
+        return TilePixels(found["s2"], found["s1"], found["label"][0] if self.drawn is None else self.drawn,
+                          found["cloud"][0] if "cloud" in found else None, found.get("s2_clear"))
+
+
 def fetch_tile(session: Session, spec: DatasetSpec, grid: PixelGrid, label_id: str, s2_id: str,
                s1_ids: list[str], product: str | None = None, clear_id: str = "") -> TilePixels:
-    """All pixels of a tile in one request (more only where the tile exceeds the limits).
+    """All pixels of a tile: :func:`request_tile`, taken apart."""
+    answer = request_tile(session, spec, grid, label_id, s2_id, s1_ids, product, clear_id)
+    with session.cpu:
+        return answer.pixels()
+
+
+def request_tile(session: Session, spec: DatasetSpec, grid: PixelGrid, label_id: str, s2_id: str,
+                 s1_ids: list[str], product: str | None = None, clear_id: str = "") -> TileAnswer:
+    """Ask for all pixels of a tile in one request (more only where the tile exceeds the limits).
 
     Parameters
     ----------
@@ -76,11 +105,7 @@ def fetch_tile(session: Session, spec: DatasetSpec, grid: PixelGrid, label_id: s
             image = image.addBands(sentinel2.reflectance(clear_id, product or spec.sentinel2.product, bands)
                                    .rename(groups["s2_clear"]))
             fields += [(name, np.dtype("<u2")) for name in groups["s2_clear"]]
-    answer = pixels.fetch(session, image, grid, np.dtype(fields))
-    with session.cpu:
-        found = dict(zip(groups, planes(answer, *groups.values()), strict=True))
-    return TilePixels(found["s2"], found["s1"], found["label"][0] if drawn is None else drawn,
-                      found["cloud"][0] if "cloud" in found else None, found.get("s2_clear"))
+    return TileAnswer(pixels.fetch(session, image, grid, np.dtype(fields)), groups, drawn)
 
 
 def fetch_inputs(session: Session, spec: DatasetSpec, grid: PixelGrid, s2_id: str, s1_ids: list[str],
@@ -122,18 +147,27 @@ def _sensors(spec: DatasetSpec, s2_id: str, s1_ids: list[str],
 
 
 def planes(answer: np.ndarray, *groups: Sequence[str]) -> list[np.ndarray]:
-    """Bands of a structured array (y, x) as arrays (band, y, x), one for each group of names with one type.
+    """Bands of a structured array (y, x) as arrays (band, y, x), one for each group of neighbouring names of one type;
+    what is no data in a float band of backscatter becomes NaN.
 
     Some rows at a time, so that what is read for one band is still in the cache for the next: twice as fast as a whole
-    band after the other.
+    band after the other. All bands of a group in one operation, for each operation lets other threads in.
     """
-    out = [np.empty((len(names), *answer.shape), answer.dtype[names[0]]) for names in groups]
+    assert answer.dtype.fields is not None
+    out, parts = [], []
+    for names in groups:
+        dtype, offset = answer.dtype.fields[names[0]][:2]
+        assert [answer.dtype.fields[name][:2] for name in names] == [
+            (dtype, offset + i * dtype.itemsize) for i in range(len(names))]
+        out.append(np.empty((len(names), *answer.shape), dtype))
+        parts.append(np.ndarray(out[-1].shape, dtype, answer, offset, (dtype.itemsize, *answer.strides)))
     for top in range(0, len(answer), ROWS):
         rows = slice(top, top + ROWS)
-        part = answer[rows]
-        for target, names in zip(out, groups, strict=True):
-            for i, name in enumerate(names):
-                target[i, rows] = part[name]
+        for target, part in zip(out, parts, strict=True):
+            target[:, rows] = part[:, rows]
+    for target in out:
+        if target.dtype.kind == "f":
+            target[target == sentinel1.NODATA["float32"]] = np.nan
     return out
 
 

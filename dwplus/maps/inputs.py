@@ -22,6 +22,7 @@ from dwplus.planning import quality
 from dwplus.spec import DatasetSpec
 from dwplus.store import layout
 from dwplus.store.tiles import Pixels, TileReader
+from dwplus.store.writer import has_data
 from dwplus.taxonomy import IGNORE
 
 #: Tiles of a store kept in memory, for their neighbours' windows.
@@ -94,10 +95,8 @@ class EarthInputs:
         core = overlap(window, block.grid)
         assert core is not None
         here = (slice(None), *core[0])
-        if reason := quality.refuse(s2[here], s1[here], self.spec.quality):
+        if reason := quality.refuse(*has_data(s2[here], s1[here]), self.spec.quality):
             raise RejectedError(reason)
-        if s1.dtype.kind == "f":
-            s1 = np.where(s1 > quality.S1_FLOOR, s1, np.float32(np.nan))
         return WindowPixels(s2, s1, clear)
 
 

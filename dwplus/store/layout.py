@@ -20,7 +20,11 @@ import numpy as np
 import zarr
 import zarr.errors
 import zarr.storage
+from zarr import AsyncGroup
 from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
+from zarr.core.group import GroupMetadata
+from zarr.storage import StorePath
+from zarr.types import AnyArray
 
 import dwplus
 from dwplus.errors import InputError
@@ -88,10 +92,28 @@ def open_root(path: str | Path, mode: str = "r") -> zarr.Group:
     return root
 
 
-def open_biome(path: str | Path, name: str, mode: str = "r") -> zarr.Group:
-    """One group of a store that is known to be one: reads that group's metadata, not the whole store's."""
-    return zarr.open_group(source_of(path).zarr(mode), path=name, mode=mode, zarr_format=3,  # type: ignore[arg-type]
-                           use_consolidated=False)
+class KeptGroup(zarr.Group):
+    """A group that opens each of its arrays once, for who writes shard after shard; nobody else may change them."""
+
+    def __getitem__(self, path: str) -> AnyArray | zarr.Group:
+        kept = vars(self).setdefault("kept", {})
+        if path not in kept:
+            kept[path] = super().__getitem__(path)
+        found: AnyArray | zarr.Group = kept[path]
+        return found
+
+    def __contains__(self, member: str) -> bool:
+        known = vars(self).setdefault("known", {})
+        if member not in known:
+            known[member] = super().__contains__(member)
+        return bool(known[member])
+
+
+def open_biome(path: str | Path, name: str, mode: str = "r") -> KeptGroup:
+    """One group of a store that is known to be one. Reads nothing yet: each array's metadata when it is asked for, not
+    that of all arrays and of the whole store."""
+    store: Any = source_of(path).zarr(mode)
+    return KeptGroup(AsyncGroup(GroupMetadata(), StorePath(store, name)))
 
 
 def create(path: str | Path, plan: gpd.GeoDataFrame, spec: DatasetSpec, *, created: str, earth: str) -> None:

@@ -295,7 +295,8 @@ def _tile(row: int, columns: dict[str, np.ndarray], pixels: dict[str, np.ndarray
         yield f"is exported, but its reason is {reason!r}"
     if not np.array_equal(writer.class_counts(pixels["label"]), counts):
         yield "class_counts are not those of its label"
-    if np.float32(writer.valid_fraction(pixels["s2"], pixels["s1"], pixels["label"])) != np.float32(valid):
+    has_data = writer.has_data(pixels["s2"], pixels["s1"])
+    if np.float32(writer.valid_fraction(*has_data, pixels["label"])) != np.float32(valid):
         yield "valid_fraction is not that of its pixels"
     if "cloud" in pixels:
         share = writer.cloud_fraction(pixels["cloud"])

@@ -55,12 +55,16 @@ def class_counts(label: np.ndarray) -> np.ndarray:
     return np.array([np.count_nonzero(label == number) for number in range(len(CLASSES))], "int32")
 
 
-def valid_fraction(s2: np.ndarray, s1: np.ndarray, label: np.ndarray) -> float:
-    """Share of pixels that have a label, every S2 band and every S1 band."""
+def has_data(s2: np.ndarray, s1: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels, bool (y, x), that have data in every S2 band, and those that have it in every S1 band."""
     # No data is the largest S2 value and the smallest S1 value: one maximum is cheaper than ten comparisons.
-    s1_ok = np.isfinite(s1).all(axis=0) if s1.dtype.kind == "f" else s1.min(axis=0) != layout.S1_NODATA
-    valid = (label != IGNORE) & (s2.max(axis=0) != layout.S2_NODATA) & s1_ok
-    return float(np.count_nonzero(valid) / valid.size)
+    return (s2.max(axis=0) != layout.S2_NODATA,
+            np.isfinite(s1).all(axis=0) if s1.dtype.kind == "f" else s1.min(axis=0) != layout.S1_NODATA)
+
+
+def valid_fraction(has_s2: np.ndarray, has_s1: np.ndarray, label: np.ndarray) -> float:
+    """Share of pixels that have a label and both sensors (:func:`has_data`)."""
+    return float(np.count_nonzero((label != IGNORE) & has_s2 & has_s1) / label.size)
 
 
 def cloud_fraction(cloud: np.ndarray) -> float:
@@ -122,7 +126,7 @@ def pack(shards: dict[str, ShardFormat], result: TileResult) -> PackedTile:
     counts, valid, cloud = np.zeros(len(CLASSES), "int32"), 0.0, math.nan
     if result.s2 is not None and result.s1 is not None and result.label is not None:
         counts = class_counts(result.label) if result.class_counts is None else result.class_counts
-        valid = (valid_fraction(result.s2, result.s1, result.label) if result.valid_fraction is None
+        valid = (valid_fraction(*has_data(result.s2, result.s1), result.label) if result.valid_fraction is None
                  else result.valid_fraction)
         if result.cloud is not None:
             cloud = cloud_fraction(result.cloud)
@@ -166,7 +170,9 @@ def write_shard(group: zarr.Group, start: int, stop: int, results: Mapping[int, 
             form.write(shard, whole)
         names = columns_of(group)
         arrays = {name: array_of(group, name) for name in names}
-        columns = {name: np.asarray(array[rows]) for name, array in arrays.items()}
+        # Of a shard that is new as a whole nothing needs to be read.
+        columns = {name: np.asarray(array[rows]) if len(tiles) < stop - start
+                   else np.empty((stop - start, *array.shape[1:]), array.dtype) for name, array in arrays.items()}
         for row, tile in tiles.items():
             for name in names:
                 columns[name][row] = getattr(tile, name)

@@ -16,6 +16,7 @@ from dwplus.grid import tile_from_id
 from dwplus.planning.plan import MORE_COLUMNS, make_plan, read_plan, write_plan
 from dwplus.planning.preview import cost, pairing_rates, preview, write_map
 from dwplus.spec import make_spec
+from dwplus.store import layout
 from dwplus.taxonomy import BIOMES, CLASSES
 
 WINDOW = ["2021-06-01", "2021-08-01"]
@@ -72,6 +73,21 @@ def test_stratified_rates_what_the_labels_hold(stratified):
     for letter, share, name in zip(row["strata"], shares, CLASSES, strict=True):
         low, high = {"-": (0, 0.01), "l": (0.002, 0.13), "m": (0.07, 0.45), "h": (0.35, 1)}[letter]
         assert low <= share <= high, name
+
+
+def test_radar_without_data_is_nan_in_float_stores(stratified):
+    """Where an int16 store has its fill value, a float32 store has NaN, which is what its readers take for no data."""
+    session, row = connect(), planned(stratified).iloc[0]
+    radar = {}
+    for dtype in ("int16", "float32"):
+        wanted = spec(store={"s1_dtype": dtype}, quality={"s1_edge_db": -10})  # masks a good part of the land
+        pixels = fetch_tile(session, wanted, tile_from_id(row["tile_id"]).grid, row["label_id"], row["s2_id"],
+                            row["s1_id"].split(","))
+        radar[dtype] = pixels.s1
+    masked = radar["int16"] == layout.S1_NODATA
+    assert 0.01 < masked.mean() < 0.99
+    np.testing.assert_array_equal(np.isnan(radar["float32"]), masked)
+    assert np.nanmin(radar["float32"]) > -60
 
 
 def test_stratified_keeps_its_tiles_when_more_are_wanted(stratified):

@@ -16,6 +16,7 @@ from dwplus.grid import PixelGrid, tile_from_id
 from dwplus.planning.quality import refuse
 from dwplus.scenes import product_sensing, sensing_date
 from dwplus.spec import Quality
+from dwplus.store.writer import has_data
 from dwplus.taxonomy import annotation_to_label
 
 DW_ID = "dw_-63.3512901800_-3.9093045532-20190812"
@@ -104,13 +105,12 @@ def test_gates_on_pixels():
     s2 = np.zeros((3, 10, 10), "uint16")
     s1 = np.zeros((2, 10, 10), "int16")
     quality = Quality()
-    assert refuse(s2, s1, quality) == ""
+    assert refuse(*has_data(s2, s1), quality) == ""
     s2[1, :6] = 65535
-    assert refuse(s2, s1, quality).startswith("s2_invalid: 0.400 of the tile")
+    assert refuse(*has_data(s2, s1), quality).startswith("s2_invalid: 0.400 of the tile")
     s2[1, :6] = 0
     s1[0, :3], s1[1, 3:6] = -32768, -32768
-    assert refuse(s2, s1, quality).startswith("s1_invalid: 0.400")
-    decibels = np.where(s1 == -32768, np.float32(-9999), np.float32(-12))
-    assert refuse(s2, decibels, quality).startswith("s1_invalid: 0.400")
-    assert refuse(s2, np.where(decibels < -100, np.nan, decibels), quality).startswith("s1_invalid: 0.400")
-    assert refuse(s2, s1, Quality(min_s1_valid=0.4)) == ""
+    assert refuse(*has_data(s2, s1), quality).startswith("s1_invalid: 0.400")
+    decibels = np.where(s1 == -32768, np.float32(np.nan), np.float32(-12))
+    assert refuse(*has_data(s2, decibels), quality).startswith("s1_invalid: 0.400")
+    assert refuse(*has_data(s2, s1), Quality(min_s1_valid=0.4)) == ""

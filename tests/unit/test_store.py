@@ -94,8 +94,8 @@ def test_valid_fraction_needs_all_three(pixels_of):
     label[:] = 1
     s2[1, :8] = layout.S2_NODATA
     s1[0, 4:16] = layout.S1_NODATA
-    assert writer.valid_fraction(s2, s1, label) == pytest.approx(0.5)
-    assert writer.valid_fraction(s2, np.where(s1 == layout.S1_NODATA, np.nan, s1 / 100), label) == pytest.approx(0.5)
+    for radar in (s1, np.where(s1 == layout.S1_NODATA, np.nan, s1 / 100)):
+        assert writer.valid_fraction(*writer.has_data(s2, radar), label) == pytest.approx(0.5)
 
 
 def files(path):
