@@ -270,6 +270,25 @@ def test_what_cannot_be_used_is_one_sentence(s3, plan, store, environment, words
     assert done.returncode == 2 and words in done.stderr and len(done.stderr.splitlines()) == 1, done.stderr
 
 
+def test_wrong_credentials_are_one_sentence(s3, plan, remote):
+    """The server checks keys for the time of this test; nothing is left behind."""
+    def after(requests):
+        url = f"{os.environ['AWS_ENDPOINT_URL']}/moto-api/reset-auth"
+        asked = urllib.request.Request(url, requests.encode(), {"Content-Type": "text/plain"})
+        urllib.request.build_opener(urllib.request.ProxyHandler({})).open(asked).close()
+
+    after("0")
+    try:
+        for command in (("export", plan, f"{s3}/keys.zarr"), ("describe", remote), ("verify", remote)):
+            done = cli(*command, AWS_ACCESS_KEY_ID="wrong", AWS_SECRET_ACCESS_KEY="wrong")
+            assert done.returncode == 2 and "InvalidAccessKeyId" in done.stderr, done.stderr
+            assert "AWS_SECRET_ACCESS_KEY" in done.stderr and done.stderr.startswith("error: store s3://")
+            assert len(done.stderr.splitlines()) == 1
+    finally:
+        after("inf")
+    assert not place_of(f"{s3}/keys.zarr").files()
+
+
 def test_a_lost_lease_stops_its_holder(s3, monkeypatch):
     """Who could not show life, or was overtaken, must not write; who comes later takes a lock without life."""
     store = f"{s3}/lease.zarr"
