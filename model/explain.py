@@ -67,9 +67,10 @@ def make_facts(tile: Mapping[str, Any], confusion: np.ndarray, *, entropy: float
 
     Parameters
     ----------
-    tile : ``tile_id``, ``window``, ``biome`` (number), ``gap_hours`` (S1 minus S2), ``s2_cloud`` (percent), ``lon``,
-        ``lat``. confusion : (9, 9) pixels, rows true, columns predicted. entropy : mean over labelled pixels, 0..1 of
-        the largest possible. confidence : mean chance of the chosen class, 0..1.
+    tile : ``tile_id``, ``window``, ``biome`` (number), ``gap_hours`` (S1 minus S2), ``s2_cloud`` (percent of the
+        scene), ``cloud_fraction`` (measured on the tile, 0..1; stores of triplets), ``lon``, ``lat``.
+    confusion : (9, 9) pixels, rows true, columns predicted. entropy : mean over labelled pixels, 0..1 of the largest
+        possible. confidence : mean chance of the chosen class, 0..1.
     hidden : per sensor that was hidden, (share of labelled pixels that change class, overall accuracy without it).
     optical_shares : per scale, what the fusion takes from the optics, 0..1, where the network can say.
     reliability : mean of the network's own reliability of the optics, 0..1, where it has one. pixels : of the tile.
@@ -77,6 +78,7 @@ def make_facts(tile: Mapping[str, Any], confusion: np.ndarray, *, entropy: float
     confusion = np.asarray(confusion)
     found, total = scores(confusion), int(confusion.sum())
     gap, cloud = _number(tile.get("gap_hours")), _number(tile.get("s2_cloud"))
+    measured = _number(tile.get("cloud_fraction"))
     said, true = confusion.sum(0), confusion.sum(1)
     classes = [{"name": CLASSES[c], "true": percent(true[c] / total), "mapped": percent(said[c] / total),
                 "iou": percent(found["iou"][c]), "recall": percent(found["recall"][c])}
@@ -91,7 +93,7 @@ def make_facts(tile: Mapping[str, Any], confusion: np.ndarray, *, entropy: float
                  "lon": _number(tile.get("lon"), 4), "lat": _number(tile.get("lat"), 4)},
         "scenes": {"gap_hours": None if gap is None else round(abs(gap), 1),
                    "first": None if gap is None else "Sentinel-2" if gap > 0 else "Sentinel-1" if gap else "neither",
-                   "cloud": None if cloud is None else round(cloud, 1)},
+                   "cloud": None if cloud is None else round(cloud, 1), "tile_cloud": percent(measured)},
         "labelled": {"pixels": total, "share": percent(total / pixels) if pixels else None},
         "scores": {"overall_accuracy": percent(found["oa"]), "miou": percent(found["miou"]),
                    "classes_present": int(found["present"])},
@@ -234,6 +236,8 @@ def template(facts: Mapping[str, Any]) -> str:
                    f"{other} passed {gap} hours after {first}.")
     if scenes["cloud"] is not None:
         out.append(f"The optical scene is {_show(scenes['cloud'])} % cloud.")
+    if scenes["tile_cloud"] is not None:
+        out.append(f"Of this tile {_show(scenes['tile_cloud'])} % is cloud.")
     if not facts["labelled"]["pixels"]:
         return " ".join([*out, "It has no labelled pixel, so that nothing can be said of the map."])
     out.append(f"Of {_show(facts['labelled']['pixels'])} labelled pixels {_show(score['overall_accuracy'])} % are "

@@ -25,7 +25,8 @@ def draw(seed):
             "window": rng.choice(["2021-06-01_2021-09-01", "w0", ""]), "biome": int(rng.integers(1, 15)),
             "gap_hours": rng.choice([float("nan"), 0.0, float(rng.normal(0, 60))]),
             "lon": float(rng.uniform(-180, 180)), "lat": float(rng.uniform(-80, 80)),
-            "s2_cloud": rng.choice([float("nan"), float(rng.uniform(0, 100)), 0.0])}
+            "s2_cloud": rng.choice([float("nan"), float(rng.uniform(0, 100)), 0.0]),
+            "cloud_fraction": rng.choice([float("nan"), float(rng.random())])}
     empty = not matrix.sum()
     shares = rng.random(8).tolist()
     return make_facts(
@@ -81,7 +82,7 @@ def test_facts_by_hand():
     matrix = np.zeros((9, 9), int)
     matrix[1, 1], matrix[1, 2], matrix[4, 4], matrix[4, 1], matrix[0, 0] = 50, 10, 30, 5, 5
     facts = make_facts({"tile_id": "t7", "window": "w0", "biome": 4, "gap_hours": -7.26, "s2_cloud": 12.34, "lon": 1.0,
-                        "lat": 2.0}, matrix, entropy=0.123456, confidence=0.9,
+                        "lat": 2.0, "cloud_fraction": 0.456}, matrix, entropy=0.123456, confidence=0.9,
                        hidden={"s2": (0.5, 0.4), "s1": (0.1, 0.8)}, optical_shares=[0.6, 0.7], pixels=200)
     assert facts["scores"] == {"overall_accuracy": 85.0, "miou": round(100 * (50 / 65 + 30 / 35 + 1) / 3, 1),
                                "classes_present": 3}
@@ -90,11 +91,12 @@ def test_facts_by_hand():
     assert facts["classes"][3] == {"name": "grass", "true": 0.0, "mapped": 10.0, "iou": None, "recall": None}
     assert facts["confusions"] == [{"true": "trees", "mapped": "grass", "share": 10.0},
                                    {"true": "crops", "mapped": "trees", "share": 5.0}]
-    assert facts["scenes"] == {"gap_hours": 7.3, "first": "Sentinel-1", "cloud": 12.3}
+    assert facts["scenes"] == {"gap_hours": 7.3, "first": "Sentinel-1", "cloud": 12.3, "tile_cloud": 45.6}
     assert facts["labelled"] == {"pixels": 100, "share": 50.0}
     assert facts["sensors"]["leans_on"] == "Sentinel-2" and facts["certainty"]["entropy"] == 12.3
     text = template(facts)
-    for words in ("Sentinel-2 passed 7.3 hours after Sentinel-1.", "12.3 % cloud", "Of 100 labelled pixels 85.0 %",
+    for words in ("Sentinel-2 passed 7.3 hours after Sentinel-1.", "12.3 % cloud", "Of this tile 45.6 % is cloud.",
+                  "Of 100 labelled pixels 85.0 %",
                   "trees mapped as grass (10.0 % of the labelled pixels) and crops mapped as trees (5.0 %",
                   "Mapped though no label says so: grass (10.0 %)", "without Sentinel-2 50.0 % of the pixels change",
                   "It leans on Sentinel-2", "is sure of itself", "60.0 %, 70.0 %"):
