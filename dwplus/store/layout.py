@@ -13,7 +13,7 @@ import tempfile
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import geopandas as gpd
 import numpy as np
@@ -24,7 +24,6 @@ from zarr import AsyncGroup
 from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
 from zarr.core.group import GroupMetadata
 from zarr.storage import StorePath
-from zarr.types import AnyArray
 
 import dwplus
 from dwplus.errors import InputError
@@ -32,6 +31,9 @@ from dwplus.spec import DatasetSpec, differences
 from dwplus.store.places import Bucket, BucketError, beside, place_of, upload
 from dwplus.store.web import source_of
 from dwplus.taxonomy import BIOMES, CLASSES, IGNORE, PALETTE, STRATUM_NAMES
+
+if TYPE_CHECKING:
+    from zarr.types import AnyArray
 
 STATUSES = ("pending", "exported", "rejected", "failed")
 SPLITS = ("train", "val", "test")
