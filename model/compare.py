@@ -21,6 +21,7 @@ from torch import nn
 
 from dwplus.console import say
 from dwplus.errors import InputError
+from dwplus.taxonomy import CLASSES
 from model import checkpoint as checkpoints
 from model.config import TrainConfig, make_config, merged, parse_override
 from model.distributed import device_of
@@ -30,7 +31,9 @@ from model.registry import NETWORKS, build, variants_of
 from model.reliability import against_mask, sentence
 from model.train import options_for, train
 
-SCORES = ("miou", "oa", "macro_f1")
+SCORES = ("miou", "oa", "macro_f1", "rare_miou")
+#: Classes that count as rare: so many, of those that occur, by their true pixels.
+RARE = 3
 #: The published four, and what they are measured against.
 DEFAULT = ("segformer", "segformer_s2", "segformer_s1", "late_fusion", "unet", "specsar_former", "claire",
            "cloudlulc_net")
@@ -144,8 +147,15 @@ def images_per_second(net: nn.Module, options: dict[str, Any], size: int, device
 
 # -- scores with intervals --------------------------------------------------------------------------------------------
 
-def score_all(matrices: np.ndarray) -> np.ndarray:
-    """Many confusion matrices (..., n, n) to (..., 3): mIoU, overall accuracy, macro F1; NaN without any pixel.
+def rarest(matrix: np.ndarray) -> np.ndarray:
+    """The :data:`RARE` classes with the fewest true pixels of a confusion matrix, of those that have any."""
+    true = np.asarray(matrix).sum(-1)
+    return np.array([c for c in np.argsort(true, kind="stable") if true[c]][:RARE], int)
+
+
+def score_all(matrices: np.ndarray, rare: np.ndarray | None = None) -> np.ndarray:
+    """Many confusion matrices (..., n, n) to (..., 4): mIoU, overall accuracy, macro F1, and the mean IoU of the
+    ``rare`` classes (by default of the sum's :func:`rarest`); NaN without any pixel.
 
     As :func:`model.metrics.scores`: a class without a true pixel is left out.
     """
@@ -154,14 +164,17 @@ def score_all(matrices: np.ndarray) -> np.ndarray:
     present = true > 0
     with np.errstate(invalid="ignore", divide="ignore"):
         n = present.sum(-1)
-        miou = np.where(present, hit / (true + said - hit), 0).sum(-1) / n
+        iou = np.where(present, hit / (true + said - hit), 0)
+        miou = iou.sum(-1) / n
+        rare = rarest(m.reshape(-1, *m.shape[-2:]).sum(0)) if rare is None else rare
+        scarce = iou[..., rare].sum(-1) / present[..., rare].sum(-1)
         f1 = np.where(present, 2 * hit / (true + said), 0).sum(-1) / n
         oa = hit.sum(-1) / true.sum(-1)
-    return np.stack([miou, oa, f1], axis=-1)
+    return np.stack([miou, oa, f1, scarce], axis=-1)
 
 
 def drawn(matrices: np.ndarray, blocks: Sequence[Any], draws: int, seed: int = 0) -> np.ndarray:
-    """Scores under redrawn blocks, means over seeds: (seeds, tiles, n, n) to (draws, 3).
+    """Scores under redrawn blocks, means over seeds: (seeds, tiles, n, n) to (draws, 4).
 
     The same blocks give the same draws: two networks' rows are paired.
     """
@@ -171,7 +184,8 @@ def drawn(matrices: np.ndarray, blocks: Sequence[Any], draws: int, seed: int = 0
         np.add.at(sums[k], inverse, per_tile)
     rng = np.random.default_rng(seed)
     weights = rng.multinomial(len(unique), np.full(len(unique), 1 / len(unique)), size=draws).astype("float64")
-    return np.mean([score_all(np.tensordot(weights, s, axes=1)) for s in sums], axis=0)
+    rare = rarest(matrices[0].sum(0))  # of all tiles: a draw must not choose its own
+    return np.mean([score_all(np.tensordot(weights, s, axes=1), rare) for s in sums], axis=0)
 
 
 def interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float]:
@@ -202,7 +216,7 @@ def group(found: list[Measured], mask: np.ndarray, blocks: np.ndarray, reference
     """Scores of every entry over some tiles, with intervals and paired differences to one of them."""
     several = len(set(blocks[mask])) > 1
     rows: dict[str, Any] = {}
-    every = [drawn(m.confusion[:, mask], blocks[mask], draws) if several else np.full((1, 3), np.nan) for m in found]
+    every = [drawn(m.confusion[:, mask], blocks[mask], draws) if several else np.full((1, len(SCORES)), np.nan) for m in found]
     for m, values in zip(found, every, strict=True):
         per_seed = score_all(m.confusion[:, mask].sum(1))
         mean, apart = per_seed.mean(0), values - every[reference]
@@ -211,7 +225,8 @@ def group(found: list[Measured], mask: np.ndarray, blocks: np.ndarray, reference
             "value": mean[i], "interval": interval(values[:, i]), "seeds": per_seed[:, i],
             "difference": mean[i] - base[i], "difference_interval": interval(apart[:, i])}
             for i, name in enumerate(SCORES)}
-    return {"tiles": int(mask.sum()), "blocks": len(set(blocks[mask])), "entries": plain(rows)}
+    rare = [CLASSES[c] for c in rarest(found[0].confusion[0, mask].sum(0))]
+    return {"tiles": int(mask.sum()), "blocks": len(set(blocks[mask])), "rare": rare, "entries": plain(rows)}
 
 
 def compare(stores: str | Path | Sequence[str | Path], out: str | Path, config: TrainConfig,
@@ -304,12 +319,15 @@ def lines(report: dict[str, Any]) -> list[str]:
     overall, first = report["overall"], report["reference"]
     out = [f"split {report['split']}: {overall['tiles']} tiles in {overall['blocks']} blocks, seeds "
            f"{', '.join(map(str, report['seeds']))}; {report['machine']}; 95 % intervals over blocks", "",
-           f"| network | mIoU | OA | F1 | mIoU against {first} | parameters, M | GMAC at {report['tile_px']} px | "
-           "images/s [5 %, 95 %] | training, min |", "|---" * 9 + "|"]
+           f"| network | mIoU | OA | F1 | IoU of the rarest ({', '.join(overall['rare'])}) | mIoU against {first} | "
+           f"rarest against it | parameters, M | GMAC at {report['tile_px']} px | images/s [5 %, 95 %] | training, min |",
+           "|---" * 11 + "|"]
     for text, row in overall["entries"].items():
-        cost, miou = report["cost"][text], row["miou"]
+        cost = report["cost"][text]
         middle, low, high = cost["images_per_second"]
-        apart = "" if text == first else f"{100 * miou['difference']:+.2f}{span(miou['difference_interval'])}"
+        apart = " | ".join("" if text == first or row[s]["difference"] is None else
+                           f"{100 * row[s]['difference']:+.2f}{span(row[s]['difference_interval'])}"
+                           for s in ("miou", "rare_miou"))
         cells = [f"{number(row[s]['value'])}{span(row[s]['interval'])}" for s in SCORES]
         out.append(f"| {text} | {' | '.join(cells)} | {apart} | {cost['parameters'] / 1e6:.2f} | {cost['gmac']:.2f} | "
                    f"{middle:.2f} [{low:.2f}, {high:.2f}] | {cost['train_minutes']:.1f} |")

@@ -6,7 +6,7 @@ import torch
 
 import model
 from dwplus.errors import InputError
-from model.compare import config_of, drawn, gigamacs, interval, lines, parameters, parse_entry, score_all
+from model.compare import config_of, drawn, gigamacs, interval, lines, parameters, parse_entry, rarest, score_all
 from model.config import make_config
 from model.evaluate import STRATUM_EDGES, strata, tile_cloud
 from model.metrics import bootstrap, scores
@@ -23,10 +23,24 @@ def matrices(tiles=12, seed=0):
 
 def test_many_scores_are_those_of_one_by_one():
     found = score_all(matrices()[None])
-    assert found.shape == (1, 12, 3) and np.isnan(found[0, 0]).all()
+    assert found.shape == (1, 12, 4) and np.isnan(found[0, 0]).all()
     for i, m in enumerate(matrices()[1:], 1):
         want = scores(m)
-        np.testing.assert_allclose(found[0, i], [want["miou"], want["oa"], want["macro_f1"]])
+        np.testing.assert_allclose(found[0, i, :3], [want["miou"], want["oa"], want["macro_f1"]])
+
+
+def test_the_rarest_classes():
+    """Three of those that occur, by true pixels of all tiles; a draw does not choose others."""
+    m = np.diag([50, 5, 40, 0, 4, 30, 60, 70, 20])
+    m[1, 0], m[8, 7] = 5, 20
+    assert rarest(m).tolist() == [4, 1, 5]
+    assert score_all(m)[3] == pytest.approx((1 + 5 / 10 + 1) / 3)
+    assert score_all(m, np.array([8]))[3] == pytest.approx(20 / 40)
+    every = np.stack([m, np.diag([0, 90, 0, 0, 90, 0, 0, 0, 1])])
+    assert rarest(every.sum(0)).tolist() == [5, 2, 8]
+    values = drawn(every[None], ["a", "b"], 50)
+    first = values[np.isclose(values[:, 1], score_all(m)[1])]  # draws of the first tile alone
+    np.testing.assert_allclose(first[:, 3], (1 + 20 / 40 + 1) / 3)
 
 
 def test_intervals_are_those_of_the_evaluation():
@@ -99,7 +113,8 @@ def test_strata_of_cloud():
 
 def test_the_table():
     row = {"value": 0.5, "interval": [0.4, 0.6], "difference": 0.1, "difference_interval": [0.05, None]}
-    group = {"tiles": 3, "blocks": 2, "entries": {n: {s: row for s in ("miou", "oa", "macro_f1")} for n in ("a", "b")}}
+    group = {"tiles": 3, "blocks": 2, "rare": ["water", "snow_and_ice"], "entries": {
+        n: {s: row for s in ("miou", "oa", "macro_f1", "rare_miou")} for n in ("a", "b")}}
     report = {"split": "test", "seeds": [0, 1], "machine": "m", "reference": "a", "tile_px": 510, "overall": group,
               "by_cloud_stratum": {"0 to 10 %": group, "70 to 100 %": group}, "over_half_cloud": group,
               "reliability": {"b": [None, {"auc": 0.9, "clear": 0.8, "cloudy": 0.2, "clear_pixels": 5,
@@ -107,10 +122,10 @@ def test_the_table():
               "cost": {n: {"parameters": 1_500_000, "gmac": 2.0, "images_per_second": [3.0, 2.5, 3.5],
                            "train_minutes": 1.0} for n in ("a", "b")}}
     found = lines(report)
-    assert found[4] == ("| a | 50.00 [40.0, 60.0] | 50.00 [40.0, 60.0] | 50.00 [40.0, 60.0] |  | 1.50 | 2.00 | "
-                        "3.00 [2.50, 3.50] | 1.0 |")
-    assert "+10.00 |" in found[5] and "| network | 0 to 10 % (3 tiles) | 70 to 100 % (3 tiles) |" in found
+    assert found[4] == (f"| a{' | 50.00 [40.0, 60.0]' * 4} |  |  | 1.50 | 2.00 | 3.00 [2.50, 3.50] | 1.0 |")
+    assert "IoU of the rarest (water, snow_and_ice)" in found[2]
+    assert "| +10.00 | +10.00 |" in found[5] and "| network | 0 to 10 % (3 tiles) | 70 to 100 % (3 tiles) |" in found
     tables = [line for line in found if line.startswith("|")]
-    assert {line.count("|") for line in tables[:4]} == {10} and {line.count("|") for line in tables[4:]} == {4}
+    assert {line.count("|") for line in tables[:4]} == {12} and {line.count("|") for line in tables[4:]} == {4}
     assert "| b | 50.00 [40.0, 60.0] | +10.00 |" in found and "tiles of at least 50 % cloud: 3 in 2 blocks" in found
     assert found[-1].startswith("b: ") and "AUC 0.900" in found[-1]
