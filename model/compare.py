@@ -216,7 +216,8 @@ def group(found: list[Measured], mask: np.ndarray, blocks: np.ndarray, reference
     """Scores of every entry over some tiles, with intervals and paired differences to one of them."""
     several = len(set(blocks[mask])) > 1
     rows: dict[str, Any] = {}
-    every = [drawn(m.confusion[:, mask], blocks[mask], draws) if several else np.full((1, len(SCORES)), np.nan) for m in found]
+    every = [drawn(m.confusion[:, mask], blocks[mask], draws) if several else np.full((1, len(SCORES)), np.nan)
+             for m in found]
     for m, values in zip(found, every, strict=True):
         per_seed = score_all(m.confusion[:, mask].sum(1))
         mean, apart = per_seed.mean(0), values - every[reference]
@@ -320,7 +321,8 @@ def lines(report: dict[str, Any]) -> list[str]:
     out = [f"split {report['split']}: {overall['tiles']} tiles in {overall['blocks']} blocks, seeds "
            f"{', '.join(map(str, report['seeds']))}; {report['machine']}; 95 % intervals over blocks", "",
            f"| network | mIoU | OA | F1 | IoU of the rarest ({', '.join(overall['rare'])}) | mIoU against {first} | "
-           f"rarest against it | parameters, M | GMAC at {report['tile_px']} px | images/s [5 %, 95 %] | training, min |",
+           f"rarest against it | parameters, M | GMAC at {report['tile_px']} px | images/s [5 %, 95 %] | "
+           "training, min |",
            "|---" * 11 + "|"]
     for text, row in overall["entries"].items():
         cost = report["cost"][text]

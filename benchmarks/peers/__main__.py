@@ -30,8 +30,9 @@ def main() -> None:
     parser.add_argument("--latency-ms", type=float, nargs="+", default=[0, 300])
     parser.add_argument("--tools", nargs="+", choices=[tool.name for tool in TOOLS],
                         default=[tool.name for tool in TOOLS])
-    parser.add_argument("--remember", action="store_true",
-                        help="the server answers from memory what it computed before: its arithmetic takes no core")
+    parser.add_argument("--remember", action=argparse.BooleanOptionalAction, default=True,
+                        help="the server answers from memory what it computed before, for the service computes "
+                             "elsewhere; --no-remember has the planet's arithmetic on the very cores that are measured")
     parser.add_argument("--no-trouble", dest="trouble", action="store_false", help="no interrupt, no faults")
     parser.add_argument("--rounds", type=int, help="runs of each tool, of which the median counts")
     parser.add_argument("--tune", action="store_true", help="only try numbers of tiles at once, at the last latency")
