@@ -59,6 +59,12 @@ def bent(x: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
     return np.insert(x, start + 1, lon), np.insert(y, start + 1, lat)
 
 
+@functools.lru_cache(maxsize=16_384)
+def _followed(wkb: bytes) -> shapely.Geometry:
+    """A shape with vertices along its geodesics; kept, for a collection's footprints are asked for again and again."""
+    return shapely.transform_coordseq(shapely.from_wkb(wkb), bent, interleaved=False)
+
+
 @dataclass(frozen=True)
 class Geometry:
     """A shape in a CRS. In EPSG:4326 edges are geodesics where ``geodesic`` says so; all others are straight."""
@@ -73,7 +79,7 @@ class Geometry:
         if self.crs == "EPSG:4326" and self.geodesic:
             if shapely.get_dimensions(self.shape) == 0:
                 return self.shape
-            return shapely.transform_coordseq(self.shape, bent, interleaved=False)
+            return _followed(shapely.to_wkb(self.shape))
         return shapely.segmentize(self.shape, _STEP) if is_geographic(self.crs) else self.shape
 
     def drawn(self, crs: str) -> shapely.Geometry:
