@@ -103,6 +103,15 @@ def place_of_group(group: zarr.Group) -> Folder | Bucket:
     return Folder(Path(store.root))
 
 
+def _forget(file: int) -> None:
+    """Let the system reuse the memory that holds a file's pages, which are on the disk already: a long export must not
+    push out what others keep there. Its own next shard is the first to reuse it, which on virtual machines whose host
+    takes free memory back saves 5 to 9 ms of CPU a tile (measured: 6 to 10 ms to write 3.7 MB, 1 ms so)."""
+    if hasattr(os, "posix_fadvise"):  # not on macOS
+        with contextlib.suppress(OSError):  # advice that a file system does not take
+            os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
+
+
 @dataclass(frozen=True)
 class Folder:
     """A place on a file system."""
@@ -132,6 +141,7 @@ class Folder:
                     file.write(part)
                 file.flush()
                 os.fsync(file.fileno())
+                _forget(file.fileno())
             partial.replace(path)
         except BaseException:
             partial.unlink(missing_ok=True)
