@@ -258,9 +258,10 @@ class _Run:
         """Whether another round may end better: a tile's failure may pass, or the shard was lost with its worker."""
         group = layout.open_root(self.store)[item[0]]
         assert isinstance(group, zarr.Group)
-        if (writer.statuses(group)[item[1]:item[2]] == layout.PENDING).any():
+        rows = slice(*item[1:3])
+        if (writer.statuses(group, rows) == layout.PENDING).any():
             return True
-        return any(str(reason).startswith("transient") for reason in writer.reasons(group)[item[1]:item[2]])
+        return any(str(reason).startswith("transient") for reason in writer.reasons(group, rows))
 
     def _task(self, item: tuple[str, int, int, list[int]]) -> ShardTask:
         name, start, stop, todo = item

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -85,16 +86,22 @@ def request_tile(session: Session, spec: DatasetSpec, grid: PixelGrid, label_id:
     EarthError
         As :func:`dwplus.earth.pixels.fetch`.
     """
+    drawn = None if spec.labels.path is None else read_labels(spec.labels.path, label_id, grid)
+    image, dtype, groups = _tile_image(spec, label_id, s2_id, tuple(s1_ids), product, clear_id)
+    return TileAnswer(pixels.fetch(session, image, grid, dtype), groups, drawn)
+
+
+@functools.lru_cache(maxsize=256)
+def _tile_image(spec: DatasetSpec, label_id: str, s2_id: str, s1_ids: tuple[str, ...], product: str | None,
+                clear_id: str) -> tuple[ee.Image, np.dtype, dict[str, Sequence[str]]]:
+    """The image, the types of its bands and their groups; kept, for many tiles of a region lie in the same scenes and
+    the client takes 1 ms to put it together."""
     image, fields = _sensors(spec, s2_id, s1_ids, product)
     bands = spec.sentinel2.bands
-    drawn = None
-    if spec.labels.path is not None:
-        drawn = read_labels(spec.labels.path, label_id, grid)
-    else:
+    groups: dict[str, Sequence[str]] = {"s2": bands, "s1": spec.s1_bands}
+    if spec.labels.path is None:
         image = image.addBands(label_image(spec, label_id))
         fields.append(("label", np.dtype("u1")))
-    groups: dict[str, Sequence[str]] = {"s2": bands, "s1": spec.s1_bands}
-    if drawn is None:
         groups["label"] = ("label",)
     if spec.triplets is not None:
         image = image.addBands(clouds.cloud(spec.triplets.cloud, s2_id))
@@ -105,7 +112,7 @@ def request_tile(session: Session, spec: DatasetSpec, grid: PixelGrid, label_id:
             image = image.addBands(sentinel2.reflectance(clear_id, product or spec.sentinel2.product, bands)
                                    .rename(groups["s2_clear"]))
             fields += [(name, np.dtype("<u2")) for name in groups["s2_clear"]]
-    return TileAnswer(pixels.fetch(session, image, grid, np.dtype(fields)), groups, drawn)
+    return image, np.dtype(fields), groups
 
 
 def fetch_inputs(session: Session, spec: DatasetSpec, grid: PixelGrid, s2_id: str, s1_ids: list[str],
@@ -135,7 +142,7 @@ def fetch_inputs(session: Session, spec: DatasetSpec, grid: PixelGrid, s2_id: st
         return s2, s1, answer["label"] != IGNORE if mask_id else None
 
 
-def _sensors(spec: DatasetSpec, s2_id: str, s1_ids: list[str],
+def _sensors(spec: DatasetSpec, s2_id: str, s1_ids: Sequence[str],
              product: str | None) -> tuple[ee.Image, list[tuple[str, np.dtype]]]:
     """Image of both sensors, and the types of its bands."""
     image = sentinel2.reflectance(s2_id, product or spec.sentinel2.product, spec.sentinel2.bands).addBands(

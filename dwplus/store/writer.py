@@ -22,6 +22,8 @@ PIXELS = ("s2", "s1", "label")
 COLUMNS = ("class_counts", "valid_fraction", "reason", "status")
 #: The same of stores of triplets only; see :mod:`dwplus.planning.triplets`.
 TRIPLET_PIXELS, TRIPLET_COLUMNS = ("cloud", "s2_clear"), ("cloud_fraction", "stratum")
+#: All rows of a column.
+ALL = slice(None)
 #: What an operating system says when there is no room: disk, quota, or the largest size of a file.
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -73,19 +75,19 @@ def cloud_fraction(cloud: np.ndarray) -> float:
     return float(np.float32(cloudy / (cloudy + clear))) if cloudy + clear else math.nan
 
 
-def statuses(group: zarr.Group) -> np.ndarray:
-    """Status of every tile, uint8."""
-    return np.asarray(array_of(group, "status")[...])
+def statuses(group: zarr.Group, rows: slice = ALL) -> np.ndarray:
+    """Status of every tile, or of some, uint8."""
+    return np.asarray(array_of(group, "status")[rows])
 
 
-def reasons(group: zarr.Group) -> np.ndarray:
+def reasons(group: zarr.Group, rows: slice = ALL) -> np.ndarray:
     """Why each tile was rejected or failed, text."""
-    return np.asarray(array_of(group, "reason")[...])
+    return np.asarray(array_of(group, "reason")[rows])
 
 
 def unfinished(group: zarr.Group, start: int, stop: int) -> list[int]:
     """Tiles of a shard that are pending or failed."""
-    status = statuses(group)[start:stop]
+    status = statuses(group, slice(start, stop))
     return [start + int(i) for i in np.flatnonzero((status == layout.PENDING) | (status == layout.FAILED))]
 
 

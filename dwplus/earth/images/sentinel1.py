@@ -6,6 +6,7 @@ Source: https://developers.google.com/earth-engine/datasets/catalog/COPERNICUS_S
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import ee
 
@@ -42,7 +43,7 @@ def _scene(index: str, edge_db: float, angle: bool, power: bool) -> ee.Image:
     return value
 
 
-def backscatter(indices: list[str], *, policy: str = "nearest", average: str = "linear", edge_db: float = -40.0,
+def backscatter(indices: Sequence[str], *, policy: str = "nearest", average: str = "linear", edge_db: float = -40.0,
                 keep_angle: bool = False, dtype: str = "int16") -> ee.Image:
     """Bands VV, VH (and angle) of a pass or of a mean over passes.
 
