@@ -103,13 +103,16 @@ def grow(server: Server, factors: list[int]) -> None:
     print("| stage | tiles | wall, s | ms a tile | requests | requests a tile | client CPU, ms a tile | "
           "peak memory, MB | most used limit |\n|---|---|---|---|---|---|---|---|---|")
     for factor in factors:
+        planned = 0
         with tempfile.TemporaryDirectory() as folder:
             for stage in ("plan", "export"):
                 found = measure(server, stage, 2 * factor, folder, 0, 0)
                 tiles = found["tiles"]
+                planned = tiles if stage == "plan" else planned
+                lost = "" if tiles == planned else f" ({found['words']})"
                 # Planning is one thread of Python.
                 bound = binding(found, cores=1 if stage == "plan" else os.cpu_count() or 1, places=40)
-                print(f"| {stage} | {tiles} | {found['wall']:.1f} | {found['wall'] / tiles * 1000:.1f} | "
+                print(f"| {stage} | {tiles}{lost} | {found['wall']:.1f} | {found['wall'] / tiles * 1000:.1f} | "
                       f"{found['requests']} | {found['requests'] / tiles:.2f} | {found['cpu'] / tiles * 1000:.1f} | "
                       f"{found['memory'] / 1e6:.0f} | {bound} |", flush=True)
 

@@ -106,7 +106,7 @@ def place_of_group(group: zarr.Group) -> Folder | Bucket:
 def _forget(file: int) -> None:
     """Let the system reuse the memory that holds a file's pages, which are on the disk already: a long export must not
     push out what others keep there. Its own next shard is the first to reuse it, which on virtual machines whose host
-    takes free memory back saves 5 to 9 ms of CPU a tile (measured: 6 to 10 ms to write 3.7 MB, 1 ms so)."""
+    takes free memory back saves some 4 ms of CPU a tile (``benchmarks.bench_writing``)."""
     if hasattr(os, "posix_fadvise"):  # not on macOS
         with contextlib.suppress(OSError):  # advice that a file system does not take
             os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
