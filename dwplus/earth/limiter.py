@@ -32,6 +32,8 @@ OUTAGE_SECONDS = 600.0
 DECREASE, CALM_SECONDS = 0.7, 1.0
 #: Share of the full allowance that comes back each second.
 INCREASE = 0.1
+#: Seconds after which a waiting request looks again whether it may go, at the latest.
+LOOK_SECONDS = 0.5
 #: Share of the places that metadata may take while pixels wait.
 METADATA_SHARE = 0.2
 
@@ -117,7 +119,7 @@ class Limiter:
         self._changed = threading.Condition()
         self._waiting: dict[Lane, int] = {"metadata": 0, "pixels": 0}
         self._active: dict[Lane, int] = {"metadata": 0, "pixels": 0}
-        self._next = 0.0
+        self._started = self._shut_until = float("-inf")  # the last start, and until when nothing is sent
         self._granted: tuple[int, float, float] | None = None  # places, rate, until when; of a shared allowance
         self._shared = False
         self._answered = time.monotonic()
@@ -144,7 +146,7 @@ class Limiter:
         with self._changed:
             now = time.monotonic()
             self._granted = places, rate, now + seconds
-            self._next = max(self._next, now + shut)
+            self._shut_until = max(self._shut_until, now + shut)
             self._changed.notify_all()
 
     @property
@@ -192,20 +194,25 @@ class Limiter:
                 self._changed.notify_all()
 
     def _pause(self, lane: Lane) -> float:
-        """Seconds to wait before asking again, 0 to go; takes the next start on the time line when it says go."""
+        """Seconds to wait before asking again, 0 to go; takes the next start on the time line when it says go.
+
+        The next start follows from the rate in force now, not from the one at the last start: a share of an allowance
+        may be next to nothing for a moment.
+        """
         now = time.monotonic()
         places, rate = self._allowance(now)
         active, waiting = self._active, self._waiting
         if active["metadata"] + active["pixels"] >= places or rate <= 0:
-            return 0.5
+            return LOOK_SECONDS
         share = max(1, int(METADATA_SHARE * places))
         if lane == "metadata" and waiting["pixels"] and active["metadata"] >= share:
-            return 0.5
+            return LOOK_SECONDS
         if lane == "pixels" and waiting["metadata"] and active["metadata"] < share:
             return 0.01
-        if self._next > now:
-            return self._next - now
-        self._next = now + 1.0 / rate
+        due = max(self._started + 1.0 / rate, self._shut_until)
+        if due > now:
+            return min(due - now, LOOK_SECONDS)
+        self._started = now
         return 0.0
 
     # -------------------------------------------------------------------------------------------------------- healing
@@ -258,7 +265,7 @@ class Limiter:
                     self.asked = max(self.asked, error.retry_after or 0.0)
                     self._window.throttled(time.monotonic(), error.retry_after)
                 if error.retry_after:
-                    self._next = max(self._next, time.monotonic() + error.retry_after)
+                    self._shut_until = max(self._shut_until, time.monotonic() + error.retry_after)
             else:
                 self._answered = time.monotonic()  # a refusal is an answer too
 

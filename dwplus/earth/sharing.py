@@ -14,6 +14,8 @@ from dwplus.earth.limiter import Counts, Traffic, Window
 
 #: Seconds a worker may go on without a new grant, and after which its part is given to others.
 LEASE_SECONDS, EXPIRY_SECONDS = 6.0, 12.0
+#: Share of the rate under which a part is none.
+LEAST_RATE = 1e-6
 #: Seconds between two reports of a worker, at the least; more where many report.
 REPORT_SECONDS, REPORTS_PER_SECOND = 0.2, 200.0
 
@@ -116,7 +118,9 @@ class Coordinator:
         # Rate goes with demand.
         whole = sum(wanted.values())
         part = rate * report.wanted / whole if whole else 0.0
-        hertz = max(0.0, min(part, rate - sum(p.rate for p in others)))
+        hertz = min(part, rate - sum(p.rate for p in others))
+        if hertz < LEAST_RATE * rate:  # nothing is left, but for rounding
+            hertz = 0.0
         # A cut counts only once the worker confirms it, in its next report.
         mine.places, mine.rate = max(mine.places, places), max(mine.rate, hertz)
         return Grant(places, hertz, LEASE_SECONDS, period, self.window.shut(now))

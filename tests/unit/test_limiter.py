@@ -203,6 +203,7 @@ def test_parts_never_add_up_to_more_than_the_whole():
             worker = workers[name]
             grant = coordinator.exchange(Report(name, worker.places, worker.rate, worker.active,
                                                 worker.active + rng.randint(0, 50), int(rng.random() < 0.01)), now)
+            assert grant.rate == 0 or grant.rate > 1e-4  # never what rounding left of the others' parts
             worker.places, worker.rate, worker.until = grant.places, grant.rate, now + grant.seconds
         for name in [n for n, w in workers.items() if w.until == -1.0]:
             del workers[name]
@@ -218,6 +219,23 @@ def test_a_silent_worker_loses_its_part():
     assert first.places == 40 and first.rate == 100
     assert coordinator.exchange(Report("b", 0, 0, 0, 50), 1.0).places == 0
     assert coordinator.exchange(Report("b", 0, 0, 0, 50), EXPIRY_SECONDS + 0.1).places == 40
+
+
+def test_a_part_next_to_nothing_holds_up_only_while_it_is_in_force():
+    """Seen on a crowded machine: what rounding left of a rate, 1e-14 requests a second, put the next start a million
+    years off, and the wait for it raised OverflowError."""
+    gate = Limiter()
+    gate.share()
+    with ThreadPoolExecutor(3) as pool:
+        gate.grant(5, 1e-14, 5.0)
+        first = pool.submit(gate.send, time.monotonic)  # the first start waits for no other
+        first.result(timeout=2)
+        rest = [pool.submit(gate.send, time.monotonic) for _ in range(2)]
+        time.sleep(0.1)
+        assert not any(one.done() for one in rest)
+        gate.grant(5, 50.0, 5.0)
+        for one in rest:
+            one.result(timeout=2)
 
 
 def test_a_shared_gate_sends_nothing_without_a_grant():
