@@ -1,8 +1,8 @@
 """What does a new file cost in CPU, with its pages kept in memory and with them let go? Prints both.
 
-Shards of 16 tiles of 3.7 MB, random bytes, are written and synced as the exporter does it, some of them with a pause as
-long as the next shard takes. Where a host takes free memory back from its virtual machines, pages that were not in use
-a moment before cost the guest's CPU; elsewhere both figures are the same.
+Shards of 16 tiles of 3.7 MB, random bytes, are written and synced as the exporter does it, with a pause after each
+for as long as the next one is fetched. Where a host takes free memory back from its virtual machines, pages that were
+not in use a moment before cost the guest's CPU; elsewhere both figures are the same.
 
     python -m benchmarks.bench_writing [--shards 12] [--pause 0.3]
 """

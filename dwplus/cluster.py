@@ -66,6 +66,7 @@ def client_of(scheduler: str, shards: int) -> Iterator[distributed.Client]:
 
     # Nothing of a run lives in Dask's own folders; the nanny's start-up advice is not for our users. Its profiler calls
     # sys._current_frames a hundred times a second: CPython 3.11 can deadlock there when a collection begins within it.
+    # Its other watchers look less often than they would: fifty looks a second cost the tiles CPU.
     dask.config.set({"distributed.worker.profile.enabled": False,
                      "distributed.admin.system-monitor.interval": "5s", "distributed.admin.tick.interval": "1s",
                      "distributed.scheduler.work-stealing": False,

@@ -27,9 +27,9 @@ from model.config import TrainConfig, make_config, merged, parse_override
 from model.distributed import device_of
 from model.evaluate import count, evaluation_sets, machine, plain, strata, tile_cloud
 from model.layers import count_parameters
-from model.registry import NETWORKS, build, variants_of
+from model.registry import NETWORKS, build, options_for, variants_of
 from model.reliability import against_mask, sentence
-from model.train import options_for, train
+from model.train import train
 
 SCORES = ("miou", "oa", "macro_f1", "rare_miou")
 #: Classes that count as rare: so many, of those that occur, by their true pixels.

@@ -21,12 +21,11 @@ from dwplus.taxonomy import BIOMES, CLASSES, IGNORE
 from model.checkpoint import Checkpoint, check_store, load, versions
 from model.data import TileDataset
 from model.distributed import device_of
-from model.loader import Loader
+from model.loader import Loader, device_batches
 from model.metrics import bootstrap, expected_calibration_error, scores
 from model.normalise import Normaliser
 from model.progress import step_progress
 from model.reliability import against_mask, sentence
-from model.train import device_batches
 
 #: Edges of the groups: |S1 - S2| in hours, cloudiness of the S2 scene in percent.
 GAP_EDGES = (0.0, 12.0, 24.0, 48.0, 72.0, 144.0, 360.0, 1440.0, math.inf)

@@ -158,3 +158,30 @@ class Loader:
                 yield batch
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def device_batches(loader: Loader, device: torch.device) -> Iterator[Batch]:
+    """Batches on a device. On CUDA the next one is copied on a stream of its own while this one computes."""
+    if device.type != "cuda":
+        for batch in loader:
+            yield batch
+        return
+    side, ready = torch.cuda.Stream(device), None
+    for batch in loader:
+        with torch.cuda.stream(side):
+            coming = batch.to(device)
+            event = side.record_event()
+        if ready is not None:
+            yield _arrived(*ready, device)
+        ready = coming, event
+    if ready is not None:
+        yield _arrived(*ready, device)
+
+
+def _arrived(batch: Batch, event: Any, device: torch.device) -> Batch:
+    stream = torch.cuda.current_stream(device)
+    stream.wait_event(event)
+    for tensor in (batch.s2, batch.s1, batch.label, batch.keep, batch.index):
+        # Its memory came from the side stream: it must not be given away while this stream still reads it.
+        tensor.record_stream(stream)
+    return batch

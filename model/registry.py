@@ -50,6 +50,12 @@ def variants_of(name: str) -> tuple[str, ...]:
     return tuple(PYRAMIDS if name in ("claire", "cloudlulc_net") else VARIANTS)
 
 
+def options_for(name: str, options: dict[str, Any]) -> dict[str, Any]:
+    """Of a config's options, those that another network takes too; a variant that it has not gives way to its own."""
+    taken = options_of(name)
+    return {k: v for k, v in options.items() if k in taken and (k != "variant" or v in variants_of(name))}
+
+
 def build(name: str, **options: Any) -> nn.Module:
     """Make a network.
 

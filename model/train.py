@@ -31,12 +31,12 @@ from model.config import TrainConfig, flat_differences, make_config
 from model.data import TileDataset, statistics, tile_sizes
 from model.distributed import World, world
 from model.layers import count_parameters
-from model.loader import Batch, Loader
+from model.loader import Batch, Loader, device_batches
 from model.losses import make_loss
 from model.metrics import scores
 from model.normalise import Normalisation, Normaliser
 from model.progress import step_progress
-from model.registry import build, options_of, variants_of
+from model.registry import build
 from model.sampling import TileSampler
 
 #: Keys that decide how fast or how long a run goes, not its numbers: they may change when it is taken up again.
@@ -418,33 +418,6 @@ def batch_confusion(net: nn.Module, normaliser: Normaliser, batch: Batch, precis
     return torch.bincount(pairs, minlength=len(CLASSES) ** 2).double()
 
 
-def device_batches(loader: Loader, device: torch.device) -> Iterator[Batch]:
-    """Batches on a device. On CUDA the next one is copied on a stream of its own while this one computes."""
-    if device.type != "cuda":
-        for batch in loader:
-            yield batch
-        return
-    side, ready = torch.cuda.Stream(device), None
-    for batch in loader:
-        with torch.cuda.stream(side):
-            coming = batch.to(device)
-            event = side.record_event()
-        if ready is not None:
-            yield _arrived(*ready, device)
-        ready = coming, event
-    if ready is not None:
-        yield _arrived(*ready, device)
-
-
-def _arrived(batch: Batch, event: Any, device: torch.device) -> Batch:
-    stream = torch.cuda.current_stream(device)
-    stream.wait_event(event)
-    for tensor in (batch.s2, batch.s1, batch.label, batch.keep, batch.index):
-        # Its memory came from the side stream: it must not be given away while this stream still reads it.
-        tensor.record_stream(stream)
-    return batch
-
-
 def _sets_of(stores: list[str], split: str, normalisation: Normalisation) -> list[TileDataset]:
     """One dataset of whole tiles per store that has any in the split."""
     found = []
@@ -513,9 +486,3 @@ def _writer(run: Path, wanted: bool) -> Iterator[Any]:
     finally:
         if writer is not None:
             writer.close()
-
-
-def options_for(name: str, options: dict[str, Any]) -> dict[str, Any]:
-    """Of a config's options, those that another network takes too; a variant that it has not gives way to its own."""
-    taken = options_of(name)
-    return {k: v for k, v in options.items() if k in taken and (k != "variant" or v in variants_of(name))}

@@ -71,12 +71,15 @@ class Window:
     def throttled(self, now: float, retry_after: float | None = None) -> None:
         """The service said "too many"; it may have said for how long (s) to send nothing."""
         self.grow(now)
-        if retry_after:
-            self._shut_until = max(self._shut_until, now + retry_after)
+        self.hold(now, retry_after or 0.0)
         if now >= self._calm_until:  # answers to requests sent before the last decrease say nothing new
             self._places = max(1.0, self._places * DECREASE)
             self._rate = max(1.0, self._rate * DECREASE)
             self._calm_until = now + CALM_SECONDS
+
+    def hold(self, now: float, seconds: float) -> None:
+        """Send nothing for some seconds."""
+        self._shut_until = max(self._shut_until, now + seconds)
 
     def shut(self, now: float) -> float:
         """Seconds for which nothing must be sent."""
@@ -119,7 +122,7 @@ class Limiter:
         self._changed = threading.Condition()
         self._waiting: dict[Lane, int] = {"metadata": 0, "pixels": 0}
         self._active: dict[Lane, int] = {"metadata": 0, "pixels": 0}
-        self._started = self._shut_until = float("-inf")  # the last start, and until when nothing is sent
+        self._started = float("-inf")  # when the last request was let through
         self._granted: tuple[int, float, float] | None = None  # places, rate, until when; of a shared allowance
         self._shared = False
         self._answered = time.monotonic()
@@ -146,7 +149,7 @@ class Limiter:
         with self._changed:
             now = time.monotonic()
             self._granted = places, rate, now + seconds
-            self._shut_until = max(self._shut_until, now + shut)
+            self._window.hold(now, shut)
             self._changed.notify_all()
 
     @property
@@ -209,9 +212,9 @@ class Limiter:
             return LOOK_SECONDS
         if lane == "pixels" and waiting["metadata"] and active["metadata"] < share:
             return 0.01
-        due = max(self._started + 1.0 / rate, self._shut_until)
-        if due > now:
-            return min(due - now, LOOK_SECONDS)
+        pause = max(self._started + 1.0 / rate - now, self._window.shut(now))
+        if pause > 0:
+            return min(pause, LOOK_SECONDS)
         self._started = now
         return 0.0
 
@@ -263,9 +266,8 @@ class Limiter:
                 if error.throttled:
                     self.throttled += 1
                     self.asked = max(self.asked, error.retry_after or 0.0)
-                    self._window.throttled(time.monotonic(), error.retry_after)
-                if error.retry_after:
-                    self._shut_until = max(self._shut_until, time.monotonic() + error.retry_after)
+                    self._window.throttled(time.monotonic())
+                self._window.hold(time.monotonic(), error.retry_after or 0.0)
             else:
                 self._answered = time.monotonic()  # a refusal is an answer too
 

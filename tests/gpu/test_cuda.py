@@ -70,9 +70,8 @@ def test_a_short_training(store, tmp_path, precision):
 
 def test_unsigned_pixels_become_floats_on_the_device(store):
     from model.data import TileDataset
-    from model.loader import Loader
+    from model.loader import Loader, device_batches
     from model.normalise import Normaliser
-    from model.train import device_batches
 
     data = TileDataset(store, "train")
     normaliser = Normaliser(data.normalisation)
