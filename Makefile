@@ -104,8 +104,9 @@ report: $(VENV)/.ready ## one HTML page on a store: STORE=
 test: $(VENV)/.ready ## run the tests (no network)
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
-lint: $(VENV)/.ready ## ruff and mypy
+lint: $(VENV)/.ready ## ruff, import contracts and mypy
 	@$(BIN)/ruff check .
+	@$(BIN)/lint-imports
 	@$(BIN)/mypy
 
 docs: $(VENV)/.ready ## build the documentation into site/; a warning is an error

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from dwplus.earth import EarthConfig, connect
 from dwplus.earth.stack import fetch_tile
-from dwplus.export import export
+from dwplus.export.run import export
 from dwplus.grid import tile_from_id
 from dwplus.planning.plan import make_plan, write_plan
 from dwplus.spec import make_spec

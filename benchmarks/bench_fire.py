@@ -35,8 +35,8 @@ def pixels_alone(bodies: list[bytes], spec: Any, store: Path) -> float:
 
     from dwplus.earth.pixels import decode
     from dwplus.earth.stack import TileAnswer
+    from dwplus.export.shard import keep_memory
     from dwplus.grid import PixelGrid
-    from dwplus.shard_work import keep_memory
     from dwplus.store import layout, writer
 
     keep_memory()
@@ -108,7 +108,7 @@ def bodies_of(plan: Any, spec: Any) -> list[bytes]:
 def child(plan: str, store: str, url: str) -> None:
     """Export, then say: wall and CPU seconds from the first request to the last status, and the peak memory."""
     from dwplus.earth import EarthConfig, connect_config
-    from dwplus.export import export
+    from dwplus.export.run import export
 
     config = EarthConfig(world=url)
     connect_config(config)

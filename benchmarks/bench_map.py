@@ -26,7 +26,8 @@ from dwplus.earth.session import EarthConfig
 from dwplus.grid import PixelGrid
 from dwplus.maps import areas
 from dwplus.maps.blocks import Block, Frame, Scene, WindowShape
-from dwplus.maps.inputs import EarthInputs, WindowPixels, blocks_of_store
+from dwplus.maps.earth_inputs import EarthInputs
+from dwplus.maps.inputs import WindowPixels, blocks_of_store
 from dwplus.maps.work import Work
 from dwplus.spec import DatasetSpec
 from dwplus.store import layout
@@ -35,9 +36,9 @@ from dwplus.taxonomy import CLASSES, IGNORE
 from model.checkpoint import load, read, save
 from model.data import TileDataset
 from model.mapping import Job, map_blocks
+from model.networks.registry import build
 from model.page import predict
 from model.predict import Predictor
-from model.registry import build
 
 SHAPE = WindowShape()
 REGIONS = {"12 blocks": "9.1,51.15,9.3,51.27", "30 blocks": "9.0,51.1,9.35,51.3"}

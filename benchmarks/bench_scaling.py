@@ -31,7 +31,7 @@ def child(stage: str, per_biome: int, folder: str, url: str, workers: int) -> No
     import distributed
 
     from dwplus.earth import EarthConfig, connect_config
-    from dwplus.export import export
+    from dwplus.export.run import export
     from dwplus.planning.plan import make_plan, write_plan
     from dwplus.spec import make_spec
 

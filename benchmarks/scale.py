@@ -12,8 +12,8 @@ import argparse
 import math
 from dataclasses import dataclass
 
-from dwplus.budget import EECU_PER_SECOND
 from dwplus.earth import limits
+from dwplus.export.budget import EECU_PER_SECOND
 from dwplus.grid import PixelGrid
 from dwplus.maps.blocks import WindowShape
 from dwplus.planning.preview import SECONDS_PER_MEGAPIXEL, SECONDS_PER_REQUEST

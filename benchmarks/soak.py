@@ -56,7 +56,7 @@ class Soak:
         """Plan tiles of 128 pixels around five sites, and export them undisturbed."""
         from dwplus.earth import EarthConfig, connect
         from dwplus.earth.tables import sample_sites
-        from dwplus.export import export
+        from dwplus.export.run import export
         from dwplus.planning.plan import make_plan, write_plan
         from dwplus.spec import make_spec
 

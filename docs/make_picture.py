@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import zarr
 
-from dwplus import viz
+from dwplus.report import quicklooks as viz
 from dwplus.store import layout
 from dwplus.store.reader import tile_table
 from dwplus.taxonomy import CLASSES, PALETTE

@@ -1,17 +1,30 @@
 """Dynamic World+, rebuilt for any dates, anywhere: labels paired with Sentinel-1 and Sentinel-2, as Zarr."""
 
-from __future__ import annotations
+# No `from __future__ import annotations` here: it would make `annotations` a name of this module.
+from typing import TYPE_CHECKING
 
-from typing import Any
+from dwplus import _names
+
+if TYPE_CHECKING:
+    from dwplus import errors, grid, spec, taxonomy
+    from dwplus.earth.session import connect
+    from dwplus.export.run import export as export_plan
+    from dwplus.planning.plan import make_plan
+    from dwplus.store.reader import open_store, tile
+    from dwplus.store.verify import verify
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "open_store"]
+__all__ = ["__version__", "connect", "errors", "export_plan", "grid", "make_plan", "open_store", "spec", "taxonomy",
+           "tile", "verify"]
+
+# xarray and the rest are imported when they are used: `dwplus --help` should not wait for them.
+__getattr__ = _names.lazy(__name__, {
+    "connect": "dwplus.earth.session", "errors": "dwplus.errors", "export_plan": "dwplus.export.run",
+    "grid": "dwplus.grid", "make_plan": "dwplus.planning.plan", "open_store": "dwplus.store.reader",
+    "spec": "dwplus.spec", "taxonomy": "dwplus.taxonomy", "tile": "dwplus.store.reader",
+    "verify": "dwplus.store.verify"})
+_names.install()
 
 
-def __getattr__(name: str) -> Any:
-    # xarray is imported when it is used: `dwplus --help` should not wait for it.
-    if name == "open_store":
-        from dwplus.store.reader import open_store
-
-        return open_store
-    raise AttributeError(f"module 'dwplus' has no attribute {name!r}")
+def __dir__() -> list[str]:
+    return __all__

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 import time
 import types
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from typing import Annotated, Any, get_args
 
 import typer
 
 from dwplus import console
 from dwplus.console import say
-from dwplus.errors import InputError, StopError
-
-if TYPE_CHECKING:
-    from dwplus.export import Summary
+from dwplus.errors import InputError
 
 app = typer.Typer(
     name="dwplus", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
@@ -91,52 +87,12 @@ def export(
     max_hours: MaxHours = None, budget_eecu_hours: BudgetEecuHours = None,
 ) -> None:
     """Fetch the planned tiles into a Zarr store; run again to go on after a stop."""
-    _finish(lambda: export_and_show(plan, store, world, project, scheduler, quicklooks, max_hours, budget_eecu_hours))
+    def action() -> int:
+        from pipelines.export_plan import export_and_show
 
+        return export_and_show(plan, store, world, project, scheduler, quicklooks, max_hours, budget_eecu_hours)
 
-def export_and_show(plan: Path, store: str, world: str | None, project: str | None, scheduler: str, quicklooks: bool,
-                    max_hours: float | None = None, budget_eecu_hours: float | None = None) -> int:
-    """Export, print the summary, draw the quicklooks. Returns the exit code."""
-    from dwplus.budget import Budget
-    from dwplus.earth import EarthConfig, connect_config
-    from dwplus.export import export as run_export
-    from dwplus.export import summarise
-    from dwplus.store.places import companion, place_of
-
-    config = EarthConfig(project or None, world or None)
-    say(connect_config(config).description)
-    try:
-        with console.shard_progress() as progress:
-            summary = run_export(plan, store, config, scheduler=scheduler, budget=Budget(max_hours, budget_eecu_hours),
-                                 progress=progress)
-    except StopError:
-        if place_of(store).exists():
-            _show(summarise(store), store)
-        raise
-    _show(summary, store)
-    if quicklooks and summary.exported:
-        from dwplus.viz import quicklooks as draw
-
-        folder = companion(store, ".quicklook")
-        say(f"{len(draw(store, folder))} quicklooks in {folder}")
-    if summary.stopped:
-        given = [item for name, value in (("--world", world), ("--project", project), ("--scheduler", scheduler))
-                 if value for item in (name, value)]
-        again = shlex.join(["dwplus", "export", str(plan), str(store), *given])
-        say(f"stopped: {summary.stopped}; go on with: {again}")
-    return 0 if summary.complete else 1
-
-
-def _show(summary: Summary, store: str) -> None:
-    """The summary by biome, an example of each reason, the sum, and the store."""
-    from dwplus.export import by_biome_lines
-
-    for line in by_biome_lines(summary):
-        say(line)
-    for reason, example in summary.examples.items():
-        say(f"{reason}: e.g. {example}")
-    say(summary.line)
-    say(f"store {store}")
+    _finish(action)
 
 
 @app.command()
@@ -169,7 +125,8 @@ def repair(store: Store, world: World = None, project: Project = None, scheduler
     """Fetch again just the shards that are damaged."""
     def action() -> int:
         from dwplus.earth import EarthConfig, connect_config
-        from dwplus.export import repair as mend
+        from dwplus.export.run import repair as mend
+        from pipelines.export_plan import show
 
         config = EarthConfig(project or None, world or None)
         say(connect_config(config).description)
@@ -177,7 +134,7 @@ def repair(store: Store, world: World = None, project: Project = None, scheduler
             summary, left = mend(store, config, scheduler=scheduler, progress=progress, say=say)
         for fault in left:
             say(f"not repaired: {fault}")
-        _show(summary, store)
+        show(summary, store)
         return 0 if summary.complete and not left else 1
 
     _finish(action)
@@ -192,7 +149,7 @@ def describe(
 ) -> None:
     """Say what a store holds: in words, and as Croissant, STAC collection, GeoParquet of its tiles, data card."""
     def action() -> int:
-        from dwplus.report import describe as text
+        from dwplus.report.text import describe as text
 
         say(text(store))
         try:
@@ -247,7 +204,7 @@ def report(
 ) -> None:
     """Write a page on a store: map, classes, gaps, clouds, bands, rejects, pictures; one file that fetches nothing."""
     def action() -> int:
-        from dwplus.report import write_report
+        from dwplus.report.page import write_report
 
         say(f"report written to {write_report(store, output)}")
         return 0

@@ -24,7 +24,7 @@ def say(line: str) -> None:
 
 @contextlib.contextmanager
 def shard_progress() -> Iterator[Callable[[int, int, Counter[str], str], None]]:
-    """A progress callback for :func:`dwplus.export.export`."""
+    """A progress callback for :func:`dwplus.export.run.export`."""
     if not sys.stdout.isatty():
         started = last = time.monotonic()
 

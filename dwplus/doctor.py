@@ -118,7 +118,7 @@ def _store(place: str) -> Check:
     if path.exists() and not path.is_dir():
         return Check("store", "fail", f"{place} is a file", "give a folder")
     if (path / "zarr.json").exists():
-        from dwplus.summary import summarise
+        from dwplus.store.summary import summarise
 
         try:
             return Check("store", "ok", f"{place}: {summarise(path).line}")

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from dwplus.errors import InputError
+from model.networks.registry import build, sensors_of
 from model.normalise import Normalisation
-from model.registry import build, sensors_of
 
 #: Number of the format; raised when a reader of the old one would go wrong.
 FORMAT = 1

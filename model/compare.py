@@ -26,8 +26,8 @@ from model import checkpoint as checkpoints
 from model.config import TrainConfig, make_config, merged, parse_override
 from model.distributed import device_of
 from model.evaluate import count, evaluation_sets, machine, plain, strata, tile_cloud
-from model.layers import count_parameters
-from model.registry import NETWORKS, build, options_for, variants_of
+from model.networks.layers import count_parameters
+from model.networks.registry import NETWORKS, build, options_for, variants_of
 from model.reliability import against_mask, sentence
 from model.train import train
 

@@ -30,13 +30,13 @@ from model import checkpoint as checkpoints
 from model.config import TrainConfig, flat_differences, make_config
 from model.data import TileDataset, statistics, tile_sizes
 from model.distributed import World, world
-from model.layers import count_parameters
 from model.loader import Batch, Loader, device_batches
 from model.losses import make_loss
 from model.metrics import scores
+from model.networks.layers import count_parameters
+from model.networks.registry import build
 from model.normalise import Normalisation, Normaliser
 from model.progress import step_progress
-from model.registry import build
 from model.sampling import TileSampler
 
 #: Keys that decide how fast or how long a run goes, not its numbers: they may change when it is taken up again.

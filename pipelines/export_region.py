@@ -6,13 +6,13 @@ import sys
 from pathlib import Path
 
 from dwplus import console
-from dwplus.cli import export_and_show
 from dwplus.console import say
 from dwplus.earth import connect
 from dwplus.errors import InputError
 from dwplus.planning.plan import describe, make_plan, read_plan, spec_of, write_plan
 from dwplus.spec import DatasetSpec, differences, load_spec, make_spec
 from dwplus.store.places import companion
+from pipelines.export_plan import export_and_show
 
 REGIONS = Path(__file__).parent / "regions"
 #: Label dates of a region that is given without any.

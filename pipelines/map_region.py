@@ -20,6 +20,7 @@ from dwplus.earth.session import EarthConfig
 from dwplus.errors import InputError
 from dwplus.maps import areas, inputs
 from dwplus.maps.blocks import Block, Frame, WindowShape
+from dwplus.maps.earth_inputs import EarthInputs
 from dwplus.maps.plan import clip_of, map_spec, plan_blocks, touching
 from dwplus.maps.product import OPTIONS, Product
 from dwplus.maps.work import Work
@@ -234,7 +235,7 @@ def _from_earth(options: Options, spec: DatasetSpec, shape: WindowShape, folder:
         write_plan(plan, path)
     say(describe(plan))
     blocks = inputs.blocks_of_plan(plan, inputs.check_dates(options.dates), options.clouds == "mask")
-    source = inputs.EarthInputs(_config(options), spec, shape, options.scheduler != "threads")
+    source = EarthInputs(_config(options), spec, shape, options.scheduler != "threads")
     windows = ", ".join(f"{w.start} to {w.end}" for w in spec.windows)
     return Ground(blocks, source, clip_of(shapes), created(path), windows)
 

@@ -10,7 +10,6 @@ import sys
 import pandas as pd
 
 from dwplus import console
-from dwplus.cli import export_and_show
 from dwplus.console import say
 from dwplus.earth import connect
 from dwplus.errors import InputError
@@ -19,6 +18,7 @@ from dwplus.spec import DatasetSpec, make_spec
 from dwplus.store import layout
 from dwplus.store.places import Bucket, companion, place_of, resolved
 from dwplus.store.reader import tile_table
+from pipelines.export_plan import export_and_show
 
 
 def read_source(source: str) -> tuple[pd.DataFrame, DatasetSpec]:

@@ -30,7 +30,7 @@ def config_for(name: str | None, network: str | None, settings: list[str]) -> An
     import torch
 
     from model.config import CONFIGS, load_config, merged, parse_override
-    from model.registry import NETWORKS, options_for
+    from model.networks.registry import NETWORKS, options_for
 
     if name is None:
         own = (network or "").partition(":")[0]

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import ee
 import numpy as np
 
-from dwplus.annotations import read_labels
 from dwplus.earth import pixels
 from dwplus.earth.images import clouds, dw_labels, dynamic_world, sentinel1, sentinel2
 from dwplus.earth.session import Session
 from dwplus.grid import PixelGrid
+from dwplus.scenes.annotated import read_labels
 from dwplus.spec import DatasetSpec
 from dwplus.taxonomy import IGNORE
 

@@ -13,13 +13,13 @@ import numpy as np
 import shapely
 import shapely.geometry
 
-from dwplus.annotations import Annotation, annotation, plain_id
 from dwplus.earth import pixels
 from dwplus.earth.images import dw_labels, dynamic_world, ecoregions, sentinel1, sentinel2
 from dwplus.earth.session import Session
 from dwplus.errors import InputError, RefusedError, TooLargeError
 from dwplus.grid import PixelGrid
-from dwplus.scenes import LabelScene, OpticalScene, RadarScene
+from dwplus.scenes.annotated import Annotation, annotation, plain_id
+from dwplus.scenes.records import LabelScene, OpticalScene, RadarScene
 from dwplus.spec import DatasetSpec
 
 #: Points per request for biomes: below the 5,000 elements of an answer, and about 200 bytes each of a 10 MiB request.

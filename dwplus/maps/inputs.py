@@ -1,4 +1,5 @@
-"""Where a map's pixels come from: Earth Engine, or a store. Each gives windows of a block's own scenes."""
+"""Where a map's pixels come from: windows of a block's own scenes, here out of a store; :mod:`dwplus.maps.earth_inputs`
+asks Earth Engine for them."""
 
 from __future__ import annotations
 
@@ -12,18 +13,16 @@ from typing import Protocol
 import numpy as np
 import pandas as pd
 
-from dwplus import cluster
-from dwplus.earth.session import EarthConfig, connect_config
-from dwplus.earth.stack import fetch_inputs
+from dwplus import _names
 from dwplus.errors import InputError
 from dwplus.grid import PixelGrid
 from dwplus.maps.blocks import Block, Frame, Scene, WindowShape, overlap
-from dwplus.planning import quality
-from dwplus.spec import DatasetSpec
 from dwplus.store import layout
 from dwplus.store.tiles import Pixels, TileReader
-from dwplus.store.writer import has_data
 from dwplus.taxonomy import IGNORE
+
+#: Where it lay until version 0.1.
+__getattr__ = _names.lazy(__name__, {"EarthInputs": "dwplus.maps.earth_inputs"})
 
 #: Tiles of a store kept in memory, for their neighbours' windows.
 KEPT_TILES = 16
@@ -64,40 +63,6 @@ class Inputs(Protocol):
         DwplusError
             Where it cannot be had.
         """
-
-
-@dataclass(frozen=True)
-class EarthInputs:
-    """Windows from Earth Engine: one request each, of the block's own scenes, with the gates of an export.
-
-    ``quality.min_label_fraction`` is none of them, for a map needs no labels.
-
-    Attributes
-    ----------
-    shared : whether this process is one of several that share an allowance.
-    """
-
-    config: EarthConfig
-    spec: DatasetSpec
-    shape: WindowShape
-    shared: bool = False
-
-    def begin(self) -> None:
-        connect_config(self.config)
-        if self.shared:
-            cluster.share_allowance(self.config)
-
-    def read(self, block: Block, scene: Scene) -> WindowPixels:
-        session = connect_config(self.config)
-        window = self.shape.window(block.grid)
-        s2, s1, clear = fetch_inputs(session, self.spec, window, scene.s2_id, scene.s1_id.split(","),
-                                     scene.product or None, scene.mask_id)
-        core = overlap(window, block.grid)
-        assert core is not None
-        here = (slice(None), *core[0])
-        if reason := quality.refuse(*has_data(s2[here], s1[here]), self.spec.quality):
-            raise RejectedError(reason)
-        return WindowPixels(s2, s1, clear)
 
 
 @dataclass

@@ -16,14 +16,14 @@ import pandas as pd
 import shapely
 
 import dwplus
-from dwplus import charts
-from dwplus.charts import esc, number
 from dwplus.errors import StopError
 from dwplus.maps import areas, look, stac
 from dwplus.maps.blocks import Block
 from dwplus.maps.raster import LAYERS, NO_SOURCE, Layer, extent, outside, write_cog, write_vrt
 from dwplus.maps.work import Work
 from dwplus.planning.plan import REASONS
+from dwplus.report import charts
+from dwplus.report.charts import esc, number
 from dwplus.taxonomy import CLASSES, IGNORE, PALETTE
 
 #: Layers that are always written, and those by option.

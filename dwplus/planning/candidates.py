@@ -12,13 +12,13 @@ import numpy as np
 import pandas as pd
 import shapely
 
-from dwplus.annotations import SETS, Annotation, read_folder
 from dwplus.earth import Session
 from dwplus.earth.tables import Place, drawn, ecoregion_map, places
 from dwplus.errors import InputError
 from dwplus.grid import PixelGrid, Tile, gives_way, lattice_cells, lattice_tiles, tile_from_id, tile_on_grid
 from dwplus.planning import sampling
-from dwplus.scenes import LabelScene
+from dwplus.scenes.annotated import SETS, Annotation, read_folder
+from dwplus.scenes.records import LabelScene
 from dwplus.spec import DatasetSpec, Window
 from dwplus.splits import outside_guard, split_of
 from dwplus.taxonomy import BIOMES

@@ -16,7 +16,7 @@ from dwplus.earth.tables import Place, Query, catalogues, places
 from dwplus.planning import clouded, pairing, sampling
 from dwplus.planning.candidates import Candidate, Key, areas_of
 from dwplus.planning.triplets import STRATUM_FULL, Balance, Triplet
-from dwplus.scenes import LabelScene
+from dwplus.scenes.records import LabelScene
 from dwplus.spec import DatasetSpec, Window
 
 #: Queries bundled into one metadata request (of cells; of single tiles, which are smaller), and requests in flight.

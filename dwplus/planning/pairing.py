@@ -14,7 +14,7 @@ import numpy as np
 import shapely
 
 from dwplus.grid import PixelGrid, near_longitude
-from dwplus.scenes import LabelScene, OpticalScene, RadarScene
+from dwplus.scenes.records import LabelScene, OpticalScene, RadarScene
 
 HOUR_MS = 3_600_000
 #: Slices of one datatake start 25 s apart; longer pauses separate passes.

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 import shapely
 
-from dwplus.budget import EECU_PER_SECOND
 from dwplus.earth import limits
+from dwplus.earth.cost import EECU_PER_SECOND
 from dwplus.earth.pixels import blocks
 from dwplus.errors import InputError
 from dwplus.planning.plan import REASONS, spec_of, summary
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 #: Days under which the pairing rate is said.
 RATE_DAYS = (1, 3, 6, 12)
 #: Assumed seconds that the service works on a tile: a fixed part, and a part per million pixels it reads (bands times
-#: scenes). Unmeasured: the service tells nobody what a request cost, see :data:`dwplus.budget.EECU_PER_SECOND`.
+#: scenes). Unmeasured: the service tells nobody what a request cost, see :data:`dwplus.earth.cost.EECU_PER_SECOND`.
 SECONDS_PER_REQUEST, SECONDS_PER_MEGAPIXEL = 1.0, 0.1
 #: Share of the raw bytes that a store takes: 2.76 of 6.55 MB a tile of 512 x 512 (10 + 2 + 1 bands), as measured for
 #: the design.

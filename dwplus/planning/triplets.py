@@ -35,7 +35,7 @@ from dwplus.planning.pairing import (
     coverage,
     pair_radar,
 )
-from dwplus.scenes import LabelScene, OpticalScene
+from dwplus.scenes.records import LabelScene, OpticalScene
 from dwplus.taxonomy import STRATA, stratum_of
 
 DAY_MS = 24 * HOUR_MS

@@ -305,7 +305,7 @@ def test_an_annotation_off_the_granule_is_rejected(tree):
 def test_exported_store_says_where_its_labels_come_from(published, tmp_path):
     """The whole way with the exporter, from the folder and from the asset."""
     from dwplus.earth import EarthConfig
-    from dwplus.export import export
+    from dwplus.export.run import export
     from dwplus.store.layout import open_root
     from dwplus.store.reader import tile_table
 

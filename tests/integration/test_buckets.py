@@ -20,15 +20,15 @@ from typing import ClassVar
 import pytest
 
 import dwplus
-from dwplus.budget import Budget
 from dwplus.earth import EarthConfig, connect
 from dwplus.earth.session import embedded_earth
 from dwplus.earth.tables import sample_sites
 from dwplus.embedded_earth import serve
 from dwplus.errors import InputError, StopError
-from dwplus.export import export, repair, summarise
+from dwplus.export.budget import Budget
+from dwplus.export.run import export, repair, summarise
 from dwplus.planning.plan import make_plan, write_plan
-from dwplus.report import describe
+from dwplus.report.text import describe
 from dwplus.spec import make_spec
 from dwplus.store import leases, stats
 from dwplus.store.locks import only_run, only_writer

@@ -14,7 +14,7 @@ from model import checkpoint as checkpoints
 from model.compare import compare
 from model.config import make_config
 from model.evaluate import evaluate
-from model.layers import count_parameters
+from model.networks.layers import count_parameters
 
 ROOT = Path(__file__).parents[2]
 MODELS = ("unet,widths=[4, 8]", "claire:small", "cloudlulc_net:small,anchor=false,loss.name=rift")

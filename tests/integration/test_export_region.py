@@ -15,7 +15,7 @@ import pytest
 import xarray as xr
 
 from dwplus.earth import EarthConfig, connect
-from dwplus.export import export, summarise
+from dwplus.export.run import export, summarise
 from dwplus.planning.plan import make_plan, read_plan, write_plan
 from dwplus.spec import make_spec
 from dwplus.store.reader import tile_table

@@ -15,14 +15,14 @@ from pathlib import Path
 import distributed
 import pytest
 
-from dwplus.budget import Budget
 from dwplus.earth import EarthConfig, connect
 from dwplus.earth.session import embedded_earth
 from dwplus.earth.tables import sample_sites
 from dwplus.embedded_earth import Limits, serve
 from dwplus.embedded_earth.faults import Fault, Faults, random_faults
 from dwplus.errors import InputError, StopError
-from dwplus.export import export, summarise
+from dwplus.export.budget import Budget
+from dwplus.export.run import export, summarise
 from dwplus.planning.plan import make_plan, write_plan
 from dwplus.spec import make_spec
 from dwplus.store import layout

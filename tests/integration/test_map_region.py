@@ -34,8 +34,8 @@ from dwplus.taxonomy import CLASSES, IGNORE
 from model.checkpoint import load, save
 from model.data import statistics
 from model.mapping import Job, map_blocks
+from model.networks.registry import build
 from model.predict import Predictor, map_array
-from model.registry import build
 from pipelines.map_region import Options, run
 
 ROOT = Path(__file__).parents[2]
@@ -67,7 +67,7 @@ def spec():
 def store(spec, tmp_path_factory):
     """The same ground, exported."""
     from dwplus.earth.session import EarthConfig
-    from dwplus.export import export
+    from dwplus.export.run import export
 
     folder = tmp_path_factory.mktemp("store")
     write_plan(make_plan(connect(), spec), folder / "plan.parquet")

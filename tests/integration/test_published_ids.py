@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from dwplus.annotations import plain_id
 from dwplus.earth import connect
 from dwplus.earth.tables import places
 from dwplus.grid import tile_from_id, transformer
+from dwplus.scenes.annotated import plain_id
 from dwplus.taxonomy import BIOMES
 
 IDS = Path(__file__).parents[3] / "shared" / "published" / "dw_validation_ids_sample.csv"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dwplus.earth import EarthConfig, connect
-from dwplus.export import export
+from dwplus.export.run import export
 from dwplus.planning.plan import make_plan, read_plan, write_plan
 from dwplus.spec import make_spec
 from dwplus.store.reader import tile_table

@@ -171,7 +171,7 @@ def _here():
 
 
 def _fresh(trainer):
-    from model.registry import build
+    from model.networks.registry import build
 
     torch.manual_seed(trainer.config.run.seed)
     return build(trainer.config.model.name, **trainer.options).state_dict()
@@ -316,7 +316,7 @@ def test_mistakes_are_one_sentence(trained, store, tmp_path):
 
 
 def test_weights_of_another_size_are_refused(trained):
-    from model.registry import build
+    from model.networks.registry import build
 
     run, _ = trained
     tensors, _ = checkpoints.read(run / "best.safetensors")

@@ -16,7 +16,7 @@ from dwplus.earth import EarthConfig, connect, connect_config
 from dwplus.earth.probes import cloud_shares
 from dwplus.earth.stack import fetch_tile
 from dwplus.errors import InputError
-from dwplus.export import export, repair
+from dwplus.export.run import export, repair
 from dwplus.grid import tile_from_id
 from dwplus.planning.plan import describe, make_plan, summary, write_plan
 from dwplus.planning.preview import preview

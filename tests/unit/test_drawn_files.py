@@ -10,11 +10,11 @@ import pytest
 import rasterio
 from rasterio.transform import from_origin
 
-from dwplus.annotations import plain_id, read_folder, read_labels, set_of
 from dwplus.errors import InputError, RefusedError
 from dwplus.grid import PixelGrid, tile_from_id
 from dwplus.planning.quality import refuse
-from dwplus.scenes import product_sensing, sensing_date
+from dwplus.scenes.annotated import plain_id, read_folder, read_labels, set_of
+from dwplus.scenes.records import product_sensing, sensing_date
 from dwplus.spec import Quality
 from dwplus.store.writer import has_data
 from dwplus.taxonomy import annotation_to_label

@@ -5,7 +5,7 @@ import torch
 
 import model
 from dwplus.errors import InputError
-from model.layers import count_parameters
+from model.networks.layers import count_parameters
 
 
 def tiny(**options):

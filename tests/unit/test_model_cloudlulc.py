@@ -6,8 +6,8 @@ import torch.nn.functional as F
 
 import model
 from dwplus.errors import InputError
-from model.cloudlulc_net import CHOI, ORM, SHOI, Anchor
-from model.layers import count_parameters
+from model.networks.cloudlulc_net import CHOI, ORM, SHOI, Anchor
+from model.networks.layers import count_parameters
 
 PARTS = ("orm", "spatial", "channel", "usmt", "anchor")
 

@@ -10,7 +10,7 @@ from model.compare import config_of, drawn, gigamacs, interval, lines, parameter
 from model.config import make_config
 from model.evaluate import STRATUM_EDGES, strata, tile_cloud
 from model.metrics import bootstrap, scores
-from model.registry import options_for
+from model.networks.registry import options_for
 
 
 def matrices(tiles=12, seed=0):

@@ -5,8 +5,8 @@ import torch
 
 import model
 from dwplus.errors import InputError
-from model.layers import Attention, MLPDecoder, count_parameters
-from model.ledger import parts, thop_macs
+from model.networks.complexity import parts, thop_macs
+from model.networks.layers import Attention, MLPDecoder, count_parameters
 
 #: facts/models.md 4.6, parameters of the released SpecSAR-Former.
 LEDGER = {

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from dwplus.grid import PixelGrid
 from dwplus.planning import pairing
 from dwplus.planning.pairing import OpticalTable, Pairing, Rules, pair, pair_radar, passes
-from dwplus.scenes import LabelScene, OpticalScene, RadarScene, sensing_key
+from dwplus.scenes.records import LabelScene, OpticalScene, RadarScene, sensing_key
 
 GRID = PixelGrid(32631, 500000.0 - 2550, 5700000.0, 10.0, 510, 510)
 TILE = GRID.footprint()

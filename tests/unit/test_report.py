@@ -6,10 +6,10 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from dwplus import charts
 from dwplus.errors import InputError
 from dwplus.planning.plan import write_plan
-from dwplus.report import write_report
+from dwplus.report import charts
+from dwplus.report.page import write_report
 from dwplus.store import layout, stats, writer
 from dwplus.store.writer import TileResult
 

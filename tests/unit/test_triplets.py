@@ -21,7 +21,7 @@ from dwplus.planning.triplets import (
     triplets,
     unmeasured,
 )
-from dwplus.scenes import LabelScene, OpticalScene, RadarScene
+from dwplus.scenes.records import LabelScene, OpticalScene, RadarScene
 from dwplus.spec import make_spec
 from dwplus.taxonomy import CLASSES, IGNORE, SIX, STRATA, stratum_of, to_six
 

@@ -4,7 +4,7 @@ import distributed  # noqa: F401  (loaded before the clock starts, as every tool
 import driver
 
 from dwplus.earth import EarthConfig, connect_config
-from dwplus.export import export
+from dwplus.export.run import export
 
 given = driver.arguments()
 config = EarthConfig(world=given.url)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import ee
 
 from dwplus.earth.images.sentinel2 import COLLECTIONS
-from dwplus.scenes import sensing_key
+from dwplus.scenes.records import sensing_key
 
 UNKNOWN = 255
 #: Cloud Score+: quality of every pixel, 0 occluded to 1 clear; clear from here on, the catalogue's own example.

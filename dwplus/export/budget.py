@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-#: EECU-seconds taken for a second the service works on a request. The service does not say what a request cost, and
-#: bills compute in seconds of a core that it spreads over several: one is the right order of magnitude, and the true
-#: figure of a workload tag stands in the project's monitoring.
-#: Source: https://developers.google.com/earth-engine/guides/computation_overview#eecus
-EECU_PER_SECOND = 1.0
+from dwplus.earth.cost import eecu_hours
 
 
 @dataclass(frozen=True)
@@ -18,7 +14,7 @@ class Budget:
     Attributes
     ----------
     hours : of wall-clock time.
-    eecu_hours : of compute, as estimated by :data:`EECU_PER_SECOND`.
+    eecu_hours : of compute, as estimated by :data:`dwplus.earth.cost.EECU_PER_SECOND`.
     """
 
     hours: float | None = None
@@ -42,8 +38,3 @@ class Budget:
 
 #: A run that ends when it is done.
 NO_LIMIT = Budget()
-
-
-def eecu_hours(request_seconds: float) -> float:
-    """Estimated EECU-hours of so many seconds of requests."""
-    return request_seconds * EECU_PER_SECOND / 3600

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dwplus.outline import CONTINENTS
+from dwplus.report.outlines import CONTINENTS
 
 #: Colours of the biomes on RESOLVE's own map, ecoregions.appspot.com.
 BIOME_COLOURS = {1: "#38A700", 2: "#CCCD65", 3: "#88CE66", 4: "#00734C", 5: "#458970", 6: "#7AB6F5", 7: "#FEAA01",

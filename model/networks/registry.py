@@ -10,11 +10,11 @@ from typing import Any
 from torch import nn
 
 from dwplus.errors import InputError
-from model.baselines import LateFusion, SegFormer, UNet
-from model.claire import CLAIRE
-from model.cloudlulc_net import CloudLULCNet
-from model.pyramid import PYRAMIDS
-from model.specsar_former import VARIANTS, SpecSARFormer
+from model.networks.baselines import LateFusion, SegFormer, UNet
+from model.networks.claire import CLAIRE
+from model.networks.cloudlulc_net import CloudLULCNet
+from model.networks.pyramid import PYRAMIDS
+from model.networks.specsar_former import VARIANTS, SpecSARFormer
 
 #: Every network is called as ``net(s2, s1) -> logits (B, 9, H, W)``.
 NETWORKS: dict[str, Callable[..., nn.Module]] = {

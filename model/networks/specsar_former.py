@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from dwplus.errors import InputError
 from dwplus.taxonomy import CLASSES
-from model.layers import (
+from model.networks.layers import (
     Attention,
     MixFFN,
     MLPDecoder,

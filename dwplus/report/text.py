@@ -1,17 +1,14 @@
-"""What a store holds, for people: a page of text here, the page of HTML in :mod:`dwplus.page`."""
+"""What a store holds, for people: a page of text here, the page of HTML in :mod:`dwplus.report.page`."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from dwplus.export import by_biome_lines, summarise_table
-from dwplus.page import write_report
 from dwplus.store import layout
 from dwplus.store.places import place_of
 from dwplus.store.reader import tile_table
+from dwplus.store.summary import by_biome_lines, summarise_table
 from dwplus.taxonomy import CLASSES
-
-__all__ = ["describe", "write_report"]
 
 
 def describe(store: str | Path) -> str:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from dwplus.errors import InputError
 from dwplus.taxonomy import CLASSES
-from model.layers import (
+from model.networks.layers import (
     Attention,
     GlobalBatchNorm2d,
     MixFFN,
@@ -22,7 +22,7 @@ from model.layers import (
     init_weights,
     to_map,
 )
-from model.specsar_former import drop_rates, variant_of
+from model.networks.specsar_former import drop_rates, variant_of
 
 Sensors = Literal["both", "s2", "s1"]
 
@@ -69,7 +69,7 @@ class Block(nn.Module):
 
 
 class SegFormer(nn.Module):
-    """SegFormer on stacked bands (early fusion), or on one sensor. Sizes as in :mod:`model.specsar_former`.
+    """SegFormer on stacked bands (early fusion), or on one sensor. Sizes as in :mod:`model.networks.specsar_former`.
 
     Source: Xie et al. 2021, arXiv 2105.15203.
     """

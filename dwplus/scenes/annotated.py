@@ -24,7 +24,7 @@ import shapely
 
 from dwplus.errors import InputError, RefusedError
 from dwplus.grid import PixelGrid, Tile, tile_from_id, tile_on_grid
-from dwplus.scenes import LabelScene, product_sensing, sensing_date
+from dwplus.scenes.records import LabelScene, product_sensing, sensing_date
 from dwplus.taxonomy import CLASSES, annotation_to_label
 
 #: Sets of the publication, in the order they are preferred where one tile is in several.

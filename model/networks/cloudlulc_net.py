@@ -18,9 +18,9 @@ from torch import Tensor, nn
 
 from dwplus.errors import InputError
 from dwplus.taxonomy import CLASSES, IGNORE
-from model.baselines import Block
-from model.layers import GlobalBatchNorm2d, check_bands, init_weights, resize, to_last, to_map
-from model.pyramid import Pyramid, SkipDecoder, check_pair, pyramid_of
+from model.networks.baselines import Block
+from model.networks.layers import GlobalBatchNorm2d, check_bands, init_weights, resize, to_last, to_map
+from model.networks.pyramid import Pyramid, SkipDecoder, check_pair, pyramid_of
 
 #: Reliability before training, as a logit: 0.82.
 FIRST_TRUST = 1.5
@@ -183,7 +183,7 @@ class CloudLULCNet(nn.Module):
     ----------
     s2_bands, s1_bands : channels of the two inputs.
     classes : channels of the output.
-    variant : one of :data:`model.pyramid.PYRAMIDS`; the encoders are alike.
+    variant : one of :data:`model.networks.pyramid.PYRAMIDS`; the encoders are alike.
     first_stride : of the finest map, 4 or 2.
     orm, spatial, channel, usmt, anchor : False leaves that part out (ablations). Without ``spatial`` and ``channel``
         sensors are concatenated.

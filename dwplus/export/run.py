@@ -21,21 +21,21 @@ import zarr
 
 import dwplus
 from dwplus import cluster
-from dwplus.budget import NO_LIMIT, Budget, eecu_hours
 from dwplus.earth import EarthConfig, connect_config
 from dwplus.earth.limiter import Counts, Traffic
 from dwplus.errors import InputError, StopError
-from dwplus.ledger import Ledger
+from dwplus.export.budget import NO_LIMIT, Budget, eecu_hours
+from dwplus.export.log import Ledger
+from dwplus.export.shard import ROW, ShardReport, ShardTask, export_shard, export_tile, keep_memory
 from dwplus.planning import plan as plans
-from dwplus.shard_work import ROW, ShardReport, ShardTask, export_shard, export_tile, keep_memory
 from dwplus.spec import DatasetSpec
 from dwplus.store import layout, writer
 from dwplus.store import verify as checks
 from dwplus.store.locks import Hold, only_run, sweep
 from dwplus.store.places import BucketError, Folder, place_of, words_of
 from dwplus.store.reader import tile_table
+from dwplus.store.summary import Summary, by_biome_lines, summarise, summarise_table
 from dwplus.store.verify import Fault
-from dwplus.summary import Summary, by_biome_lines, summarise, summarise_table
 
 if TYPE_CHECKING:
     import distributed

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dwplus.errors import InputError
-from model.layers import GlobalBatchNorm2d, resize
+from model.networks.layers import GlobalBatchNorm2d, resize
 
 
 @dataclass(frozen=True)

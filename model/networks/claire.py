@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dwplus.taxonomy import CLASSES
-from model.layers import Attention, GlobalBatchNorm2d, check_bands, init_weights, to_last, to_map
-from model.pyramid import Pyramid, SkipDecoder, check_pair, pyramid_of
+from model.networks.layers import Attention, GlobalBatchNorm2d, check_bands, init_weights, to_last, to_map
+from model.networks.pyramid import Pyramid, SkipDecoder, check_pair, pyramid_of
 
 
 class CMAF(nn.Module):
@@ -76,7 +76,7 @@ class CLAIRE(nn.Module):
     ----------
     s2_bands, s1_bands : channels of the two inputs.
     classes : channels of the output.
-    variant : one of :data:`model.pyramid.PYRAMIDS`; the encoders are alike.
+    variant : one of :data:`model.networks.pyramid.PYRAMIDS`; the encoders are alike.
     first_stride : of the finest map, 4 or 2.
     attention_from : finest stride at which CMAF attends; finer maps are only gated, where attention would cost most.
     reduction : stride by which keys and values are pooled at ``attention_from``; halved at every coarser scale.

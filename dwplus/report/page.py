@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dwplus import charts
-from dwplus.charts import esc, number
 from dwplus.errors import InputError
+from dwplus.report import charts
+from dwplus.report.charts import esc, number
 from dwplus.store import layout, stats
 from dwplus.store.places import companion, place_of
 from dwplus.store.reader import tile_table
@@ -266,7 +266,7 @@ class _Page:
         return _section("What was left out", words, *parts)
 
     def _gallery(self) -> str:
-        from dwplus.viz import most_varied, pictures
+        from dwplus.report.quicklooks import most_varied, pictures
 
         figures = []
         for row in most_varied(self.table).rename(columns={"index": "place"}).itertuples():

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from model.layers import count_parameters
-from model.specsar_former import MMAM, SpecSARFormer
+from model.networks.layers import count_parameters
+from model.networks.specsar_former import MMAM, SpecSARFormer
 
 
 def parts(net: SpecSARFormer) -> dict[str, int]:

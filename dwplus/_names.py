@@ -1,0 +1,92 @@
+"""Names that come when they are asked for, and the module names of earlier builds as aliases of today's."""
+
+import importlib
+import importlib.abc
+import importlib.machinery
+import sys
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from types import ModuleType
+from typing import Any
+
+#: Modules of version 0.1.0 by their old name; they answer with a DeprecationWarning until version 0.3.
+MOVED = {
+    "dwplus.annotations": "dwplus.scenes.annotated",
+    "dwplus.budget": "dwplus.export.budget",
+    "dwplus.charts": "dwplus.report.charts",
+    "dwplus.ledger": "dwplus.export.log",
+    "dwplus.outline": "dwplus.report.outlines",
+    "dwplus.page": "dwplus.report.page",
+    "dwplus.shard_work": "dwplus.export.shard",
+    "dwplus.summary": "dwplus.store.summary",
+    "dwplus.viz": "dwplus.report.quicklooks",
+    "model.baselines": "model.networks.baselines",
+    "model.claire": "model.networks.claire",
+    "model.cloudlulc_net": "model.networks.cloudlulc_net",
+    "model.layers": "model.networks.layers",
+    "model.ledger": "model.networks.complexity",
+    "model.pyramid": "model.networks.pyramid",
+    "model.registry": "model.networks.registry",
+    "model.specsar_former": "model.networks.specsar_former",
+}
+
+
+def lazy(package: str, table: Mapping[str, str]) -> Callable[[str], Any]:
+    """A module's ``__getattr__`` that imports a name when it is first asked for.
+
+    Parameters
+    ----------
+    package : name of the module that gets the function.
+    table : for each name, the module it lies in; or the module itself, where that ends in the name.
+    """
+    def get(name: str) -> Any:
+        if (where := table.get(name)) is None:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        module = importlib.import_module(where)
+        found = module if where == f"{package}.{name}" else getattr(module, name)
+        setattr(sys.modules[package], name, found)
+        return found
+
+    return get
+
+
+class _Aliases(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Imports of an old module name give today's module."""
+
+    def find_spec(self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None,
+                  ) -> importlib.machinery.ModuleSpec | None:
+        return importlib.machinery.ModuleSpec(fullname, self) if fullname in MOVED else None
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType:
+        new = MOVED[spec.name]
+        warnings.warn(f"{spec.name} is {new} now; the old name goes with version 0.3", DeprecationWarning, stacklevel=2)
+        return _Alias(spec.name, importlib.import_module(new))
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Nothing: the module it stands for has run."""
+
+
+class _Alias(ModuleType):
+    """Stands for another module: reading and setting a name reaches that one."""
+
+    def __init__(self, name: str, module: ModuleType) -> None:
+        super().__init__(name, module.__doc__)
+        self.__dict__["_module"] = module
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__dict__["_module"], name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name.startswith("__"):
+            super().__setattr__(name, value)
+        else:
+            setattr(self.__dict__["_module"], name, value)
+
+    def __dir__(self) -> list[str]:
+        return dir(self.__dict__["_module"])
+
+
+def install() -> None:
+    """Let old module names be imported; once a process."""
+    if not any(isinstance(finder, _Aliases) for finder in sys.meta_path):
+        sys.meta_path.append(_Aliases())
