@@ -21,6 +21,7 @@ from dwplus.earth.errors import classify
 from dwplus.earth.limiter import Lane, Limiter
 from dwplus.earth.transport import Transport
 from dwplus.errors import InputError
+from dwplus.taxonomy import BIOMES, CLASSES
 
 T = TypeVar("T")
 
@@ -214,7 +215,7 @@ def embedded_earth(world: str | None, seed: int = 0, **options: Any) -> Any:
     from dwplus.embedded_earth import EmbeddedEarth, open_catalog
 
     try:
-        catalog = open_catalog(None if world is None else Path(world), seed)
+        catalog = open_catalog(None if world is None else Path(world), seed, classes=CLASSES, biomes=BIOMES)
     except (ValueError, OSError) as error:
         raise InputError(f"world {world}: {error}") from error
     return EmbeddedEarth(catalog, **options)

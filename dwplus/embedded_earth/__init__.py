@@ -5,6 +5,7 @@ It is the sample planet for newcomers, the test bed and the bench. ``dwplus.eart
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import dwplus.embedded_earth.functions  # noqa: F401  (registers the functions)
@@ -20,21 +21,25 @@ __all__ = ["EmbeddedEarth", "Fault", "Faults", "Limits", "Server", "http_transpo
            "random_faults", "serve"]
 
 
-def open_catalog(world: Path | None = None, seed: int = 0) -> Catalog:
+def open_catalog(world: Path | None = None, seed: int = 0, *, classes: Sequence[str] | None = None,
+                 biomes: Mapping[int, str] | None = None) -> Catalog:
     """The archive behind an Earth.
 
     Parameters
     ----------
     world : folder of an asset tree; None for the sample planet.
     seed : seed of the planet.
+    classes, biomes : the planet's names of the nine classes, label 0 first, and of the 14 biomes by number; None for
+        those of the public archives.
 
     Raises
     ------
     ValueError
-        Where the folder is no asset tree.
+        Where the folder is no asset tree, or a class or biome has no name.
     """
     if world is not None:
         return AssetTree(world)
     from dwplus.embedded_earth.planet import Planet
+    from dwplus.embedded_earth.planet.names import Names
 
-    return Planet(seed)
+    return Planet(seed, Names.of(classes, biomes))

@@ -18,6 +18,7 @@ from dwplus.embedded_earth.planet.cloud_masks import PROBABILITY, SCORE, CloudMa
 from dwplus.embedded_earth.planet.dw_labels import AnnotationScene
 from dwplus.embedded_earth.planet.dynamic_world import MAX_CLOUD, DynamicWorldScene
 from dwplus.embedded_earth.planet.landscape import Cache, Landscape, Memory
+from dwplus.embedded_earth.planet.names import Names
 from dwplus.embedded_earth.planet.orbits import (
     DAY_MS,
     FIRST_DAY,
@@ -45,7 +46,7 @@ __all__ = ["SITES", "Planet", "Site"]
 TRUTH = "SAMPLE/TRUTH"
 _COLLECTIONS = (sentinel2.TOA, sentinel2.SR, PROBABILITY, dynamic_world.COLLECTION, SCORE, sentinel1.COLLECTION, TRUTH,
                 dw_labels.COLLECTION)
-_TABLES: dict[str, Callable[[], list[tuple[str, dict[str, Any], dict[str, Any]]]]] = {
+_TABLES: dict[str, Callable[[Names], list[tuple[str, dict[str, Any], dict[str, Any]]]]] = {
     "SAMPLE/SITES": site_rows, "RESOLVE/ECOREGIONS/2017": ecoregion_rows}
 #: The truth reaches this far beyond the site, metres (a tile may stick out by half its size).
 _TRUTH_MARGIN = 6_000
@@ -126,9 +127,9 @@ class _World:
     """One site with everything that flies over it."""
 
     def __init__(self, site: Site, seed: int, memory: Memory, skies: Cache[tuple[Sky | None]],
-                 drawn: Cache[np.ndarray]) -> None:
+                 drawn: Cache[np.ndarray], names: Names) -> None:
         self.site, self.seed, self.skies, self._drawn = site, seed, skies, drawn
-        self.landscape = Landscape(site, seed, memory)
+        self.landscape = Landscape(site, seed, memory, names)
         self.s2 = [(track, self._granules(track)) for track in s2_tracks(site, seed)]
         self.s1 = [(track, slices(track, seed)) for track in s1_tracks(site, seed)]
         boxes = [seen.bounds for _, found in self.s2 for _, seen, _ in found]
@@ -190,15 +191,16 @@ class Planet:
     Parameters
     ----------
     seed : number that fixes every pixel and every date.
+    names : words for classes and biomes; None for those of the public archives.
     """
 
-    def __init__(self, seed: int = 0) -> None:
-        self.seed = seed
+    def __init__(self, seed: int = 0, names: Names | None = None) -> None:
+        self.seed, self.names = seed, names or Names()
 
     @functools.cached_property
     def _worlds(self) -> list[_World]:
         memory, skies, drawn = Memory(), Cache[tuple[Sky | None]](_SKY_PIXELS), Cache[np.ndarray](_DRAWN_PIXELS)
-        return [_World(site, self.seed, memory, skies, drawn) for site in SITES]
+        return [_World(site, self.seed, memory, skies, drawn, self.names) for site in SITES]
 
     def describe(self) -> str:
         """One line for people: what this Earth is."""
@@ -298,4 +300,4 @@ class Planet:
     def table(self, asset_id: str) -> list[TableFeature] | None:
         """Rows of a table asset, or None where it does not exist."""
         rows = _TABLES.get(asset_id)
-        return None if rows is None else [TableFeature(*row) for row in rows()]
+        return None if rows is None else [TableFeature(*row) for row in rows(self.names)]

@@ -23,7 +23,6 @@ from dwplus.embedded_earth.planet.noise import draw, fbm, node_range, seed_of, u
 from dwplus.embedded_earth.planet.orbits import DAY_MS, Footprint, ms_of, stamp
 from dwplus.embedded_earth.planet.sentinel2 import SR, TOA, Overpass, Sentinel2Scene
 from dwplus.embedded_earth.planet.sites import Site, box_ring, to_lonlat, to_utm
-from dwplus.taxonomy import BIOMES
 
 COLLECTION = "projects/wri-datalab/dynamic_world/v1/DW_LABELS"
 #: Side of a tile in pixels and metres.
@@ -259,7 +258,7 @@ class AnnotationScene:
             "system:index": self.id.rsplit("/", 1)[1], "system:time_start": self.time,
             "system:time_end": self.time + DAY_MS, "system:footprint": self._footprint.geojson(), "dw_id": a.dw_id,
             "lon": a.lon, "lat": a.lat, "crs": f"epsg:{site.epsg}", "date": o.flight.day.isoformat(),
-            "timestamp": self.time, "biome": site.biome, "biome_name": BIOMES[site.biome],
+            "timestamp": self.time, "biome": site.biome, "biome_name": o.landscape.names.biome(site.biome),
             "eco_region": site.ecoregion, "folder": f"v1/data/dev/{a.labeler.folder}/{side}/{site.biome}",
             "S2_PRODUCT_ID": product, "S2_GRID": o.granule.tile, "S2_LEVEL": level, "S2_METHOD": "firstNonNull",
             "S2_SENSING_ORBIT_DIRECTION": "DESCENDING",

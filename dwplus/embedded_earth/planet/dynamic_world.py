@@ -25,7 +25,6 @@ from dwplus.embedded_earth.planet.landscape import (
 from dwplus.embedded_earth.planet.noise import draw, fbm, node_range, seed_of, upsample
 from dwplus.embedded_earth.planet.sentinel2 import Overpass, OverpassScene, Pixels, granule_band, masked
 from dwplus.embedded_earth.planet.weather import MASK_MARGIN
-from dwplus.taxonomy import CLASSES
 
 COLLECTION = "GOOGLE/DYNAMICWORLD/V1"
 #: Dynamic World is made of scenes with at most this CLOUDY_PIXEL_PERCENTAGE.
@@ -78,8 +77,8 @@ def _agree(label: np.ndarray, step: int) -> np.ndarray:
 
 
 @functools.lru_cache(maxsize=256)
-def _bands(epsg: int, ulx: int, uly: int) -> tuple[BandSpec, ...]:
-    return (*(granule_band(epsg, ulx, uly, name, "float", 10, None, None) for name in CLASSES),
+def _bands(classes: tuple[str, ...], epsg: int, ulx: int, uly: int) -> tuple[BandSpec, ...]:
+    return (*(granule_band(epsg, ulx, uly, name, "float", 10, None, None) for name in classes),
             granule_band(epsg, ulx, uly, "label", "int", 10, 0, 255, "mode"))
 
 
@@ -87,7 +86,8 @@ class DynamicWorldScene(OverpassScene):
     """One image of ``GOOGLE/DYNAMICWORLD/V1``: nine probabilities (float32) and ``label`` (uint8), 10 m."""
 
     def __init__(self, index: str, overpass: Overpass) -> None:
-        super().__init__(COLLECTION, index, overpass, _bands)
+        super().__init__(COLLECTION, index, overpass,
+                         functools.partial(_bands, overpass.landscape.names.classes))
 
     @functools.cached_property
     def properties(self) -> dict[str, Any]:
@@ -145,7 +145,7 @@ class DynamicWorldScene(OverpassScene):
         others = (rest - runner_up) * np.float32(1 / (CLASS_COUNT - 2))
         out = {}
         for name in names:
-            k = CLASSES.index(name)
+            k = self.overpass.landscape.names.classes.index(name)
             values = others.copy()
             np.copyto(values, runner_up, where=runner == k)
             np.copyto(values, top, where=label == k)

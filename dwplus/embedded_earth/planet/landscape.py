@@ -17,6 +17,7 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
+from dwplus.embedded_earth.planet.names import Names
 from dwplus.embedded_earth.planet.noise import draw, fbm, hash_grid, node_range, seed_of, upsample
 from dwplus.embedded_earth.planet.sites import LATTICE_NORTH, LATTICE_STEP, SITE_SIZE, Site
 
@@ -177,8 +178,9 @@ class Memory:
 class Landscape:
     """The land of one site (and of everything around it in its zone)."""
 
-    def __init__(self, site: Site, seed: int, memory: Memory | None = None) -> None:
+    def __init__(self, site: Site, seed: int, memory: Memory | None = None, names: Names | None = None) -> None:
         self.site, self.seed = site, seed_of(seed, site.name, "land")
+        self.names = names or Names()
         self._memory = memory or Memory()
         self._seeds = [seed_of(self.seed, k) for k in range(len(_OCTAVES[8]))]
         angle = draw(self.seed, "angle") * math.pi / 2

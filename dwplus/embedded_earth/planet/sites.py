@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pyproj
 
-from dwplus.taxonomy import BIOMES
+from dwplus.embedded_earth.planet.names import Names
 
 #: Side of a site, metres: 11.8 lattice tiles of 5,100 m, so 121 to 144 tile centres lie inside.
 SITE_SIZE = 60_000.0
@@ -239,14 +239,14 @@ def _polygon(rings: list[list[float]]) -> dict[str, Any]:
     return {"type": "Polygon", "coordinates": [rings]}
 
 
-def site_rows() -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
+def site_rows(names: Names) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
     """(index, geometry, properties) of the table of sites."""
     return [(f"{k:04d}", _polygon(site.ring), {
-        "name": site.name, "biome": site.biome, "biome_name": BIOMES[site.biome], "ecoregion": site.ecoregion,
+        "name": site.name, "biome": site.biome, "biome_name": names.biome(site.biome), "ecoregion": site.ecoregion,
         "epsg": site.epsg}) for k, site in enumerate(SITES)]
 
 
-def ecoregion_rows() -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
+def ecoregion_rows(names: Names) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
     """(index, geometry, properties) of the ecoregion table, RESOLVE's property names.
 
     At a coastal site the polygon ends 5 km inside the site's seaward edge; at a site with an ice sheet it ends where
@@ -266,6 +266,6 @@ def ecoregion_rows() -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
                                              "REALM": "N/A", "ECO_ID": 0}))
             box[2] = edge
         rows.append(("", _polygon(lonlat_ring(site.epsg, box_ring(box[0], box[1], box[2], box[3]), 16)), {
-            "ECO_NAME": site.ecoregion, "BIOME_NUM": site.biome, "BIOME_NAME": BIOMES[site.biome],
+            "ECO_NAME": site.ecoregion, "BIOME_NUM": site.biome, "BIOME_NAME": names.biome(site.biome),
             "REALM": site.realm, "ECO_ID": site.eco_id}))
     return [(f"{k:020d}", geometry, properties) for k, (_, geometry, properties) in enumerate(rows)]
