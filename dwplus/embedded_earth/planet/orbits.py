@@ -13,6 +13,15 @@ from dataclasses import dataclass
 import numpy as np
 import shapely
 
+from dwplus.embedded_earth.planet.constellation import (
+    DAY_MS,
+    S1_CYCLE,
+    S1_SERVICES,
+    S2_CYCLE,
+    S2_SERVICES,
+    s1_orbit,
+    s2_orbit,
+)
 from dwplus.embedded_earth.planet.noise import draw, seed_of
 from dwplus.embedded_earth.planet.sites import (
     LATTICE_NORTH,
@@ -25,7 +34,6 @@ from dwplus.embedded_earth.planet.sites import (
     to_lonlat,
 )
 
-DAY_MS = 86_400_000
 _EPOCH = dt.date(1970, 1, 1)
 #: First and last day of the planet's archive (the first Dynamic World scenes are of 2015-06-27).
 FIRST_DAY, LAST_DAY = dt.date(2015, 6, 27), dt.date(2026, 10, 1)
@@ -57,43 +65,6 @@ def parse_stamp(text: str) -> int | None:
         return None
     return int(moment.timestamp()) * 1000
 
-
-@dataclass(frozen=True)
-class Service:
-    """A satellite's days of service and its shift (days) within the constellation's repeat cycle."""
-
-    platform: str
-    first: dt.date
-    last: dt.date
-    shift: int
-
-
-#: Sentinel-2: 10-day repeat, B half a cycle after A. Sentinel-2C took A's place on 2025-01-21; A went on from
-#: 2025-03-13 in an extended campaign, here 2 days after B. Source: ESA Sentinel-2 mission status pages.
-S2_SERVICES = (
-    Service("A", dt.date(2015, 6, 27), dt.date(2025, 1, 20), 0),
-    Service("B", dt.date(2017, 7, 1), dt.date(2026, 10, 1), 5),
-    Service("C", dt.date(2025, 1, 21), dt.date(2026, 10, 1), 0),
-    Service("A", dt.date(2025, 3, 13), dt.date(2026, 10, 1), 7),
-)
-#: Sentinel-1: 12-day repeat, B and C half a cycle after A. B fell silent on 2021-12-23; C opened on 2025-03-26.
-#: Source: https://developers.google.com/earth-engine/datasets/catalog/COPERNICUS_S1_GRD, ESA mission status.
-S1_SERVICES = (
-    Service("A", dt.date(2015, 6, 27), dt.date(2026, 10, 1), 0),
-    Service("B", dt.date(2016, 10, 1), dt.date(2021, 12, 22), 6),
-    Service("C", dt.date(2025, 3, 26), dt.date(2026, 10, 1), 6),
-)
-#: Repeat cycles: (days, orbits). Source: ESA user handbooks.
-S2_CYCLE, S1_CYCLE = (10, 143), (12, 175)
-#: A known orbit each: (time, absolute orbit, relative orbit). Sentinel-2A flew R038 in S2A_MSIL1C_20210723T132241;
-#: A008015 on 2017-01-05 was R031, 166 cycles and 7 orbits earlier. S1A_IW_GRDH_1SDV_20210721T084010 is of absolute
-#: orbit 38881, and for S1A relative = (absolute - 73) mod 175 + 1.
-_S2_KNOWN = (dt.datetime(2021, 7, 23, 13, 22, 41, tzinfo=dt.UTC).timestamp() * 1000, 31_760, 38)
-_S1_KNOWN = (dt.datetime(2021, 7, 21, 8, 40, 10, tzinfo=dt.UTC).timestamp() * 1000, 38_881, 134)
-#: Added for the other satellites on the same relative orbit: S1B relative = (absolute - 27) mod 175 + 1, S1C relative =
-#: (absolute - 172) mod 175 + 1; the number of whole cycles, and all of Sentinel-2's, is approximate.
-_S1_LAUNCH = {"A": 0, "B": -10_896, "C": -56_951}
-_S2_LAUNCH = {"A": 0, "B": -9_009, "C": -49_335}
 
 #: Half swath widths, metres: Sentinel-1 IW 250 km, Sentinel-2 290 km. Source: ESA user handbooks.
 S1_HALF_SWATH, S2_HALF_SWATH = 125_000.0, 145_000.0
@@ -217,9 +188,8 @@ def s1_tracks(site: Site, seed: int) -> list[Track]:
 def passes(track: Track, start_ms: float, end_ms: float) -> list[Pass]:
     """Overflights abreast of the site in [start, end), in order of time."""
     optical = track.mode == "MSI"
-    services = S2_SERVICES if optical else S1_SERVICES
-    (cycle, orbits), known = (S2_CYCLE, _S2_KNOWN) if optical else (S1_CYCLE, _S1_KNOWN)
-    launch = _S2_LAUNCH if optical else _S1_LAUNCH
+    services, orbit_of = (S2_SERVICES, s2_orbit) if optical else (S1_SERVICES, s1_orbit)
+    cycle = (S2_CYCLE if optical else S1_CYCLE)[0]
     found = []
     lowest = max((day_of(max(start_ms, 0)) - _EPOCH).days - 1, (FIRST_DAY - _EPOCH).days)
     highest = min((day_of(min(end_ms, 4e12)) - _EPOCH).days + 1, (LAST_DAY - _EPOCH).days)
@@ -228,17 +198,12 @@ def passes(track: Track, start_ms: float, end_ms: float) -> list[Pass]:
         last = min(highest, (service.last - _EPOCH).days)
         first += (track.phase + service.shift - first) % cycle
         for n in range(first, last + 1, cycle):
-            day = _EPOCH + dt.timedelta(days=n)
-            # the same orbit comes back within seconds
-            jitter = seed_of(track.key, track.phase, n) % 9_000
-            time = n * DAY_MS + track.second * 1000 + jitter
-            if not start_ms <= time < end_ms:
-                continue
-            # whole orbits since the known one, counted on the first satellite's clock
-            turns = round((time - service.shift * DAY_MS - known[0]) / DAY_MS * orbits / cycle)
-            relative = (known[2] - 1 + turns) % orbits + 1
-            absolute = max(known[1] + turns + launch[service.platform], 1)
-            found.append(Pass(track, service.platform, day, time, absolute, relative))
+            # the same orbit comes back within seconds; its number is that of the plain moment
+            plain = n * DAY_MS + track.second * 1000
+            time = plain + seed_of(track.key, track.phase, n) % 9_000
+            if start_ms <= time < end_ms:
+                absolute, relative = orbit_of(service, plain)
+                found.append(Pass(track, service.platform, _EPOCH + dt.timedelta(days=n), time, absolute, relative))
     found.sort(key=lambda p: (p.time, p.platform))
     return found
 

@@ -60,8 +60,17 @@ _FLOOR = (-25.5, -27.5)
 BORDER_FIX = dt.date(2018, 3, 13)
 #: Width of that strip in metres (least, most) and its level in dB.
 _BORDER, _BORDER_DB = (600.0, 3_000.0), -50.0
-#: Shares of slices that miss, and of IW slices with one polarisation only.
-_MISSING, _SINGLE = 0.03, 0.04
+#: Share of slices that miss; ours.
+_MISSING = 0.03
+#: VV alone flew mixed with VV and VH on one track until mid 2017, mostly on the lesser tracks: the shares of passes on
+#: the first track of a site and on the others are ours. Source: nasa/opera-sds issues 19 and 25.
+_SINGLE, _SINGLE_UNTIL = (0.05, 0.45), dt.date(2017, 7, 1)
+#: With A alone, whole regions had no scenes for months of 2022; which sites and days is ours.
+#: Source: microsoft/PlanetaryComputer issue 266.
+_SILENT_SHARE, _SILENT = 0.25, (dt.date(2022, 2, 1), dt.date(2022, 8, 31))
+#: North of this latitude and in these months the lesser IW tracks are flown in HH and HV, as ESA plans for sea ice; how
+#: often is ours.
+_ICE_LATITUDE, _ICE_MONTHS = 66.0, (11, 12, 1, 2, 3, 4)
 
 
 def gamma_quantiles(looks: float, count: int) -> np.ndarray:
@@ -134,6 +143,9 @@ class Acquisition:
 
     @property
     def missing(self) -> bool:
+        site, day = self.flight.track.site, self.flight.day
+        if _SILENT[0] <= day <= _SILENT[1] and draw(seed_of(self.seed, site.name, "silent"), "2022") < _SILENT_SHARE:
+            return True
         return draw(self.key, "missing") < _MISSING
 
     @functools.cached_property
@@ -144,9 +156,13 @@ class Acquisition:
 
     @functools.cached_property
     def polarisations(self) -> tuple[str, ...]:
-        if self.flight.track.mode == "EW":
+        track, day = self.flight.track, self.flight.day
+        lesser = track.key > 0
+        if track.mode == "EW" or (lesser and track.site.lat > _ICE_LATITUDE and day.month in _ICE_MONTHS):
             return ("HH", "HV")
-        return ("VV",) if draw(self.key, "single") < _SINGLE else ("VV", "VH")
+        of_pass = seed_of(self.seed, track.site.name, track.key, day.toordinal())  # all slices of a pass are alike
+        single = day < _SINGLE_UNTIL and draw(of_pass, "single") < _SINGLE[lesser]
+        return ("VV",) if single else ("VV", "VH")
 
     @functools.cached_property
     def index(self) -> str:
