@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from dwplus.embedded_earth.context import Context
 from dwplus.embedded_earth.errors import ComputeError
-from dwplus.embedded_earth.functions.registry import Context
 from dwplus.embedded_earth.grid import Projection
 from dwplus.embedded_earth.pixel_types import PixelType
 from dwplus.embedded_earth.shapes import Geometry

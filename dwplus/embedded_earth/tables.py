@@ -11,7 +11,7 @@ from typing import Any
 
 from dwplus.embedded_earth import encode
 from dwplus.embedded_earth.errors import ComputeError
-from dwplus.embedded_earth.functions.geometries import footprint
+from dwplus.embedded_earth.footprints import footprint
 from dwplus.embedded_earth.functions.registry import Context
 from dwplus.embedded_earth.values import Feature, Image
 

@@ -5,18 +5,21 @@ from __future__ import annotations
 import itertools
 import random
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from dwplus.embedded_earth import masks
+from dwplus.embedded_earth.composites import composite, groups, mosaic
 from dwplus.embedded_earth.errors import ComputeError
+from dwplus.embedded_earth.footprints import footprint, together
 from dwplus.embedded_earth.functions import reducers
 from dwplus.embedded_earth.functions.filters import sort_key, value_of
-from dwplus.embedded_earth.functions.geometries import bounds, footprint, together
+from dwplus.embedded_earth.functions.geometries import bounds
 from dwplus.embedded_earth.functions.images import renamed
-from dwplus.embedded_earth.functions.registry import Context, as_element, as_geometry, as_image, function
+from dwplus.embedded_earth.functions.registry import Context, as_element, as_geometry, as_image, function, images_of
 from dwplus.embedded_earth.functions.scalars import equal
 from dwplus.embedded_earth.functions.statistics import reduce_together
 from dwplus.embedded_earth.grid import WGS84, Grid, Pixels, Projection
@@ -100,11 +103,9 @@ def changed(element: Any, properties: dict[str, Any]) -> Any:
     merged = {**element.properties, **properties}
     kept = {key: value for key, value in merged.items() if value is not None}
     if isinstance(element, Collection):
-        from dataclasses import replace
         return replace(element, properties=kept)
     made = element.with_properties(kept)
     if "system:footprint" in properties and isinstance(made, Image):
-        from dataclasses import replace
         shape = properties["system:footprint"]
         made = replace(made, footprint=shape if isinstance(shape, Geometry) else made.footprint)
     return made
@@ -363,63 +364,14 @@ for _name, _run in {
 # ------------------------------------------------------------------------------------------------------- composites
 
 
-def _groups(images: Sequence[Image]) -> dict[str, list[Band]]:
-    """Bands of the same name across images, in the order of the first image."""
-    groups: dict[str, list[Band]] = {}
-    for image in images:
-        for band in image.bands:
-            groups.setdefault(band.id, []).append(band)
-    return groups
-
-
-def _composite(images: Sequence[Image], bands: Iterable[Band]) -> Image:
-    """A composite: its bands have no pixels of their own (EPSG:4326 at one degree), its footprint is the union."""
-    shapes = [image.footprint for image in images]
-    area = None
-    if images and all(shape is not None for shape in shapes):
-        area = together(collection_of(images, "ImageCollection"))
-    loose = [Band(b.id, b.type, WGS84, None, b.read) for b in bands]
-    return Image(tuple(loose), {}, None, None, area)
-
-
-def _images(context: Context, elements: Collection) -> list[Image]:
-    found = [as_image(context, element) for element in elements]
-    return [image for image in found if image is not None]
-
-
 @function("ImageCollection.mosaic")
-def mosaic(context: Context, elements: Collection) -> Image:
-    """Images over each other, the last one on top."""
-    images = _images(context, elements)
-
-    def of(name: str, group: list[Band]) -> Band:
-        common = group[0].type
-        for band in group[1:]:
-            common = common.union(band.type)
-
-        def read(grid: Grid) -> Pixels:
-            out = np.zeros(grid.shape, common.dtype)
-            seen = np.zeros(grid.shape, bool)
-            put, mask = masks.assembled(grid.shape)
-            for band in reversed(group):
-                context.check_time()
-                values, valid = band.read(grid)
-                take = ~seen if valid is None else masks.seen(valid) & ~seen
-                np.copyto(out, cast(values, common), where=take)
-                put(take, None if valid is None or valid.dtype == bool else valid[take])
-                seen |= take
-                if seen.all():
-                    break
-            return out, masks.both(None if seen.all() else seen, masks.tidied(mask()))
-
-        return Band(name, common, WGS84, None, read)
-
-    return _composite(images, [of(name, group) for name, group in _groups(images).items()])
+def mosaic_collection(context: Context, elements: Collection) -> Image:
+    return mosaic(context, images_of(context, elements))
 
 
 @function("ImageCollection.qualityMosaic")
 def quality_mosaic(context: Context, elements: Collection, quality: str) -> Image:
-    images = _images(context, elements)
+    images = images_of(context, elements)
     scores = [image.band(quality) for image in images]
 
     def best(grid: Grid) -> np.ndarray:
@@ -447,21 +399,21 @@ def quality_mosaic(context: Context, elements: Collection, quality: str) -> Imag
 
         return Band(name, common, WGS84, None, read)
 
-    return _composite(images, [of(name, group) for name, group in _groups(images).items()])
+    return composite(images, [of(name, group) for name, group in groups(images).items()])
 
 
 def reduce_collection(context: Context, elements: Collection, reducer: Reducer, suffix: bool) -> Image:
     """Reduce a collection pixel by pixel, band by band."""
-    images = _images(context, elements)
+    images = images_of(context, elements)
     if reducer.inputs > 1:
         like = Band("", PixelType("double"), WGS84, None, lambda grid: (np.zeros(grid.shape), None))
-        return _composite(images, reduce_together(reducer, images, like))
-    groups = _groups(images)
+        return composite(images, reduce_together(reducer, images, like))
+    by_name = groups(images)
     like = Band("", PixelType("double"), WGS84, None, lambda grid: (np.zeros(grid.shape), None))
-    bands = reducers.reduce_images(reducer, list(groups.values()), list(groups), like)
+    bands = reducers.reduce_images(reducer, list(by_name.values()), list(by_name), like)
     if not suffix:
-        bands = renamed(bands, list(groups), f"reduce.{reducer.name}")
-    return _composite(images, bands)
+        bands = renamed(bands, list(by_name), f"reduce.{reducer.name}")
+    return composite(images, bands)
 
 
 @function("ImageCollection.reduce")
@@ -483,7 +435,7 @@ for _name, _reducer in {"mean": "mean", "median": "median", "min": "min", "max":
 @function("ImageCollection.toBands")
 def to_bands(context: Context, elements: Collection) -> Image:
     bands, images = [], []
-    for position, image in enumerate(_images(context, elements)):
+    for position, image in enumerate(images_of(context, elements)):
         index = index_of(image, position)
         images.append(image)
         bands += [band.named(f"{index}_{band.id}") for band in image.bands]

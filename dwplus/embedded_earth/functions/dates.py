@@ -5,64 +5,13 @@ from __future__ import annotations
 import datetime as dt
 import math
 import re
-import zoneinfo
 from typing import Any
 
+from dwplus.embedded_earth.dates import UNITS, date_of, stamp, unit_of, zone_of
 from dwplus.embedded_earth.errors import ComputeError
 from dwplus.embedded_earth.functions.registry import Context, function, plain_function, type_name
 from dwplus.embedded_earth.functions.scalars import whole
 from dwplus.embedded_earth.values import Date, DateRange
-
-
-def date_of(value: Any, zone: str | None = None) -> Date | None:
-    """A date from milliseconds, an ISO text or a date."""
-    if isinstance(value, Date):
-        return value
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, int | float):
-        return Date(value)
-    if isinstance(value, dict) and value.get("type") == "Date":
-        return Date(value["value"])
-    if isinstance(value, str):
-        text = value.strip()
-        if re.fullmatch(r"\d{4}", text):
-            text += "-01-01"
-        elif re.fullmatch(r"\d{4}-\d{2}", text):
-            text += "-01"
-        try:
-            parsed = dt.datetime.fromisoformat(text)
-        except ValueError as error:
-            raise ComputeError(f"Date: Bad date/time '{value[:40]}'.") from error
-        if parsed.tzinfo is None:
-            parsed = parsed.replace(tzinfo=zone_of(zone))
-        return Date(round((parsed - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)) / dt.timedelta(milliseconds=1)))
-    return None
-
-
-def zone_of(name: str | None) -> dt.tzinfo:
-    """A time zone; UTC by default."""
-    if not name or name in ("UTC", "GMT", "Z"):
-        return dt.UTC
-    try:
-        return zoneinfo.ZoneInfo(name)
-    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-        raise ComputeError(f"Date: unknown time zone '{name[:40]}'.") from None
-
-
-_UNITS = {"second": 1e3, "minute": 6e4, "hour": 36e5, "day": 864e5, "week": 6048e5, "month": 864e5 * 365.2425 / 12,
-          "year": 864e5 * 365.2425}
-
-
-def _unit(name: str) -> str:
-    unit = name.strip().rstrip("s")
-    if unit not in _UNITS:
-        raise ComputeError(f"Date: Unknown unit '{name[:20]}'.")
-    return unit
-
-
-def _stamp(moment: dt.datetime) -> Date:
-    return Date(round((moment - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)) / dt.timedelta(milliseconds=1)))
 
 
 @function("Date")
@@ -76,7 +25,7 @@ def date(context: Context, value: Any, zone: str | None) -> Date:
 @function("Date.fromYMD")
 def from_ymd(context: Context, year: int, month: int, day: int, zone: str | None) -> Date:
     try:
-        return _stamp(dt.datetime(year, month, day, tzinfo=zone_of(zone)))
+        return stamp(dt.datetime(year, month, day, tzinfo=zone_of(zone)))
     except ValueError as error:
         raise ComputeError(f"Date.fromYMD: {error}.") from error
 
@@ -84,7 +33,7 @@ def from_ymd(context: Context, year: int, month: int, day: int, zone: str | None
 @function("Date.parse")
 def parse_date(context: Context, pattern: str, text: str, zone: str | None) -> Date:
     try:
-        return _stamp(dt.datetime.strptime(text, _strftime(pattern)).replace(tzinfo=zone_of(zone)))
+        return stamp(dt.datetime.strptime(text, _strftime(pattern)).replace(tzinfo=zone_of(zone)))
     except ValueError:
         raise ComputeError(f"Date.parse: '{text[:40]}' does not match '{pattern[:40]}'.") from None
 
@@ -118,16 +67,16 @@ def format_date(context: Context, when: Date, pattern: str | None, zone: str | N
 
 def advance(when: Date, delta: float, unit: str, zone: str | None = None) -> Date:
     """A date some calendar units later."""
-    unit = _unit(unit)
+    unit = unit_of(unit)
     if unit not in ("month", "year") or not float(delta).is_integer():
-        return Date(when.ms + delta * _UNITS[unit])
+        return Date(when.ms + delta * UNITS[unit])
     moment = when.datetime().astimezone(zone_of(zone))
     months = moment.year * 12 + moment.month - 1 + int(delta) * (12 if unit == "year" else 1)
     year, month = divmod(months, 12)
     if not 1 <= year <= 9999:
         raise ComputeError("Date.advance: out of range.")
     last = (dt.date(year + month // 11, (month + 1) % 12 + 1, 1) - dt.timedelta(days=1)).day
-    moved = _stamp(moment.replace(year=year, month=month + 1, day=min(moment.day, last)))
+    moved = stamp(moment.replace(year=year, month=month + 1, day=min(moment.day, last)))
     return Date(moved.ms + when.ms % 1)
 
 
@@ -138,7 +87,7 @@ def date_advance(context: Context, when: Date, delta: float, unit: str, zone: st
 
 @function("Date.difference")
 def difference(context: Context, when: Date, start: Date, unit: str) -> float:
-    return (when.ms - start.ms) / _UNITS[_unit(unit)]
+    return (when.ms - start.ms) / UNITS[unit_of(unit)]
 
 
 @function("Date.millis")
@@ -151,14 +100,14 @@ def get_part(context: Context, when: Date, unit: str, zone: str | None) -> int:
     moment = when.datetime().astimezone(zone_of(zone))
     if unit == "week":
         return moment.isocalendar().week
-    name = _unit(unit)
+    name = unit_of(unit)
     return int(getattr(moment, name))
 
 
 @function("Date.getRelative")
 def get_relative(context: Context, when: Date, unit: str, within: str, zone: str | None) -> int:
     moment = when.datetime().astimezone(zone_of(zone))
-    unit, within = _unit(unit), _unit(within)
+    unit, within = unit_of(unit), unit_of(within)
     if (unit, within) == ("month", "year"):
         return moment.month - 1
     base = {"year": moment.replace(month=1, day=1), "month": moment.replace(day=1)}.get(within, moment)
@@ -170,13 +119,13 @@ def get_relative(context: Context, when: Date, unit: str, within: str, zone: str
         base = moment.replace(minute=0, second=0, microsecond=0)
     elif within == "minute":
         base = moment.replace(second=0, microsecond=0)
-    return int((moment - base).total_seconds() * 1000 // _UNITS[unit])
+    return int((moment - base).total_seconds() * 1000 // UNITS[unit])
 
 
 @function("Date.getRange")
 def get_range(context: Context, when: Date, unit: str, zone: str | None) -> DateRange:
     moment = when.datetime().astimezone(zone_of(zone))
-    name = _unit(unit)
+    name = unit_of(unit)
     order = ("year", "month", "day", "hour", "minute", "second")
     start = moment.replace(microsecond=0)
     if name == "week":
@@ -184,7 +133,7 @@ def get_range(context: Context, when: Date, unit: str, zone: str | None) -> Date
     else:
         for finer in order[order.index(name) + 1:]:
             start = start.replace(**{finer: 1 if finer in ("month", "day") else 0})  # type: ignore[arg-type]
-    first = _stamp(start)
+    first = stamp(start)
     return DateRange(first.ms, advance(first, 1, name, zone).ms)
 
 
@@ -202,14 +151,14 @@ def update(context: Context, when: Date, year: int | None, month: int | None, da
              "second": None if second is None else int(second)}
     moment = when.datetime().astimezone(zone_of(zone))
     try:
-        return _stamp(moment.replace(**{k: v for k, v in parts.items() if v is not None}))  # type: ignore[arg-type]
+        return stamp(moment.replace(**{k: v for k, v in parts.items() if v is not None}))  # type: ignore[arg-type]
     except ValueError as error:
         raise ComputeError(f"Date.update: {error}.") from error
 
 
 @function("Date.unitRatio")
 def unit_ratio(context: Context, numerator: str, denominator: str) -> float:
-    return _UNITS[_unit(numerator)] / _UNITS[_unit(denominator)]
+    return UNITS[unit_of(numerator)] / UNITS[unit_of(denominator)]
 
 
 @function("DateRange")

@@ -10,8 +10,8 @@ from typing import Any
 import shapely
 
 from dwplus.embedded_earth.catalog import Bounds
+from dwplus.embedded_earth.dates import date_of
 from dwplus.embedded_earth.errors import ComputeError
-from dwplus.embedded_earth.functions.dates import date_of
 from dwplus.embedded_earth.functions.geometries import distance
 from dwplus.embedded_earth.functions.registry import Context, as_geometry, function
 from dwplus.embedded_earth.functions.scalars import comparable, equal

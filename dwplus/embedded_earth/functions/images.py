@@ -8,11 +8,12 @@ from dataclasses import replace
 from typing import Any
 
 from dwplus.embedded_earth.bands import constant_band
+from dwplus.embedded_earth.composites import stack
 from dwplus.embedded_earth.errors import ComputeError
 from dwplus.embedded_earth.functions.registry import Context, as_image, convert, function
 from dwplus.embedded_earth.grid import Grid, Pixels
 from dwplus.embedded_earth.pixel_types import DOUBLE, FLOAT, PixelType, cast, integer_type
-from dwplus.embedded_earth.values import Band, Date, Image, unique
+from dwplus.embedded_earth.values import Band, Date, Image
 
 
 @function("Image.load")
@@ -88,14 +89,6 @@ def add_bands(context: Context, image: Image, source: Image, names: list[Any] | 
         return image.with_bands([*image.bands, *new])
     by_name = {band.id: band for band in new}
     return image.with_bands([*(by_name.pop(band.id, band) for band in image.bands), *by_name.values()])
-
-
-def stack(images: Sequence[Image]) -> Image:
-    """Bands of several images in one, with the first one's properties."""
-    if not images:
-        return Image(())
-    bands = [band for image in images for band in image.bands]
-    return replace(images[0], bands=unique(bands), id=None, version=None)
 
 
 @function("Image.cat")

@@ -11,7 +11,9 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from dwplus.embedded_earth.bands import constant_band
 from dwplus.embedded_earth.errors import ComputeError
+from dwplus.embedded_earth.functions.reducers import reduce_rows
 from dwplus.embedded_earth.functions.registry import Context, function, plain_function, type_name
 from dwplus.embedded_earth.functions.scalars import comparable, equal, whole
 from dwplus.embedded_earth.values import Feature, Function, Image
@@ -193,8 +195,6 @@ def filter_list(context: Context, items: list[Any], condition: Any) -> list[Any]
 
 @function("List.reduce")
 def reduce_list(context: Context, items: list[Any], reducer: Any) -> Any:
-    from dwplus.embedded_earth.functions.reducers import reduce_rows
-
     rows = [item if reducer.inputs > 1 and isinstance(item, list) else [item] for item in items]
     found = reduce_rows(reducer, rows, None)
     return found[reducer.outputs[0]] if len(reducer.outputs) == 1 else found
@@ -265,8 +265,6 @@ def map_dictionary(context: Context, mapping: dict[str, Any], algorithm: Functio
 
 @function("Dictionary.toImage")
 def to_image(context: Context, mapping: dict[str, Any], names: list[str] | None) -> Image:
-    from dwplus.embedded_earth.bands import constant_band
-
     return Image(tuple(constant_band(mapping[name], name) for name in (names or sorted(mapping))))
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from dwplus.embedded_earth import masks
 from dwplus.embedded_earth.errors import ComputeError
+from dwplus.embedded_earth.functions.filters import value_of
 from dwplus.embedded_earth.functions.images import renamed
 from dwplus.embedded_earth.functions.registry import Context, function
 from dwplus.embedded_earth.functions.scalars import comparable
@@ -353,8 +354,6 @@ def reduce_rows(reducer: Reducer, rows: Sequence[Sequence[Any]], weights: Sequen
 @function("Collection.reduceColumns")
 def reduce_columns(context: Context, collection: Collection, reducer: Reducer, selectors: list[str],
                    weights: list[str] | None) -> dict[str, Any]:
-    from dwplus.embedded_earth.functions.filters import value_of
-
     width = max(1, reducer.inputs) if reducer.inputs else 0
     if width and len(selectors) % width:
         raise ComputeError(f"Collection.reduceColumns: Need {reducer.inputs} inputs for the reducer, got "

@@ -13,7 +13,7 @@ import shapely
 
 from dwplus.embedded_earth import masks
 from dwplus.embedded_earth.errors import ComputeError
-from dwplus.embedded_earth.functions.geometries import footprint
+from dwplus.embedded_earth.footprints import footprint
 from dwplus.embedded_earth.functions.projections import target_projection
 from dwplus.embedded_earth.functions.registry import Context, function
 from dwplus.embedded_earth.grid import WGS84, Grid, Projection, centres_in

@@ -10,17 +10,18 @@ import importlib.util
 import json
 import logging
 import re
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import shapely
 
-from dwplus.embedded_earth.bands import constant_band, image_of
-from dwplus.embedded_earth.catalog import Catalog
-from dwplus.embedded_earth.errors import ComputeError, not_found
+from dwplus.embedded_earth.bands import constant_band
+from dwplus.embedded_earth.composites import mosaic, stack
+from dwplus.embedded_earth.context import Context
+from dwplus.embedded_earth.dates import date_of
+from dwplus.embedded_earth.errors import ComputeError
+from dwplus.embedded_earth.footprints import footprint, together
 from dwplus.embedded_earth.grid import UNIT, Projection, canonical_crs
 from dwplus.embedded_earth.pixel_types import PixelType, pixel_type
 from dwplus.embedded_earth.shapes import Geometry, geometry_of
@@ -32,18 +33,15 @@ from dwplus.embedded_earth.values import (
     Feature,
     Filter,
     Function,
-    Hints,
     Image,
     Join,
     Kernel,
     Reducer,
-    TableElements,
     collection_of,
 )
 
 _log = logging.getLogger(__name__)
 _FUNCTIONS: dict[str, Callable[..., Any]] = {}
-_ROOTS = ("projects/earthengine-public/assets/", "projects/earthengine-legacy/assets/")
 
 
 def function(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -85,70 +83,6 @@ def supported() -> list[str]:
 def missing() -> list[str]:
     """Names of the service's functions that do not."""
     return sorted(name for name in signatures() if name not in _FUNCTIONS)
-
-
-@dataclass
-class Context:
-    """What functions may ask of the Earth while a request is evaluated.
-
-    Attributes
-    ----------
-    catalog : the archive.
-    deadline : ``time.monotonic()`` when the request has to give up.
-    elements : most elements of a collection in one answer.
-    tables : stored tables already read, kept from request to request.
-    """
-
-    catalog: Catalog
-    deadline: float = float("inf")
-    elements: int = 5000
-    tables: dict[str, TableElements] = field(default_factory=dict)
-
-    def check_time(self) -> None:
-        """Give up where the deadline has passed."""
-        if time.monotonic() > self.deadline:
-            raise ComputeError("Computation timed out.", 400)
-
-    def image(self, asset_id: str) -> Image:
-        """A stored image."""
-        scene = self.catalog.image(_short(asset_id))
-        if scene is None:
-            raise not_found(_short(asset_id), "Image.load", "Image")
-        return image_of(scene)
-
-    def image_collection(self, asset_id: str) -> Collection:
-        """A stored collection, opened lazily: its limits reach the archive."""
-        name = _short(asset_id)
-        if self.catalog.asset_type(name) != "IMAGE_COLLECTION":
-            raise not_found(name, "ImageCollection.load", "ImageCollection")
-
-        def load(hints: Hints) -> Any:
-            for scene in self.catalog.scenes(name, hints.start_ms, hints.end_ms, hints.bounds) or ():
-                self.check_time()
-                yield image_of(scene)
-
-        return Collection("ImageCollection", load, {}, name)
-
-    def table(self, asset_id: str) -> Collection:
-        """A stored table; a stored image collection counts as one."""
-        name = _short(asset_id)
-        kind = self.catalog.asset_type(name)
-        if kind == "IMAGE_COLLECTION":
-            return self.image_collection(name)
-        if name not in self.tables:
-            rows = self.catalog.table(name)
-            if rows is None:
-                raise not_found(name, "Collection.loadTable", "Collection")
-            self.tables[name] = TableElements(rows)
-        return Collection("FeatureCollection", self.tables[name], {}, name)
-
-
-def _short(asset_id: str) -> str:
-    if not isinstance(asset_id, str):
-        raise ComputeError(f"Asset ids are strings; got {type(asset_id).__name__}.")
-    for root in _ROOTS:
-        asset_id = asset_id.removeprefix(root)
-    return asset_id
 
 
 def call(context: Context, name: str, arguments: dict[str, Any]) -> Any:
@@ -231,12 +165,16 @@ def as_image(context: Context, value: Any) -> Image | None:
     if isinstance(value, str):
         return context.image(value)
     if isinstance(value, list):
-        from dwplus.embedded_earth.functions.images import stack
         return stack([image for item in value if (image := as_image(context, item)) is not None])
     if isinstance(value, Collection):
-        from dwplus.embedded_earth.functions.collections import mosaic
-        return mosaic(context, value)
+        return mosaic(context, images_of(context, value))
     return None
+
+
+def images_of(context: Context, elements: Collection) -> list[Image]:
+    """Elements of a collection as images; what is none is left out."""
+    found = [as_image(context, element) for element in elements]
+    return [image for image in found if image is not None]
 
 
 def as_collection(context: Context, value: Any) -> Collection | None:
@@ -287,10 +225,8 @@ def as_geometry(context: Context, value: Any) -> Geometry | None:
     if isinstance(value, Feature):
         return value.geometry
     if isinstance(value, Image):
-        from dwplus.embedded_earth.functions.geometries import footprint
         return footprint(value)
     if isinstance(value, Collection):
-        from dwplus.embedded_earth.functions.geometries import together
         return together(value)
     if isinstance(value, dict) and "type" in value and ("coordinates" in value or "geometries" in value):
         crs = value.get("crs")
@@ -311,7 +247,6 @@ def as_projection(context: Context, value: Any) -> Projection | None:
 
 
 def as_date(context: Context, value: Any) -> Date | None:
-    from dwplus.embedded_earth.functions.dates import date_of
     return date_of(value)
 
 

@@ -16,7 +16,7 @@ import rasterio.transform
 import shapely
 
 from dwplus.embedded_earth.errors import ComputeError
-from dwplus.embedded_earth.functions.geometries import footprint
+from dwplus.embedded_earth.footprints import footprint
 from dwplus.embedded_earth.functions.images import select_bands
 from dwplus.embedded_earth.functions.projections import target_projection
 from dwplus.embedded_earth.functions.regions import footprint_mask, region_grid

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from dwplus.embedded_earth.encode import encode
 from dwplus.embedded_earth.errors import ComputeError
 from dwplus.embedded_earth.functions.registry import Context, function, plain_function, type_name
 from dwplus.embedded_earth.pixel_types import PixelType, cast, integer_type
@@ -219,7 +220,6 @@ for _name, _run in _TEXT.items():
 
 @function("String.encodeJSON")
 def encode_json(context: Context, value: Any) -> str:
-    from dwplus.embedded_earth.encode import encode
     return json.dumps(encode(value, context))
 
 

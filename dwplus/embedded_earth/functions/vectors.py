@@ -15,7 +15,7 @@ import shapely.geometry
 
 from dwplus.embedded_earth import masks
 from dwplus.embedded_earth.errors import ComputeError
-from dwplus.embedded_earth.functions.geometries import footprint
+from dwplus.embedded_earth.footprints import footprint
 from dwplus.embedded_earth.functions.projections import target_projection
 from dwplus.embedded_earth.functions.reducers import reduce_rows
 from dwplus.embedded_earth.functions.regions import region_grid
