@@ -51,7 +51,8 @@ def examine(project: str | None = None, world: str | None = None, store: str | N
     looks: list[Callable[[], list[Check]]] = [
         lambda: [_python()], lambda: [_packages()], lambda: [_gpu()],
         lambda: [_disk(place)] if "://" not in place else [],
-        lambda: [_store(place)], lambda: [_credentials(project)], lambda: _earth(project, world)]
+        lambda: [_store(place)], lambda: [_client(project)], lambda: [_credentials(project)],
+        lambda: _earth(project, world)]
     return [check for look in looks for check in look()]
 
 
@@ -146,6 +147,18 @@ def _remote_store(url: str) -> Check:
     except InputError as error:
         return Check("store", "fail", str(error), "check the address, and the credentials of the bucket")
     return Check("store", "ok", f"{url}: can be read, made by dwplus {version}")
+
+
+def _client(project: str | None) -> Check:
+    """The client brings what the embedded Earth is made of; the service needs none of it."""
+    from dwplus.earth.session import check_embedded
+
+    version = f"earthengine-api {importlib.metadata.version('earthengine-api')}"
+    try:
+        check_embedded()
+    except InputError as error:
+        return Check("client", "warn" if project else "fail", f"{version}: {error}")
+    return Check("client", "ok", f"{version}, with the list of functions that the embedded Earth is made of")
 
 
 def _credentials(project: str | None) -> Check:

@@ -210,15 +210,32 @@ def embedded_earth(world: str | None, seed: int = 0, **options: Any) -> Any:
     Raises
     ------
     InputError
-        Where the folder is no asset tree.
+        Where the folder is no asset tree, or the client comes without the files that the embedded Earth is made of.
     """
     from dwplus.embedded_earth import EmbeddedEarth, open_catalog
 
+    check_embedded()
     try:
         catalog = open_catalog(None if world is None else Path(world), seed, classes=CLASSES, biomes=BIOMES)
     except (ValueError, OSError) as error:
         raise InputError(f"world {world}: {error}") from error
     return EmbeddedEarth(catalog, **options)
+
+
+def check_embedded() -> None:
+    """Look whether an embedded Earth can be made here.
+
+    Raises
+    ------
+    InputError
+        Where the client comes without the files that it is made of.
+    """
+    from dwplus.embedded_earth import ClientFileError, check_client
+
+    try:
+        check_client()
+    except ClientFileError as error:
+        raise InputError(str(error)) from error
 
 
 def embedded_functions() -> tuple[list[str], list[str]]:

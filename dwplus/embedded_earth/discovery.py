@@ -6,7 +6,7 @@ import functools
 import json
 from typing import Any
 
-from dwplus.embedded_earth.functions.registry import client_file
+from dwplus.embedded_earth.client import DISCOVERY, client_json
 
 _ANY = {"type": "any"}
 _TEXT = {"location": "query", "type": "string"}
@@ -15,8 +15,7 @@ _TEXT = {"location": "query", "type": "string"}
 @functools.cache
 def document() -> dict[str, Any]:
     """The document; the client sets the base URL itself."""
-    text = client_file("cloud_api_discovery_document.json").read_text(encoding="utf-8")
-    found: dict[str, Any] = json.loads(text.replace("v1alpha", "v1"))
+    found: dict[str, Any] = json.loads(json.dumps(client_json(DISCOVERY)).replace("v1alpha", "v1"))
     found["id"] = "earthengine:v1"
     projects = found["resources"]["projects"]
     # The shipped document is older than the client: it calls this parameter 'parent', the client sends 'asset'.

@@ -20,9 +20,10 @@ import numpy as np
 from dwplus.embedded_earth import discovery, encode, pixels, tables
 from dwplus.embedded_earth.bands import image_of
 from dwplus.embedded_earth.catalog import Catalog, Scene
+from dwplus.embedded_earth.client import ALGORITHMS, client_file
 from dwplus.embedded_earth.errors import STATUS_NAMES, ComputeError
 from dwplus.embedded_earth.faults import Fault, Faults
-from dwplus.embedded_earth.functions.registry import Context, as_collection, as_image, call, client_file
+from dwplus.embedded_earth.functions.registry import Context, as_collection, as_image, call
 from dwplus.embedded_earth.graph import Graph
 from dwplus.embedded_earth.limits import Gate, Limits
 from dwplus.embedded_earth.operations import Operations
@@ -120,7 +121,7 @@ class EmbeddedEarth:
             raise ComputeError("Request payload size exceeds the limit: "
                                f"{self.limits.payload_bytes} bytes.", 400)
         if rest == "/algorithms" and method == "GET":
-            return "application/json; charset=UTF-8", client_file("algorithms.json").read_bytes()
+            return "application/json; charset=UTF-8", client_file(ALGORITHMS).read_bytes()
         if rest == "/config":
             return _json({"name": f"{project}/config", "maxConcurrentExports": 2})
         if method == "POST":

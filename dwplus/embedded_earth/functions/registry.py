@@ -6,17 +6,15 @@ Signatures (names, defaults, types) are the service's own, from the list that sh
 from __future__ import annotations
 
 import functools
-import importlib.util
-import json
 import logging
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import shapely
 
 from dwplus.embedded_earth.bands import constant_band
+from dwplus.embedded_earth.client import ALGORITHMS, client_json
 from dwplus.embedded_earth.composites import mosaic, stack
 from dwplus.embedded_earth.context import Context
 from dwplus.embedded_earth.dates import date_of
@@ -54,24 +52,16 @@ def function(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     return register
 
 
-def client_file(name: str) -> Path:
-    """A file that ships with the client's tests, found without importing the client.
+@functools.cache
+def signatures() -> dict[str, dict[str, Any]]:
+    """Signature of every function of the service, by name.
 
     Raises
     ------
-    FileNotFoundError
-        Where the client is not installed.
+    ClientFileError
+        Where the client comes without its list of functions.
     """
-    found = importlib.util.find_spec("ee")
-    if found is None or not found.submodule_search_locations:
-        raise FileNotFoundError("earthengine-api is not installed")
-    return Path(found.submodule_search_locations[0]) / "tests" / name
-
-
-@functools.cache
-def signatures() -> dict[str, dict[str, Any]]:
-    """Signature of every function of the service, by name."""
-    listed = json.loads(client_file("algorithms.json").read_text(encoding="utf-8"))["algorithms"]
+    listed = client_json(ALGORITHMS)["algorithms"]
     return {entry["name"].split("/", 1)[1]: entry for entry in listed}
 
 
