@@ -1,8 +1,9 @@
-"""What can go wrong, as types. Every message is one sentence: what is wrong, where, and what would be right."""
+"""What can go wrong, as types. Every message is one sentence: what is wrong, where, and what would be right.
+
+All of them pickle whole: what a worker process raises, its caller sees.
+"""
 
 from __future__ import annotations
-
-from typing import Any
 
 
 class DwplusError(Exception):
@@ -15,6 +16,10 @@ class InputError(DwplusError):
     """The user's input cannot be worked with: a spec, a region, a plan, a store, credentials."""
 
     exit_code = 2
+
+
+class EmptySplitError(InputError):
+    """A store has no tile that could be used in a split."""
 
 
 class EarthError(DwplusError):
@@ -34,13 +39,6 @@ class HealingError(EarthError):
         super().__init__(message)
         self.throttled, self.retry_after = throttled, retry_after
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _healing, (str(self), self.throttled, self.retry_after)
-
-
-def _healing(message: str, throttled: bool, retry_after: float | None) -> HealingError:
-    return HealingError(message, throttled=throttled, retry_after=retry_after)
-
 
 class TooLargeError(EarthError):
     """The request asked for too much at once: split it."""
@@ -48,6 +46,23 @@ class TooLargeError(EarthError):
 
 class RefusedError(EarthError):
     """The request itself is wrong or its asset is gone: asking again does not help."""
+
+
+class AssetGoneError(RefusedError):
+    """An asset that was asked for is not there, or no longer.
+
+    Attributes
+    ----------
+    asset : its id; empty where the service did not say.
+    """
+
+    def __init__(self, message: str, *, asset: str = "") -> None:
+        super().__init__(message)
+        self.asset = asset
+
+
+class RejectedError(DwplusError):
+    """A scene that cannot be used; the message is ``<reason>: <words>``, see :mod:`dwplus.reasons`."""
 
 
 class StopError(DwplusError):

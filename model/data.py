@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 import zarr
 
-from dwplus.errors import InputError
+from dwplus.errors import EmptySplitError, InputError
 from dwplus.store import layout
 from dwplus.store.places import Folder
 from dwplus.store.reader import tile_table
@@ -108,7 +108,7 @@ class TileDataset(torch.utils.data.Dataset[dict[str, Any]]):
         every = pd.concat(tables, ignore_index=True)
         chosen = _filter(every, split, min_gap_hours, max_gap_hours, max_cloud, biomes, min_valid_fraction)
         if not len(chosen):
-            raise InputError(_nothing(self.stores, every, split))
+            raise EmptySplitError(_nothing(self.stores, every, split))
         if max_tiles is not None and len(chosen) > max_tiles:
             keep = np.random.default_rng([seed, 7]).permutation(len(chosen))[:max_tiles]
             chosen = chosen.iloc[np.sort(keep)]

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from dwplus.errors import InputError
+from dwplus.errors import EmptySplitError, InputError
 from dwplus.taxonomy import BIOMES, CLASSES, IGNORE
 from model.checkpoint import Checkpoint, check_store, load, versions
 from model.data import TileDataset
@@ -68,13 +68,11 @@ def evaluation_sets(stores: Sequence[str], split: str, checkpoint: Checkpoint) -
         Where no store has, or bands are not those of the checkpoint.
     """
     found: list[TileDataset] = []
-    nothing: InputError | None = None
+    nothing: EmptySplitError | None = None
     for store in stores:
         try:
             data = TileDataset(store, split, normalisation=checkpoint.normalisation)
-        except InputError as error:
-            if "no tile is left" not in str(error):
-                raise
+        except EmptySplitError as error:
             nothing = error
             continue
         check_store(checkpoint, data.s2_bands, data.s1_bands, store)

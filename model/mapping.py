@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from dwplus.errors import DwplusError, HealingError, RefusedError, StopError
+from dwplus.errors import DwplusError, RefusedError, RejectedError, StopError
 from dwplus.maps.blocks import Block, Frame, WindowShape, finish
-from dwplus.maps.inputs import Inputs, RejectedError, WindowPixels
+from dwplus.maps.inputs import Inputs, WindowPixels
 from dwplus.maps.work import Work
+from dwplus.reasons import Reason
 from model.checkpoint import load
 from model.distributed import device_of
 from model.predict import Predictor, merged
@@ -88,17 +89,18 @@ def compute_windows(job: Job, blocks: Sequence[Block]) -> Iterator[str]:
     pool = ThreadPoolExecutor(ahead, thread_name_prefix="dwplus-windows")
     reading: deque[tuple[Block, Future[WindowPixels]]] = deque()
     dates: dict[str, list[np.ndarray]] = {}
-    reasons: dict[str, list[str]] = {}
+    refusals: dict[str, list[str]] = {}
+    failures: dict[str, list[str]] = {}
     waiting: list[tuple[Block, WindowPixels]] = []
 
     def settle(block: Block) -> str:
-        found, why = dates.pop(block.id, []), reasons.pop(block.id, [])
-        failed = next((w for w in why if w.startswith("failed:")), "")
+        found, why, failed = dates.pop(block.id, []), refusals.pop(block.id, []), failures.pop(block.id, [])
         chance = merged(found) if found and not failed else None
         if failed:
-            outcome: dict[str, object] = {"state": "failed", "reason": failed.removeprefix("failed:")}
+            outcome: dict[str, object] = {"state": "failed", "reason": failed[0]}
         elif chance is None or not chance.any():
-            outcome = {"state": "rejected", "reason": next(iter(why), "no_valid_pixel: nothing of the block was seen")}
+            outcome = {"state": "rejected", "reason": next(
+                iter(why), Reason.NO_VALID_PIXEL.says("nothing of the block was seen"))}
             chance = None
         else:
             outcome = {"state": "mapped", "reason": "; ".join(why), "dates": len(found)}
@@ -129,8 +131,12 @@ def compute_windows(job: Job, blocks: Sequence[Block]) -> Iterator[str]:
                     waiting.append((block, future.result()))
                 except StopError:
                     raise
-                except (RejectedError, DwplusError) as error:
-                    reasons.setdefault(block.id, []).append(_why(error))
+                except RejectedError as error:
+                    refusals.setdefault(block.id, []).append(str(error))
+                except RefusedError as error:
+                    refusals.setdefault(block.id, []).append(Reason.of_error(error).says(error))
+                except DwplusError as error:
+                    failures.setdefault(block.id, []).append(Reason.of_error(error).says(error))
                 left[block.id] -= 1
                 if not left[block.id]:
                     done.append(block)
@@ -142,14 +148,6 @@ def compute_windows(job: Job, blocks: Sequence[Block]) -> Iterator[str]:
         for _, future in reading:
             future.cancel()
         pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _why(error: Exception) -> str:
-    if isinstance(error, RejectedError):
-        return str(error)
-    if isinstance(error, RefusedError):
-        return f"{'asset_gone' if 'not found' in str(error) else 'refused'}: {error}"
-    return f"failed:{'transient' if isinstance(error, HealingError) else 'other'}: {error}"
 
 
 @functools.lru_cache(maxsize=2)
@@ -199,8 +197,7 @@ def map_blocks(job: Job, frame: Frame, client: distributed.Client | None,
         for count, name in enumerate(settled, start=len(paired) - len(todo) + 1):
             finisher.settled(name)
             progress(count, len(paired))
-        failed = [name for name in finisher.failed() if str(finisher.outcomes[name]["reason"]).startswith("transient")]
-        if not failed:
+        if not any(Reason.of(finisher.outcomes[name]["reason"]) is Reason.TRANSIENT for name in finisher.failed()):
             break
     return finisher.tally()
 
@@ -240,7 +237,7 @@ class _Finisher:
         self.finished = {name for name in frame.blocks if work.has_block(name)}
         for block in frame.blocks.values():
             if not block.scenes:
-                self.outcomes[block.id] = {"state": "rejected", "reason": block.reason or "no_scene"}
+                self.outcomes[block.id] = {"state": "rejected", "reason": block.reason or Reason.NO_SCENE.value}
             elif (found := work.outcome(block.id)) and found["state"] != "failed":
                 self.outcomes[block.id] = found
         # What an earlier run settled but did not come to finish.

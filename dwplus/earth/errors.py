@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import datetime as dt
 import email.utils
+import re
 from typing import Any
 
 import ee
 import google.auth.exceptions
 
-from dwplus.errors import AccessError, DwplusError, EarthError, HealingError, RefusedError, TooLargeError
+from dwplus.errors import (
+    AccessError,
+    AssetGoneError,
+    DwplusError,
+    EarthError,
+    HealingError,
+    RefusedError,
+    TooLargeError,
+)
 
 #: Shrink: the service's words for "too much at once".
 _TOO_LARGE = ("user memory limit exceeded", "computation timed out", "total request size", "pixel grid dimensions",
@@ -19,6 +28,9 @@ _QUOTA_GONE = ("eecu", "monthly", "per month", "per day", "daily", "compute quot
 _NO_PROJECT = ("serviceusage", "has not been used in project", "is disabled", "is not registered", "not signed up")
 #: Heal: a 403 that is a rate limit by another name.
 _RATE = ("ratelimitexceeded", "rate limit", "per minute", "per second", "per 100 seconds")
+#: Refused because an asset is not there; the service quotes its id.
+_GONE = re.compile(r"\b(?:asset|image|collection|table|entity)\b.*\b(?:not found|does not exist)", re.I | re.S)
+_QUOTED = re.compile(r"'([^']+)'")
 #: Longest pause taken from a Retry-After header, s.
 LONGEST_RETRY_AFTER = 300.0
 
@@ -76,7 +88,15 @@ def _answered(words: str, answer: Any) -> DwplusError:
     if status == 403 and ("quota" in low or any(text in low for text in _NO_PROJECT)):
         return AccessError(f"Earth Engine does not serve this project ({words}); register or enable it, then run the "
                            "same command again")
+    if _GONE.search(words):
+        quoted = _QUOTED.search(words)
+        return AssetGoneError(words, asset=quoted[1] if quoted else "")
     return RefusedError(words)
+
+
+def lacks_credentials(error: BaseException) -> bool:
+    """Whether the client would not start for want of credentials."""
+    return isinstance(error, google.auth.exceptions.DefaultCredentialsError) or "authorize" in str(error).lower()
 
 
 def _no_access(words: str) -> AccessError:

@@ -12,7 +12,7 @@ import ee
 
 from dwplus.earth.images import clouds, dynamic_world
 from dwplus.earth.session import Session
-from dwplus.errors import RefusedError, TooLargeError
+from dwplus.errors import AssetGoneError, TooLargeError
 from dwplus.grid import PixelGrid
 from dwplus.spec import DatasetSpec
 from dwplus.taxonomy import CLASSES, IGNORE
@@ -52,10 +52,11 @@ def probe(session: Session, spec: DatasetSpec, tiles: Sequence[tuple[PixelGrid, 
     """
     try:
         return [_read(answer) for answer in _bundles(session, [_measure(spec, *tile) for tile in tiles])]
-    except RefusedError as error:
-        if clouds.SCORE in str(error):
-            raise RefusedError(f"quality.clouds cloud-score-plus: {error}; use label instead") from error
-        raise
+    except AssetGoneError as error:
+        if not error.asset.startswith(clouds.SCORE):
+            raise
+        raise AssetGoneError(f"quality.clouds cloud-score-plus: {error}; use label instead",
+                             asset=error.asset) from error
 
 
 def cloud_shares(session: Session, source: str, tiles: Sequence[tuple[PixelGrid, str]]) -> list[float]:

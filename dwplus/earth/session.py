@@ -17,7 +17,7 @@ import google.auth.exceptions
 from google.auth.credentials import AnonymousCredentials
 
 from dwplus.earth import limits
-from dwplus.earth.errors import classify
+from dwplus.earth.errors import classify, lacks_credentials
 from dwplus.earth.limiter import Lane, Limiter
 from dwplus.earth.transport import Transport
 from dwplus.errors import InputError
@@ -160,7 +160,7 @@ def _connect_service(project: str) -> str:
                       http_transport=Transport(limits.REQUEST_SECONDS + GRACE_SECONDS))
     except (ee.EEException, google.auth.exceptions.GoogleAuthError, OSError) as error:
         words = " ".join(str(error).split())
-        if "authorize" in words.lower() or isinstance(error, google.auth.exceptions.DefaultCredentialsError):
+        if lacks_credentials(error):
             raise InputError(f"no Earth Engine credentials for project {project!r}: run `earthengine authenticate`, or "
                              "point GOOGLE_APPLICATION_CREDENTIALS at a service account's key, or leave EE_PROJECT "
                              "empty for the embedded Earth") from error

@@ -16,7 +16,7 @@ import shapely.geometry
 from dwplus.earth import pixels
 from dwplus.earth.images import dw_labels, dynamic_world, ecoregions, sentinel1, sentinel2
 from dwplus.earth.session import Session
-from dwplus.errors import InputError, RefusedError, TooLargeError
+from dwplus.errors import AssetGoneError, InputError, RefusedError, TooLargeError
 from dwplus.grid import PixelGrid
 from dwplus.scenes.annotated import Annotation, annotation, plain_id
 from dwplus.scenes.records import LabelScene, OpticalScene, RadarScene
@@ -212,9 +212,7 @@ def drawn(session: Session, asset: str, start: dt.date, end: dt.date, area: shap
         both = {a.scene.index: a for span in ((start, middle), (middle, end))
                 for a in drawn(session, asset, *span, area)}
         return [both[index] for index in sorted(both)]
-    except RefusedError as error:
-        if "not found" not in str(error):
-            raise
+    except AssetGoneError as error:
         raise InputError(f"labels.asset {asset}: is not on this Earth ({session.description}); the published one is "
                          f"{dw_labels.DW_LABELS}") from error
     found = []

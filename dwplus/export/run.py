@@ -28,6 +28,7 @@ from dwplus.export.budget import NO_LIMIT, Budget, eecu_hours
 from dwplus.export.log import Ledger
 from dwplus.export.shard import ROW, ShardReport, ShardTask, export_shard, export_tile, keep_memory
 from dwplus.planning import plan as plans
+from dwplus.reasons import Reason
 from dwplus.spec import DatasetSpec
 from dwplus.store import layout, writer
 from dwplus.store import verify as checks
@@ -261,7 +262,7 @@ class _Run:
         rows = slice(*item[1:3])
         if (writer.statuses(group, rows) == layout.PENDING).any():
             return True
-        return any(str(reason).startswith("transient") for reason in writer.reasons(group, rows))
+        return any(Reason.of(reason) is Reason.TRANSIENT for reason in writer.reasons(group, rows))
 
     def _task(self, item: tuple[str, int, int, list[int]]) -> ShardTask:
         name, start, stop, todo = item

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from dwplus import cluster
 from dwplus.earth import EarthConfig, Session, connect_config
-from dwplus.errors import DwplusError, HealingError, RefusedError, StopError, TooLargeError
+from dwplus.errors import DwplusError, RefusedError, StopError
 from dwplus.planning import quality
+from dwplus.reasons import Reason
 from dwplus.spec import DatasetSpec
 from dwplus.store import layout, writer
 from dwplus.store.locks import only_writer
@@ -33,9 +34,6 @@ ROW = ("tile_id", "epsg", "x0", "y0", "scale", "size", "label_id", "s2_id", "s1_
 GC_THRESHOLDS = 20_000, 20, 20
 #: malloc.h of glibc: M_TRIM_THRESHOLD (bytes), M_MMAP_THRESHOLD (bytes; its largest), M_ARENA_MAX.
 MALLOC_OPTIONS = {-1: 512 << 20, -3: 32 << 20, -8: 1}
-#: Classes of failure, for the summary.
-FAILURES: tuple[tuple[type[DwplusError], str], ...] = (
-    (HealingError, "transient"), (TooLargeError, "too_large"), (RefusedError, "refused"))
 
 
 @dataclass(frozen=True)
@@ -165,10 +163,9 @@ def _request(session: Session, spec: DatasetSpec, row: dict[str, Any]) -> TileAn
         raise
     except RefusedError as error:
         # Asking again will not help: an asset that is gone is a 400 or a 404.
-        return TileResult(layout.REJECTED, f"{'asset_gone' if 'not found' in str(error) else 'refused'}: {error}")
+        return TileResult(layout.REJECTED, Reason.of_error(error).says(error))
     except DwplusError as error:
-        kind = next((name for type_, name in FAILURES if isinstance(error, type_)), "other")
-        return TileResult(layout.FAILED, f"{kind}: {error}")
+        return TileResult(layout.FAILED, Reason.of_error(error).says(error))
 
 
 def _judge(spec: DatasetSpec, answer: TileAnswer) -> TileResult:
@@ -177,14 +174,15 @@ def _judge(spec: DatasetSpec, answer: TileAnswer) -> TileResult:
     counts = writer.class_counts(pixels.label)
     share = counts.sum() / pixels.label.size
     if share < spec.quality.min_label_fraction:
-        return TileResult(layout.REJECTED, f"few_labels: {share:.3f} of the tile is labelled, "
-                                           f"quality.min_label_fraction is {spec.quality.min_label_fraction}")
+        return TileResult(layout.REJECTED, Reason.FEW_LABELS.says(
+            f"{share:.3f} of the tile is labelled, quality.min_label_fraction is {spec.quality.min_label_fraction}"))
     has_s2, has_s1 = writer.has_data(pixels.s2, pixels.s1)
     if not (valid := writer.valid_fraction(has_s2, has_s1, pixels.label)):
-        return TileResult(layout.REJECTED, "no_valid_pixel: no pixel has a label, S2 and S1")
+        return TileResult(layout.REJECTED, Reason.NO_VALID_PIXEL.says("no pixel has a label, S2 and S1"))
     if reason := quality.refuse(has_s2, has_s1, spec.quality):
         return TileResult(layout.REJECTED, reason)
     if pixels.cloud is not None and math.isnan(writer.cloud_fraction(pixels.cloud)):
-        return TileResult(layout.REJECTED, "cloud_unknown: the mask of triplets.cloud knows no pixel of the tile")
+        return TileResult(layout.REJECTED, Reason.CLOUD_UNKNOWN.says(
+            "the mask of triplets.cloud knows no pixel of the tile"))
     return TileResult(layout.EXPORTED, "", pixels.s2, pixels.s1, pixels.label, pixels.cloud, pixels.s2_clear,
                       counts, valid)

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from dwplus import cluster
 from dwplus.earth.session import EarthConfig, connect_config
 from dwplus.earth.stack import fetch_inputs
+from dwplus.errors import RejectedError
 from dwplus.maps.blocks import Block, Scene, WindowShape, overlap
-from dwplus.maps.inputs import RejectedError, WindowPixels
+from dwplus.maps.inputs import WindowPixels
 from dwplus.planning import quality
 from dwplus.spec import DatasetSpec
 from dwplus.store.writer import has_data

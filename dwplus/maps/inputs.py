@@ -21,15 +21,11 @@ from dwplus.store import layout
 from dwplus.store.tiles import Pixels, TileReader
 from dwplus.taxonomy import IGNORE
 
-#: Where it lay until version 0.1.
-__getattr__ = _names.lazy(__name__, {"EarthInputs": "dwplus.maps.earth_inputs"})
+#: Where they lay until version 0.1.
+__getattr__ = _names.lazy(__name__, {"EarthInputs": "dwplus.maps.earth_inputs", "RejectedError": "dwplus.errors"})
 
 #: Tiles of a store kept in memory, for their neighbours' windows.
 KEPT_TILES = 16
-
-
-class RejectedError(Exception):
-    """A scene of a block that cannot be used; the message is ``<reason>: <words>``."""
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from dwplus.maps import areas, look, stac
 from dwplus.maps.blocks import Block
 from dwplus.maps.raster import LAYERS, NO_SOURCE, Layer, extent, outside, write_cog, write_vrt
 from dwplus.maps.work import Work
-from dwplus.planning.plan import REASONS
+from dwplus.reasons import meaning
 from dwplus.report import charts
 from dwplus.report.charts import esc, number
 from dwplus.taxonomy import CLASSES, IGNORE, PALETTE
@@ -225,7 +225,7 @@ class Product:
     def _left_out(self) -> list[list[str]]:
         reasons = [str(self.outcomes[b.id]["reason"]).split(":")[0] for b in self.blocks
                    if self._state(b) == "rejected"]
-        return [[esc(str(reason)), str(n), esc(REASONS.get(str(reason), ""))]
+        return [[esc(str(reason)), str(n), esc(meaning(reason))]
                 for reason, n in pd.Series(reasons, dtype=str).value_counts().items()]
 
 

@@ -16,6 +16,7 @@ from dwplus.earth.tables import Place, Query, catalogues, places
 from dwplus.planning import clouded, pairing, sampling
 from dwplus.planning.candidates import Candidate, Key, areas_of
 from dwplus.planning.triplets import STRATUM_FULL, Balance, Triplet
+from dwplus.reasons import Reason
 from dwplus.scenes.records import LabelScene
 from dwplus.spec import DatasetSpec, Window
 
@@ -32,11 +33,11 @@ Progress = Callable[[str], None]
 #: What became of a candidate: pairs (the first is the best), or why there are none.
 Outcome = list[pairing.Pairing] | pairing.Rejection
 
-CLOUDED = pairing.Rejection("clouded", 8)
-NO_ECOREGION = pairing.Rejection("no_ecoregion", 0)
-OTHER_ECOREGION = pairing.Rejection("other_ecoregion", 0)
-FEW_LABELS = pairing.Rejection("few_labels", 2)
-DUPLICATE = pairing.Rejection("duplicate", 2)
+CLOUDED = pairing.Rejection(Reason.CLOUDED, 8)
+NO_ECOREGION = pairing.Rejection(Reason.NO_ECOREGION, 0)
+OTHER_ECOREGION = pairing.Rejection(Reason.OTHER_ECOREGION, 0)
+FEW_LABELS = pairing.Rejection(Reason.FEW_LABELS, 2)
+DUPLICATE = pairing.Rejection(Reason.DUPLICATE, 2)
 
 
 class Archive:

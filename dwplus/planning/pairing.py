@@ -14,6 +14,7 @@ import numpy as np
 import shapely
 
 from dwplus.grid import PixelGrid, near_longitude
+from dwplus.reasons import Reason
 from dwplus.scenes.records import LabelScene, OpticalScene, RadarScene
 
 HOUR_MS = 3_600_000
@@ -25,18 +26,18 @@ SLICE_PAUSE_MS = 60_000
 class Rejection:
     """Why a tile cannot be paired: a short reason, and how far the attempt came (higher = further)."""
 
-    reason: str
+    reason: Reason
     stage: int
 
 
-NO_LABEL = Rejection("no_label", 0)
-LABEL_PARTIAL = Rejection("label_partial", 1)
-LABEL_OFF_GRID = Rejection("label_off_grid", 2)
-NO_S2 = Rejection("no_s2", 3)
-S2_CLOUDY = Rejection("s2_cloudy", 4)
-S2_PARTIAL = Rejection("s2_partial", 5)
-NO_S1 = Rejection("no_s1", 6)
-S1_PARTIAL = Rejection("s1_partial", 7)
+NO_LABEL = Rejection(Reason.NO_LABEL, 0)
+LABEL_PARTIAL = Rejection(Reason.LABEL_PARTIAL, 1)
+LABEL_OFF_GRID = Rejection(Reason.LABEL_OFF_GRID, 2)
+NO_S2 = Rejection(Reason.NO_S2, 3)
+S2_CLOUDY = Rejection(Reason.S2_CLOUDY, 4)
+S2_PARTIAL = Rejection(Reason.S2_PARTIAL, 5)
+NO_S1 = Rejection(Reason.NO_S1, 6)
+S1_PARTIAL = Rejection(Reason.S1_PARTIAL, 7)
 
 
 @dataclass(frozen=True)

@@ -36,30 +36,12 @@ from dwplus.planning.candidates import (
 )
 from dwplus.planning.draw import Archive, Drawing, draw
 from dwplus.planning.triplets import Triplet
+from dwplus.reasons import Reason, meaning
 from dwplus.spec import DatasetSpec, Window
 
-__all__ = ["COLUMNS", "MORE_COLUMNS", "REASONS", "Candidate", "candidates_of", "created", "describe", "make_plan",
+__all__ = ["COLUMNS", "MORE_COLUMNS", "Candidate", "candidates_of", "created", "describe", "make_plan",
            "read_plan", "spec_of", "summary", "write_plan"]
 
-#: What a reject reason means, for people.
-REASONS = {
-    "no_ecoregion": "the tile's centre lies at sea or on ice, outside every ecoregion",
-    "no_label": "no Dynamic World image in the window",
-    "other_ecoregion": "the tile's centre lies in another ecoregion than a coarse map had it",
-    "label_partial": "no Dynamic World image covers the whole tile",
-    "label_off_grid": "no Dynamic World image has the tile's pixels",
-    "no_s2": "the label's Sentinel-2 scene is not in the archive",
-    "s2_cloudy": "every Sentinel-2 scene is cloudier than sentinel2.max_cloud",
-    "s2_partial": "no Sentinel-2 scene covers the whole tile",
-    "no_s1": "no IW VV+VH Sentinel-1 pass between sentinel1.min_gap_hours and max_gap_hours",
-    "s1_partial": "no Sentinel-1 pass in reach covers the whole tile",
-    "clouded": "no scene leaves quality.min_clear of the tile clear",
-    "few_labels": "less than quality.min_label_fraction of the tile is labelled",
-    "duplicate": "the same tile and label are planned already",
-    "no_clear_label": "no scene within triplets.max_label_days is clear over the tile and has a label",
-    "cloud_unknown": "the mask of triplets.cloud knows no scene of the window",
-    "stratum_full": "the strata of cloud that the tile could fill are full",
-}
 #: Columns of a plan, in order; ``spec`` holds the frozen spec in every row, so that it survives filters and edits.
 COLUMNS = ("tile_id", "window", "epsg", "x0", "y0", "size", "scale", "biome", "ecoregion", "coastal", "label_id",
            "s2_id", "s1_id", "s2_time", "s1_time", "gap_hours", "s1_count", "s1_coverage", "s2_cloud", "orbit_pass",
@@ -138,7 +120,7 @@ def _rows(drawing: Drawing, candidates: list[Candidate], window: Window, progres
           quota: int | None) -> list[dict[str, object]]:
     """Rows of one window."""
     spec = drawing.spec
-    rows = [_row(c, window, spec, "no_ecoregion") for c in candidates if c.place is None]
+    rows = [_row(c, window, spec, Reason.NO_ECOREGION) for c in candidates if c.place is None]
     placed = [c for c in candidates if c.place is not None]
     for candidate in draw(drawing, placed, quota, lambda text: progress(f"window {window}: {text}")):
         outcome = drawing.pairs(candidate)
@@ -150,11 +132,11 @@ def _rows(drawing: Drawing, candidates: list[Candidate], window: Window, progres
         for pair in outcome:
             look = drawing.looks.get((candidate.id, pair.label.index))
             clear = math.nan if look is None or spec.quality.clouds == "scene" else look.clear
-            rows.append(_row(candidate, window, spec, "", pair, clear, letters))
+            rows.append(_row(candidate, window, spec, None, pair, clear, letters))
     return rows
 
 
-def _row(candidate: Candidate, window: Window, spec: DatasetSpec, reason: str,
+def _row(candidate: Candidate, window: Window, spec: DatasetSpec, reason: Reason | None,
          pair: pairing.Pairing | None = None, clear: float = math.nan, strata: str = "") -> dict[str, object]:
     grid, here, drawn = candidate.tile.grid, candidate.place, candidate.annotation
     row: dict[str, object] = {
@@ -162,7 +144,8 @@ def _row(candidate: Candidate, window: Window, spec: DatasetSpec, reason: str,
         "size": grid.width, "scale": grid.scale, "biome": here.biome if here else 0,
         "ecoregion": here.ecoregion if here else "", "coastal": bool(here and not here.inside),
         "label_id": drawn.scene.index if drawn else "", "split": candidate.split,
-        "state": "rejected" if reason else "planned", "reason": reason, "geometry": grid.footprint(),
+        "state": "rejected" if reason else "planned", "reason": reason.value if reason else "",
+        "geometry": grid.footprint(),
         "label_set": drawn.set if drawn else "", "clear": clear, "strata": strata,
     }
     if pair is not None:
@@ -185,14 +168,14 @@ def _mark_duplicates(rows: list[dict[str, object]]) -> None:
     for row in rows:
         key = row["tile_id"], row["label_id"], row.get("s2_id")
         if row["state"] == "planned" and key in seen:
-            row |= {"state": "rejected", "reason": "duplicate"}
+            row |= {"state": "rejected", "reason": Reason.DUPLICATE.value}
         seen.add(key)
 
 
 def _frame(rows: list[dict[str, object]], spec: DatasetSpec) -> gpd.GeoDataFrame:
     counts = Counter(str(row["reason"]) for row in rows if row["state"] == "rejected")
     if len(rows) == sum(counts.values()):
-        why = "; ".join(f"{n} {REASONS[reason]} ({reason})" for reason, n in counts.most_common())
+        why = "; ".join(f"{n} {meaning(reason)} ({reason})" for reason, n in counts.most_common())
         raise InputError(f"no tile can be planned, of {len(rows)} candidates: {why}")
     frame = gpd.GeoDataFrame(rows, geometry="geometry", crs="EPSG:4326")
     for column in COLUMNS:

@@ -15,7 +15,8 @@ from dwplus.earth import limits
 from dwplus.earth.cost import EECU_PER_SECOND
 from dwplus.earth.pixels import blocks
 from dwplus.errors import InputError
-from dwplus.planning.plan import REASONS, spec_of, summary
+from dwplus.planning.plan import spec_of, summary
+from dwplus.reasons import Reason, meaning
 from dwplus.spec import DatasetSpec
 from dwplus.taxonomy import BIOMES, STRATUM_NAMES
 
@@ -101,7 +102,7 @@ def preview(plan: gpd.GeoDataFrame, budget: float | None = None) -> list[str]:
     assert isinstance(rejected, dict)
     if rejected:
         lines += ["", "rejected"]
-        lines += [f"  {count:>8}  {reason}: {REASONS.get(str(reason), '')}" for reason, count in rejected.items()]
+        lines += [f"  {count:>8}  {reason}: {meaning(reason)}" for reason, count in rejected.items()]
     fallen = planned.loc[planned["s2_product"].eq("toa") & (spec.sentinel2.product == "sr")]
     other = planned["s2_match"].isin(["sensing", "date"])
     if len(fallen) or other.any():
@@ -143,7 +144,7 @@ def _by_stratum(planned: pd.DataFrame) -> list[str]:
 
 def pairing_rates(plan: pd.DataFrame) -> dict[int, float]:
     """Share of the tiles with a label and a Sentinel-2 scene whose |gap| is at most so many days, by days."""
-    tried = (plan["state"] == "planned") | plan["reason"].isin(["no_s1", "s1_partial"])
+    tried = (plan["state"] == "planned") | plan["reason"].isin([Reason.NO_S1, Reason.S1_PARTIAL])
     gaps = plan.loc[plan["state"] == "planned", "gap_hours"].abs()
     return {days: float((gaps <= 24 * days).sum() / max(1, tried.sum())) for days in RATE_DAYS}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from dwplus.reasons import Reason
 from dwplus.spec import Quality
 
 
@@ -20,10 +21,10 @@ def refuse(has_s2: np.ndarray, has_s1: np.ndarray, quality: Quality) -> str:
     """
     share = np.count_nonzero(has_s2) / has_s2.size
     if share < quality.min_s2_valid:
-        return (f"s2_invalid: {share:.3f} of the tile has Sentinel-2 data, quality.min_s2_valid is "
-                f"{quality.min_s2_valid:g}")
+        return Reason.S2_INVALID.says(f"{share:.3f} of the tile has Sentinel-2 data, quality.min_s2_valid is "
+                                      f"{quality.min_s2_valid:g}")
     share = np.count_nonzero(has_s1) / has_s1.size
     if share < quality.min_s1_valid:
-        return (f"s1_invalid: {share:.3f} of the tile has Sentinel-1 data above the border noise of "
-                f"{quality.s1_edge_db:g} dB, quality.min_s1_valid is {quality.min_s1_valid:g}")
+        return Reason.S1_INVALID.says(f"{share:.3f} of the tile has Sentinel-1 data above the border noise of "
+                                      f"{quality.s1_edge_db:g} dB, quality.min_s1_valid is {quality.min_s1_valid:g}")
     return ""

@@ -35,13 +35,14 @@ from dwplus.planning.pairing import (
     coverage,
     pair_radar,
 )
+from dwplus.reasons import Reason
 from dwplus.scenes.records import LabelScene, OpticalScene
 from dwplus.taxonomy import STRATA, stratum_of
 
 DAY_MS = 24 * HOUR_MS
-NO_CLEAR_LABEL = Rejection("no_clear_label", 8)
-CLOUD_UNKNOWN = Rejection("cloud_unknown", 9)
-STRATUM_FULL = Rejection("stratum_full", 10)
+NO_CLEAR_LABEL = Rejection(Reason.NO_CLEAR_LABEL, 8)
+CLOUD_UNKNOWN = Rejection(Reason.CLOUD_UNKNOWN, 9)
+STRATUM_FULL = Rejection(Reason.STRATUM_FULL, 10)
 
 
 @dataclass(frozen=True)

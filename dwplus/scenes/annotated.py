@@ -22,7 +22,7 @@ import rasterio.errors
 import rasterio.windows
 import shapely
 
-from dwplus.errors import InputError, RefusedError
+from dwplus.errors import AssetGoneError, InputError, RefusedError
 from dwplus.grid import PixelGrid, Tile, tile_from_id, tile_on_grid
 from dwplus.scenes.records import LabelScene, product_sensing, sensing_date
 from dwplus.taxonomy import CLASSES, annotation_to_label
@@ -222,7 +222,7 @@ def read_labels(folder: str | Path, name: str, grid: PixelGrid) -> np.ndarray:
     """
     path = Path(folder) / name
     if not path.is_file():
-        raise RefusedError(f"annotation {path} not found")
+        raise AssetGoneError(f"annotation {path} not found", asset=str(path))
     try:
         with rasterio.open(path) as raster:
             band = raster.descriptions.index(ANNOTATED_BAND) + 1 if ANNOTATED_BAND in raster.descriptions else 1

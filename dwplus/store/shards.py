@@ -18,7 +18,7 @@ import numcodecs.blosc
 import numpy as np
 import zarr
 
-from dwplus.errors import InputError
+from dwplus.errors import DwplusError, InputError
 from dwplus.store.places import place_of
 from dwplus.store.web import source_of
 
@@ -30,7 +30,7 @@ _SHUFFLES = {"noshuffle": 0, "shuffle": 1, "bitshuffle": 2}
 numcodecs.blosc.use_threads = False
 
 
-class DamageError(ValueError):
+class DamageError(DwplusError, ValueError):
     """Bytes of a shard that cannot be what was written; the message says which."""
 
 

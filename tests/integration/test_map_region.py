@@ -20,10 +20,10 @@ import rasterio
 import torch
 
 from dwplus.earth import connect
-from dwplus.errors import HealingError, InputError
+from dwplus.errors import HealingError, InputError, RejectedError
 from dwplus.grid import PixelGrid
 from dwplus.maps.blocks import Block, Frame, Scene, WindowShape, overlap
-from dwplus.maps.inputs import RejectedError, WindowPixels
+from dwplus.maps.inputs import WindowPixels
 from dwplus.maps.raster import extent
 from dwplus.maps.work import Work
 from dwplus.planning.plan import make_plan, write_plan

@@ -15,7 +15,7 @@ from dwplus.earth import errors, limiter
 from dwplus.earth.errors import classify, retry_after
 from dwplus.earth.limiter import Limiter, Window
 from dwplus.earth.sharing import EXPIRY_SECONDS, Coordinator, Report, fair_parts
-from dwplus.errors import AccessError, HealingError, RefusedError, StopError, TooLargeError
+from dwplus.errors import AccessError, AssetGoneError, HealingError, RefusedError, StopError, TooLargeError
 
 
 def answered(words, status, **headers):
@@ -46,7 +46,7 @@ class SimpleNamespaceError(Exception):
     ("User memory limit exceeded.", 400, TooLargeError), ("Computation timed out.", 400, TooLargeError),
     ("Total request size (60000000 bytes) must be less than or equal to 50331648 bytes.", 400, TooLargeError),
     ("Too many pixels in the region.", 400, TooLargeError),
-    ("Image.load: Image asset 'X' not found.", 400, RefusedError), ("Permission denied.", 403, RefusedError),
+    ("Image.load: Image asset 'X' not found.", 400, AssetGoneError), ("Permission denied.", 403, RefusedError),
     ("Not found.", 404, RefusedError), ("User Rate Limit Exceeded: rateLimitExceeded", 403, HealingError),
     ("Request had invalid authentication credentials.", 401, AccessError),
     ("Earth Engine API has not been used in project 1 before or it is disabled.", 403, AccessError),
