@@ -30,11 +30,10 @@ from dwplus.export.shard import ROW, ShardReport, ShardTask, export_shard, expor
 from dwplus.planning import plan as plans
 from dwplus.reasons import Reason
 from dwplus.spec import DatasetSpec
-from dwplus.store import layout, writer
+from dwplus.store import kept, layout, writer
 from dwplus.store import verify as checks
 from dwplus.store.locks import Hold, only_run, sweep
 from dwplus.store.places import BucketError, Folder, place_of, words_of
-from dwplus.store.reader import tile_table
 from dwplus.store.summary import Summary, by_biome_lines, summarise, summarise_table
 from dwplus.store.verify import Fault
 
@@ -88,15 +87,16 @@ def export(plan_path: str | Path, store: str | Path, config: EarthConfig, *, sch
     with only_run(store) as hold:
         try:
             if place.exists():
-                layout.check_same(store, plan, spec, earth)
+                rows = kept.check_same(store, plan, spec, earth)
             else:
                 layout.create(store, plan, spec, created=plans.created(plan_path), earth=earth)
+                rows = kept.rows(store)
         except InputError:
             if isinstance(place, Folder) and not place.exists():
                 hold.place.clear()
             raise
-        planned = plan[plan["state"] == "planned"].drop(columns=["spec", "geometry"])
-        return run_shards(store, planned, spec, config, hold, scheduler=scheduler, budget=budget, progress=progress)
+        # From here on the store is the truth: its own rows are fetched, so that pixels and columns cannot part.
+        return run_shards(store, rows, spec, config, hold, scheduler=scheduler, budget=budget, progress=progress)
 
 
 def repair(store: str | Path, config: EarthConfig, *, scheduler: str = "threads", progress: Progress = lambda *_: None,
@@ -132,20 +132,19 @@ def repair(store: str | Path, config: EarthConfig, *, scheduler: str = "threads"
         tiles = checks.reset(store, report.shards)
         say(f"{len(report.shards)} shards with {tiles} tiles are fetched again")
         spec = DatasetSpec.from_json(json.dumps(root.attrs["spec"]), f"store {store}")
-        rows = checks.planned_rows(store, tile_table(store))
-        summary = run_shards(store, rows, spec, config, hold, scheduler=scheduler, progress=progress,
+        summary = run_shards(store, kept.rows(store), spec, config, hold, scheduler=scheduler, progress=progress,
                              only=frozenset(report.shards))
         return summary, checks.verify(store).faults
 
 
-def run_shards(store: str | Path, planned: pd.DataFrame, spec: DatasetSpec, config: EarthConfig, hold: Hold, *,
+def run_shards(store: str | Path, rows: pd.DataFrame, spec: DatasetSpec, config: EarthConfig, hold: Hold, *,
                scheduler: str = "threads", budget: Budget = NO_LIMIT, progress: Progress = lambda *_: None,
                only: frozenset[tuple[str, int]] | None = None) -> Summary:
     """Fetch whatever is unfinished in a store, for who holds it (:func:`dwplus.store.locks.only_run`).
 
     Parameters
     ----------
-    planned : rows of all tiles of the store, in its order.
+    rows : of all tiles of the store, :func:`dwplus.store.kept.rows`.
     hold : that it is held.
     only : shards (group and first tile) to which the run keeps; None for all.
 
@@ -159,7 +158,7 @@ def run_shards(store: str | Path, planned: pd.DataFrame, spec: DatasetSpec, conf
     config = replace(config, workload=f"dwplus-{name}-{began:%Y%m%dt%H%M%S}")
     connect_config(config)
     try:
-        run = _Run(store, planned, spec, config, hold, scheduler, budget, progress, only)
+        run = _Run(store, rows, spec, config, hold, scheduler, budget, progress, only)
         summary = run.go()
         summary.stopped = run.stopped
         run.ledger.log(f"ended: {run.stopped or 'done'}; {summary.line}")
@@ -204,15 +203,15 @@ def _check_space(store: str | Path, tiles: int, spec: DatasetSpec) -> None:
 class _Run:
     """One run over the unfinished shards of a store: hands them out, watches the budget, writes the ledger."""
 
-    def __init__(self, store: str | Path, planned: pd.DataFrame, spec: DatasetSpec, config: EarthConfig, hold: Hold,
+    def __init__(self, store: str | Path, rows: pd.DataFrame, spec: DatasetSpec, config: EarthConfig, hold: Hold,
                  scheduler: str, budget: Budget, progress: Progress,
                  only: frozenset[tuple[str, int]] | None) -> None:
         self.store, self.spec, self.config, self.hold = store, spec, config, hold
         self.spec_json = spec.to_json()
         self.ledger = Ledger(hold.place, config.workload)
         self.scheduler, self.budget, self.progress, self.only = scheduler, budget, progress, only
-        self.groups = {layout.group_name(int(biome)): {str(name): rows[name].to_numpy() for name in rows if name in ROW}
-                       for biome, rows in planned.groupby("biome", sort=True)}
+        self.groups = {str(group): {str(name): own[name].to_numpy() for name in own if name in ROW}
+                       for group, own in rows.groupby("group", sort=True)}
         self.tiles: Counter[str] = Counter()
         self.done = self.total = self.lost = 0
         self.stopped = self.error = ""

@@ -27,8 +27,9 @@ from zarr.storage import StorePath
 
 import dwplus
 from dwplus.errors import InputError
-from dwplus.spec import DatasetSpec, differences
+from dwplus.spec import DatasetSpec
 from dwplus.store.places import Bucket, BucketError, beside, place_of, upload
+from dwplus.store.plan_rows import KEY, digests
 from dwplus.store.web import source_of
 from dwplus.taxonomy import BIOMES, CLASSES, IGNORE, PALETTE, STRATUM_NAMES
 
@@ -190,6 +191,7 @@ def _fill(folder: Path, plan: gpd.GeoDataFrame, spec: DatasetSpec, created: str,
         "earth": earth, "palette": list(PALETTE),
         "plan": {"candidates": len(plan), "planned": int((plan["state"] == "planned").sum()),
                  "rejected": {str(k): int(v) for k, v in sorted(rejected.items())}},
+        KEY: digests(plan[plan["state"] == "planned"]),
         "Conventions": "CF-1.11", "title": f"{spec.name}: Sentinel-2, Sentinel-1 and Dynamic World labels",
         "source": "; ".join(one["attribution"] for one in sources.values()),
         "license": "Dynamic World and Ecoregions 2017: CC-BY-4.0; Copernicus Sentinel data: its legal notice",
@@ -321,35 +323,3 @@ def _center(row: Any) -> tuple[float, float]:
     from dwplus.grid import PixelGrid
 
     return PixelGrid(row.epsg, row.x0, row.y0, row.scale, row.size, row.size).center
-
-
-def check_same(path: str | Path, plan: gpd.GeoDataFrame, spec: DatasetSpec, earth: str) -> None:
-    """Refuse to go on with a store that was made under another spec, from another plan, or on another Earth.
-
-    Raises
-    ------
-    InputError
-        With the first differences.
-    """
-    root = open_root(path)
-    stored = DatasetSpec.from_json(json.dumps(root.attrs["spec"]), f"store {path}")
-    if changed := differences(stored, spec):
-        shown = "; ".join(changed[:3]) + (f" and {len(changed) - 3} more" if len(changed) > 3 else "")
-        raise InputError(f"store {path}: was made under another spec ({shown}); choose another STORE, or remove it")
-    if root.attrs.get("earth") != earth:
-        raise InputError(f"store {path}: holds pixels of {root.attrs.get('earth')}, this run's come from {earth}; "
-                         "choose another STORE")
-    planned = plan[plan["state"] == "planned"]
-    groups = dict.fromkeys(biome_groups(root))
-    for biome, rows in planned.groupby("biome", sort=True):
-        name = group_name(int(biome))
-        same = name in groups and all(
-            np.array_equal(np.asarray(root[f"{name}/{key}"]).astype(object), rows[key].to_numpy(object))
-            for key in ("tile_id", "window", "label_id", "s2_id", "s1_id"))
-        groups.pop(name, None)
-        if not same:
-            groups[name] = None
-            break
-    if groups:
-        raise InputError(f"store {path}: was made from another plan (its tiles or scenes in {next(iter(groups))} "
-                         "differ); choose another STORE, or export the plan it was made from")

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import zarr
 
 from dwplus.errors import InputError
@@ -327,12 +326,3 @@ def reset(store: str | Path, shards: list[tuple[str, int]]) -> int:
             form.write(shard, {})
         tiles += min(start + formats["s2"].tiles, writer.array_of(group, "s2").shape[0]) - start
     return tiles
-
-
-def planned_rows(store: str | Path, table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of a plan, as far as pixels need them, from a store's own table."""
-    root = layout.open_root(store)
-    rows = table.astype({"biome": int})
-    rows["scale"] = rows["group"].map({name: root[name].attrs.asdict()["scale"] for name in layout.biome_groups(root)})
-    rows["size"] = DatasetSpec.from_json(json.dumps(root.attrs.asdict()["spec"]), f"store {store}").tile.size
-    return rows.drop(columns=["group", "index", "status", "reason"])

@@ -9,7 +9,7 @@ import zarr
 import dwplus
 from dwplus.errors import InputError
 from dwplus.spec import make_spec
-from dwplus.store import layout, writer
+from dwplus.store import kept, layout, writer
 from dwplus.store.reader import tile_table
 from dwplus.store.writer import TileResult
 
@@ -144,14 +144,14 @@ def test_float_radar(tmp_path, small_plan, small_spec, pixels_of):
 
 
 def test_another_spec_plan_or_earth_is_refused(store, small_plan, small_spec):
-    layout.check_same(store, small_plan, small_spec, "embedded-earth")
+    kept.check_same(store, small_plan, small_spec, "embedded-earth")
     other = make_spec({**small_spec.model_dump(mode="json"), "sentinel1": {"max_gap_hours": 24}})
     with pytest.raises(InputError, match=r"another spec \(sentinel1.max_gap_hours: 144.0 -> 24.0\)"):
-        layout.check_same(store, small_plan, other, "embedded-earth")
+        kept.check_same(store, small_plan, other, "embedded-earth")
     with pytest.raises(InputError, match="another plan"):
-        layout.check_same(store, small_plan.iloc[1:], small_spec, "embedded-earth")
+        kept.check_same(store, small_plan.iloc[1:], small_spec, "embedded-earth")
     with pytest.raises(InputError, match="pixels of embedded-earth"):
-        layout.check_same(store, small_plan, small_spec, "earth-engine")
+        kept.check_same(store, small_plan, small_spec, "earth-engine")
 
 
 def test_places_that_are_no_store(tmp_path):
