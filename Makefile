@@ -27,16 +27,25 @@ POLYGONS ?=
 DEVICE ?=
 BEFORE ?=
 AFTER ?=
-# A first map takes a minute or two: twelve tiles of the sample planet. REGION=sample, given, is all of its sites.
-MAP_REGION = $(if $(filter file,$(origin REGION)),$(if $(STORE),,9.1,51.15,9.3,51.27),$(REGION))
-MAP_RUN = $(or $(RUN),runs/$(or $(MODEL),specsar_former))
 SET ?=
 # Stores to read, one or several; keys of the training config.
-STORES = $(foreach store,$(or $(STORE),data/sample.zarr),'$(store)')
+STORES = $(foreach store,$(STORE),--store '$(store)')
 SETTINGS = $(foreach setting,$(SET),--set '$(setting)')
+# Folder of the run to look at: what is given, else that of the network.
+RUN_OF = $(if $(RUN),--run '$(RUN)',$(if $(MODEL),--run 'runs/$(MODEL)'))
 # What the flows have in common.
 ARGS = $(if $(START),--start '$(START)') $(if $(END),--end '$(END)') $(if $(STORE),--store '$(STORE)') \
 	$(if $(EE_PROJECT),--project '$(EE_PROJECT)') $(if $(WORLD),--world '$(WORLD)') --scheduler '$(SCHEDULER)'
+
+# A variable that is given and not known is a slip of the pen: nothing runs, and the nearest name is said.
+VARIABLES := $(shell sed -nE 's/^([A-Z_]+) [?]=.*/\1/p' $(firstword $(MAKEFILE_LIST)))
+GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name)))
+UNKNOWN := $(firstword $(filter-out $(VARIABLES) VENV BIN SHELL MAKE% -%,$(GIVEN)))
+ifneq ($(UNKNOWN),)
+NEAREST := $(shell $(PYTHON) -c 'import difflib, sys; print(*difflib.get_close_matches(sys.argv[1].upper(), sys.argv[2:], 1, 0.5))' \
+	'$(UNKNOWN)' $(VARIABLES))
+$(error $(UNKNOWN)= is no variable of this Makefile; $(if $(NEAREST),did you mean $(NEAREST)=? )`make help` lists them all)
+endif
 
 .PHONY: help setup export-region regenerate train evaluate map change explain compare report test lint docs minimum \
 	bench bench-map bench-peers bench-scaling bench-read soak gpu-check
@@ -71,32 +80,32 @@ $(VENV)/.ready: setup.cfg pyproject.toml
 setup: $(VENV)/.ready ## make .venv with everything in it
 
 export-region: $(VENV)/.ready ## plan and export a region into a Zarr store
-	@$(BIN)/python -m pipelines.export_region --region '$(REGION)' $(ARGS)
+	@$(BIN)/dwplus export-region --region '$(REGION)' $(ARGS)
 
 regenerate: $(VENV)/.ready ## new dates for the tiles of a store or plan: FROM= START= END=
-	@$(BIN)/python -m pipelines.regenerate --from '$(FROM)' $(ARGS)
+	@$(BIN)/dwplus regenerate --from '$(FROM)' $(ARGS)
 
 train: $(VENV)/.ready ## train a network on a store (none given: the sample, exported first): STORE= MODEL= RUN=
-	@test -n '$(STORE)' || test -e data/sample.zarr || $(MAKE) --no-print-directory export-region REGION=sample
-	@$(BIN)/python -m pipelines.train --store $(STORES) $(if $(MODEL),--model '$(MODEL)') $(if $(RUN),--run '$(RUN)') $(SETTINGS)
+	@$(BIN)/dwplus train $(STORES) $(if $(MODEL),--model '$(MODEL)') $(if $(RUN),--run '$(RUN)') $(SETTINGS)
 
 evaluate: $(VENV)/.ready ## tables, figures and a page of a trained network: STORE= RUN=
-	@$(BIN)/python -m pipelines.evaluate --store $(STORES) --run '$(or $(RUN),runs/$(or $(MODEL),specsar_former))'
+	@$(BIN)/dwplus evaluate $(STORES) $(RUN_OF)
 
+# REGION=sample, given, is all of its sites; a first map is a corner of them.
 map: $(VENV)/.ready ## a map of a region by a trained network (none given: one is trained first): REGION= RUN= OUT=
-	@test -n '$(RUN)' || test -e '$(MAP_RUN)/best.safetensors' || $(MAKE) --no-print-directory train RUN='$(MAP_RUN)' STORE=
-	@$(BIN)/python -m pipelines.map_region --run '$(MAP_RUN)' $(if $(MAP_REGION),--region '$(MAP_REGION)') $(ARGS) \
-		$(if $(OUT),--out '$(OUT)') $(if $(DATES),--dates '$(DATES)') $(if $(CLOUDS),--clouds '$(CLOUDS)') \
-		$(if $(LAYERS),--layers $(LAYERS)) $(if $(POLYGONS),--polygons '$(POLYGONS)') $(if $(DEVICE),--device '$(DEVICE)')
+	@$(BIN)/dwplus map $(if $(filter file,$(origin REGION)),,--region '$(REGION)') $(ARGS) $(if $(RUN),--run '$(RUN)') \
+		$(if $(MODEL),--model '$(MODEL)') $(if $(OUT),--out '$(OUT)') $(if $(DATES),--dates '$(DATES)') \
+		$(if $(CLOUDS),--clouds '$(CLOUDS)') $(if $(LAYERS),--layers $(LAYERS)) \
+		$(if $(POLYGONS),--polygons '$(POLYGONS)') $(if $(DEVICE),--device '$(DEVICE)')
 
 change: $(VENV)/.ready ## what became what between two maps: BEFORE= AFTER=
-	@$(BIN)/python -m pipelines.map_change --before '$(BEFORE)' --after '$(AFTER)'
+	@$(BIN)/dwplus change --before '$(BEFORE)' --after '$(AFTER)'
 
 explain: $(VENV)/.ready ## facts and words on each tile of a trained network: STORE= RUN= LM=
-	@$(BIN)/python -m pipelines.explain --store $(STORES) --run '$(or $(RUN),runs/$(or $(MODEL),specsar_former))' $(if $(LM),--lm '$(LM)')
+	@$(BIN)/dwplus explain $(STORES) $(RUN_OF) $(if $(LM),--lm '$(LM)')
 
 compare: $(VENV)/.ready ## one table of several networks under one budget: STORE= MODELS=
-	@$(BIN)/python -m pipelines.compare --store $(STORES) $(if $(MODELS),--models $(MODELS)) $(SETTINGS)
+	@$(BIN)/dwplus compare $(STORES) $(if $(MODELS),--models $(MODELS)) $(SETTINGS)
 
 report: $(VENV)/.ready ## one HTML page on a store: STORE=
 	@$(BIN)/dwplus report '$(or $(STORE),data/sample.zarr)' -o '$(or $(STORE),data/sample.zarr).report.html'
@@ -140,10 +149,10 @@ bench-scaling: $(VENV)/.ready ## plan and export with 10 and 100 times the tiles
 	@$(BIN)/python -m benchmarks.bench_scaling
 
 bench-map: $(VENV)/.ready ## maps: speed, memory, truth and areas on the sample planet: RUN=
-	@$(BIN)/python -m benchmarks.bench_map --run '$(MAP_RUN)'
+	@$(BIN)/python -m benchmarks.bench_map --run '$(or $(RUN),runs/$(or $(MODEL),specsar_former))'
 
 bench-read: $(VENV)/.ready ## reading tiles at random, beside other formats: STORE=
-	@test -n '$(STORE)' || test -e data/sample.zarr || $(MAKE) --no-print-directory export-region REGION=sample
+	@test -n '$(STORE)' || test -e data/sample.zarr || $(BIN)/dwplus export-region
 	@$(BIN)/python -m benchmarks.bench_read --store '$(or $(STORE),data/sample.zarr)'
 
 soak: $(VENV)/.ready ## export under faults, kills and a full disk; at most 20 minutes

@@ -2,24 +2,46 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-import re
+import importlib.util
+import shlex
+import shutil
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from typing import NoReturn
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
-from dwplus.errors import DwplusError
+from dwplus.errors import DwplusError, InputError
 
 #: Seconds between two progress lines in a log.
 QUIET_SECONDS = 5.0
+#: Modules by the extra that installs them (setup.cfg); the first that holds a module is named for it.
+EXTRAS = {
+    "report": ("matplotlib", "PIL"),
+    "annotations": ("openpyxl",),
+    "maps": ("folium", "matplotlib", "PIL"),
+    "train": ("torch", "safetensors", "tensorstore", "matplotlib", "PIL"),
+    "notebooks": ("geemap", "folium", "matplotlib"),
+}
 
 
 def say(line: str) -> None:
     """A line of output, at once."""
     print(line, flush=True)
+
+
+def program() -> str:
+    """How the user calls ``dwplus``, for commands to go on with."""
+    called = Path(sys.argv[0])
+    if called.name != "dwplus":
+        return "python -m dwplus"
+    return "dwplus" if shutil.which("dwplus") == str(called) else str(called)
+
+
+def command() -> str:
+    """The command line of this process, for files that say how they were made."""
+    return shlex.join(["dwplus", *sys.argv[1:]])
 
 
 @contextlib.contextmanager
@@ -96,24 +118,26 @@ def _span(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
-class Parser(argparse.ArgumentParser):
-    """A command line whose mistakes are one sentence, and whose values may start with a minus (west longitudes)."""
+def needs(*extras: str) -> None:
+    """Refuse to begin where packages of these extras are missing.
 
-    def error(self, message: str) -> NoReturn:
-        """One sentence on stderr, exit code 2."""
-        print(f"error: {' '.join(message.split())}; see {self.prog} --help", file=sys.stderr)
-        sys.exit(2)
+    Raises
+    ------
+    InputError
+        One sentence with the command that installs them.
+    """
+    if missing := [extra for extra in extras if absent(extra)]:
+        raise InputError(_needed(*missing))
 
-    def parse(self, arguments: Sequence[str] | None = None) -> argparse.Namespace:
-        """Parse; ``--region -63,...`` counts as ``--region=-63,...``."""
-        words = list(sys.argv[1:] if arguments is None else arguments)
-        joined: list[str] = []
-        for word in words:
-            if re.match(r"-\d", word) and joined and joined[-1].startswith("--") and "=" not in joined[-1]:
-                joined[-1] += f"={word}"
-            else:
-                joined.append(word)
-        return self.parse_args(joined)
+
+def absent(extra: str) -> list[str]:
+    """Modules of an extra that are not installed."""
+    return [name for name in EXTRAS[extra] if importlib.util.find_spec(name) is None]
+
+
+def _needed(*extras: str) -> str:
+    names = " and ".join(f'"{extra}"' for extra in extras)
+    return f"needs the extra{'s' * (len(extras) > 1)} {names}: pip install 'dwplus[{','.join(extras)}]'"
 
 
 def run(action: Callable[[], int]) -> int:
@@ -128,6 +152,13 @@ def run(action: Callable[[], int]) -> int:
     except DwplusError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return error.exit_code
+    except ModuleNotFoundError as error:
+        module = (error.name or "").partition(".")[0]
+        extra = next((extra for extra, names in EXTRAS.items() if module in names), None)
+        if extra is None:
+            raise
+        print(f"error: {_needed(extra)} ({module} is not installed)", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("interrupted: what is exported stays; the same command goes on from here", file=sys.stderr)
         return 130

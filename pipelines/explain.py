@@ -1,21 +1,19 @@
-"""Explanations: a store and a run in, facts and words per tile out. ``make explain`` runs this file."""
+"""Explanations: a store and a run in, facts and words per tile out: ``dwplus explain``."""
 
 from __future__ import annotations
 
-import argparse
-import sys
 from pathlib import Path
 
-from dwplus import console
 from dwplus.console import say
 from dwplus.errors import InputError
+from pipelines.defaults import run_folder, stores_to_read
+from pipelines.door import run_command
 
 
-def run(stores: list[str], folder: str, split: str, out: str | None, network: str | None, device: str | None,
+def run(stores: list[str], folder: str | None, split: str, out: str | None, network: str | None, device: str | None,
         lm: str | None, limit: int | None) -> int:
     """Explain, say where the words lie and who wrote them."""
-    if not stores:
-        raise InputError("STORE: give the folder of a store (make export-region makes one)")
+    stores, folder = stores_to_read(stores), run_folder(folder, network)
     if limit is not None and limit < 1:
         raise InputError(f"--limit {limit}: must be 1 or more")
     from model.explain import explain_store
@@ -36,20 +34,5 @@ def run(stores: list[str], folder: str, split: str, out: str | None, network: st
     return 0
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Explain a trained network's maps, tile by tile, from measured facts.")
-    parser.add_argument("--store", nargs="+", default=[], help="folder of a store, or of several")
-    parser.add_argument("--run", default="runs/specsar_former", help="folder of a run, or a checkpoint")
-    parser.add_argument("--split", default="test", help="train, val, test or all (default test)")
-    parser.add_argument("--out", help="folder of the result (default: RUN/explanations_<split>)")
-    parser.add_argument("--model", help="refuse a checkpoint of another network than this")
-    parser.add_argument("--lm", help="folder of a causal language model, or URL of a llama.cpp server (default: none, "
-                                     "a template)")
-    parser.add_argument("--limit", type=int, help="explain this many tiles only")
-    parser.add_argument("--device", help="cpu, cuda, cuda:1 (default: cuda where there is one)")
-    a = parser.parse_args()
-    sys.exit(console.run(lambda: run(a.store, a.run, a.split, a.out, a.model, a.device, a.lm, a.limit)))
-
-
 if __name__ == "__main__":
-    main()
+    run_command("explain")

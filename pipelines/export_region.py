@@ -1,17 +1,16 @@
-"""The main job: a region and dates in, a Zarr store out. ``make export-region`` runs this file."""
+"""The main job: a region and dates in, a Zarr store out: ``dwplus export-region``."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
-from dwplus import console
 from dwplus.console import say
 from dwplus.earth import connect
 from dwplus.errors import InputError
 from dwplus.planning.plan import describe, make_plan, read_plan, spec_of, write_plan
 from dwplus.spec import DatasetSpec, differences, load_spec, make_spec
 from dwplus.store.places import companion
+from pipelines.door import run_command
 from pipelines.export_plan import export_and_show
 
 REGIONS = Path(__file__).parent / "regions"
@@ -79,19 +78,5 @@ def run(region: str, start: str | None, end: str | None, store: str | None, proj
     return code
 
 
-def main() -> None:
-    parser = console.Parser(description="Plan and export a region into a Zarr store.")
-    parser.add_argument("--region", default="sample",
-                        help="spec, shipped region, GeoJSON file or west,south,east,north")
-    parser.add_argument("--start", help="first label date")
-    parser.add_argument("--end", help="day after the last label date")
-    parser.add_argument("--store", help="folder of the store (default data/<name>.zarr)")
-    parser.add_argument("--project", help="Google Cloud project with Earth Engine")
-    parser.add_argument("--world", help="asset tree, or URL of a running embedded Earth")
-    parser.add_argument("--scheduler", default="threads", help="threads, processes or a Dask scheduler's address")
-    a = parser.parse()
-    sys.exit(console.run(lambda: run(a.region, a.start, a.end, a.store, a.project, a.world, a.scheduler)))
-
-
 if __name__ == "__main__":
-    main()
+    run_command("export-region")

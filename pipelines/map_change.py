@@ -1,16 +1,15 @@
-"""Two maps in, what became what out. ``make change`` runs this file."""
+"""Two maps in, what became what out: ``dwplus change``."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pandas as pd
 
-from dwplus import console
 from dwplus.console import say
 from dwplus.errors import InputError
 from dwplus.maps import areas
+from pipelines.door import run_command
 
 
 def classes_of(folder: str) -> list[Path]:
@@ -57,14 +56,5 @@ def run(before: str, after: str, out: str | None) -> int:
     return 0
 
 
-def main() -> None:
-    parser = console.Parser(description="What became what between two maps of the same ground.")
-    parser.add_argument("--before", required=True, help="folder of the earlier map")
-    parser.add_argument("--after", required=True, help="folder of the later map")
-    parser.add_argument("--out", help="CSV file (default: AFTER/change_from_<before>.csv)")
-    a = parser.parse()
-    sys.exit(console.run(lambda: run(a.before, a.after, a.out)))
-
-
 if __name__ == "__main__":
-    main()
+    run_command("change")

@@ -1,4 +1,4 @@
-"""The map: a trained run, a region and dates in; GeoTIFFs, areas and pictures out. ``make map`` runs this file."""
+"""The map: a trained run, a region and dates in; GeoTIFFs, areas and pictures out: ``dwplus map``."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ import hashlib
 import json
 import math
 import shutil
-import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dwplus import cluster, console
+from dwplus import cluster
 from dwplus.console import count_progress, say
 from dwplus.earth import connect
 from dwplus.earth.session import EarthConfig
@@ -29,6 +28,8 @@ from dwplus.planning.plan import created, describe, read_plan, spec_of, write_pl
 from dwplus.spec import DatasetSpec, differences
 from dwplus.store.locks import only_run
 from dwplus.store.places import companion
+from pipelines.defaults import run_folder
+from pipelines.door import run_command
 from pipelines.export_region import spec_for
 
 if TYPE_CHECKING:
@@ -83,6 +84,10 @@ class Options:
             areas.read_polygons(self.polygons, self.name_field)
 
 
+#: Mapped where neither a region nor a store is given: twelve tiles of the sample planet, a minute or two.
+FIRST_MAP = "9.1,51.15,9.3,51.27"
+
+
 @dataclass(frozen=True)
 class Ground:
     """What is mapped: the blocks, where they come from, the region by zone, and when that was planned."""
@@ -92,6 +97,26 @@ class Ground:
     clip: dict[int, shapely.Geometry] | None
     created: str
     words: str
+
+
+def run_with_defaults(options: Options, network: str | None = None) -> int:
+    """Map; what is not said is a corner of the sample planet, and the run of a network that is trained first.
+
+    Parameters
+    ----------
+    network : whose default run is taken where ``options.run`` is empty; None = ``specsar_former``.
+    """
+    region = options.region or (None if options.store else FIRST_MAP)
+    folder = run_folder(options.run, network)
+    given, options = options.run, replace(options, region=region, run=folder)
+    options.check()
+    if not given and not (Path(folder) / "best.safetensors").exists():
+        from pipelines.train import run as train
+
+        say(f"run {folder}: is not there yet, it is trained first")
+        if code := train([], network, folder, None, [], options.device):
+            return code
+    return run(options)
 
 
 def run(options: Options) -> int:
@@ -329,33 +354,5 @@ def _show(table: Any, out: Path) -> None:
     say(f"map:  {out / 'class.vrt'}    look:  {out / 'index.html'}, {out / 'quicklook.png'}")
 
 
-def main() -> None:
-    parser = console.Parser(description="Map a region with a trained network.")
-    parser.add_argument("--region", help="west,south,east,north, a .geojson, a spec, or a shipped region")
-    parser.add_argument("--start", help="first date")
-    parser.add_argument("--end", help="day after the last date")
-    parser.add_argument("--run", default="runs/specsar_former", help="folder of a run, or a checkpoint")
-    parser.add_argument("--out", help="folder of the map (default maps/<name of the region>)")
-    parser.add_argument("--store", help="map the tiles of a store in place of Earth Engine's pixels")
-    parser.add_argument("--project", help="Google Cloud project with Earth Engine")
-    parser.add_argument("--world", help="asset tree, or URL of a running embedded Earth")
-    parser.add_argument("--scheduler", default="threads", help="threads, processes or a Dask scheduler's address")
-    parser.add_argument("--device", help="cpu, cuda, cuda:1 (default: cuda where there is one)")
-    parser.add_argument("--batch", type=int, help="windows the network sees at once")
-    parser.add_argument("--dates", default="best", help="scenes of a block: best, all, or a number of the clearest; "
-                                                        "several are merged by summed probabilities")
-    parser.add_argument("--clouds", default="mask", help="mask: no data under Dynamic World's clouds and shadows; keep")
-    parser.add_argument("--layers", nargs="*", default=[], help="also write: probabilities, sources (dates and gap)")
-    parser.add_argument("--margin", type=int, default=32, help="pixels at a window's edge that are dropped")
-    parser.add_argument("--ramp", type=int, default=32, help="pixels over which two windows are blended")
-    parser.add_argument("--polygons", help="areas for each polygon of this file (GeoJSON, GeoPackage, shapefile)")
-    parser.add_argument("--name-field", help="property with the polygons' names")
-    parser.add_argument("--reference", help="errors of the map: a table of points with columns true and map, or "
-                                            "blocks.csv of an evaluation (default: that of the run)")
-    a = parser.parse()
-    values = {**vars(a), "layers": tuple(a.layers)}
-    sys.exit(console.run(lambda: run(Options(**values))))
-
-
 if __name__ == "__main__":
-    main()
+    run_command("map")

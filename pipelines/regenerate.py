@@ -1,15 +1,12 @@
-"""New date windows for the tiles of a store or a plan. ``make regenerate`` runs this file.
+"""New date windows for the tiles of a store or a plan: ``dwplus regenerate``.
 
 The new store has the same tile ids, biomes and splits; only labels and scenes are new. Readers take both stores.
 """
 
 from __future__ import annotations
 
-import sys
-
 import pandas as pd
 
-from dwplus import console
 from dwplus.console import say
 from dwplus.earth import connect
 from dwplus.errors import InputError
@@ -18,6 +15,7 @@ from dwplus.spec import DatasetSpec, make_spec
 from dwplus.store import layout
 from dwplus.store.places import Bucket, companion, place_of, resolved
 from dwplus.store.reader import tile_table
+from pipelines.door import run_command
 from pipelines.export_plan import export_and_show
 
 
@@ -93,18 +91,5 @@ def run(source: str, start: str | None, end: str | None, store: str | None, proj
     return export_and_show(plan_path, target, world, project, scheduler, quicklooks=True)
 
 
-def main() -> None:
-    parser = console.Parser(description="Export new date windows for the tiles of a store or a plan.")
-    parser.add_argument("--from", dest="source", default="", help="store or plan whose tiles are taken")
-    parser.add_argument("--start", help="first label date")
-    parser.add_argument("--end", help="day after the last label date")
-    parser.add_argument("--store", help="folder of the new store")
-    parser.add_argument("--project", help="Google Cloud project with Earth Engine")
-    parser.add_argument("--world", help="asset tree, or URL of a running embedded Earth")
-    parser.add_argument("--scheduler", default="threads", help="threads, processes or a Dask scheduler's address")
-    a = parser.parse()
-    sys.exit(console.run(lambda: run(a.source, a.start, a.end, a.store, a.project, a.world, a.scheduler)))
-
-
 if __name__ == "__main__":
-    main()
+    run_command("regenerate")

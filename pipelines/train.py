@@ -1,16 +1,18 @@
-"""Training: stores in, a run folder with a trained network out. ``make train`` runs this file; ``torchrun
+"""Training: stores in, a run folder with a trained network out: ``dwplus train``; ``torchrun
 --nproc-per-node N -m -- pipelines.train ...`` uses N GPUs (without ``--`` it takes ``--run`` for its own)."""
 
 from __future__ import annotations
 
-import argparse
 import os
+import shlex
 import sys
 from typing import Any
 
 from dwplus import console
 from dwplus.console import say
 from dwplus.errors import InputError
+from pipelines.defaults import STORE, export_sample
+from pipelines.door import run_command
 
 
 def config_for(name: str | None, network: str | None, settings: list[str]) -> Any:
@@ -52,10 +54,16 @@ def config_for(name: str | None, network: str | None, settings: list[str]) -> An
 
 def run(stores: list[str], network: str | None, folder: str | None, name: str | None, settings: list[str],
         device: str | None) -> int:
-    """Train, say where the result lies and what to do with it."""
-    if not stores:
-        raise InputError("STORE: give the folder of a store (make export-region makes one)")
+    """Train, say where the result lies and what to do with it.
+
+    Parameters
+    ----------
+    stores : none = the sample, which is exported first where it is not there.
+    """
     config = config_for(name, network, settings)
+    if not (stores := [store for store in stores if store]):
+        export_sample()
+        stores = [STORE]
     target = folder or f"runs/{config.model.name}"
     from model.train import train
 
@@ -69,22 +77,9 @@ def run(stores: list[str], network: str | None, folder: str | None, name: str | 
         best = f"best mIoU {100 * summary.best_miou:.2f} at epoch {summary.best_epoch}, " * (
             summary.best_miou == summary.best_miou)
         say(f"trained: {best}{target}/best.safetensors")
-        say(f"evaluate it:  make evaluate STORE='{' '.join(stores)}' RUN='{target}'")
+        say(f"evaluate it:  {console.program()} {shlex.join(['evaluate', '--store', *stores, '--run', target])}")
     return 0
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Train a land-cover network on one or more stores.")
-    parser.add_argument("--store", nargs="+", default=[], help="folder of a store, or of several")
-    parser.add_argument("--model", help="network, or network:variant (default: the config's)")
-    parser.add_argument("--run", help="folder of the run (default: runs/<network>)")
-    parser.add_argument("--config", help="shipped config or YAML file (default: specsar_former on a GPU, else small)")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="settings",
-                        help="replace a value of the config, such as optim.epochs=10")
-    parser.add_argument("--device", help="cpu, cuda, cuda:1 (default: cuda where there is one)")
-    a = parser.parse_args()
-    sys.exit(console.run(lambda: run(a.store, a.model, a.run, a.config, a.settings, a.device)))
-
-
 if __name__ == "__main__":
-    main()
+    run_command("train")

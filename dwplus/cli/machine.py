@@ -1,0 +1,91 @@
+"""The machine and the Earth: is all ready, what may a spec say, and the embedded Earth as a service."""
+
+from __future__ import annotations
+
+import types
+from pathlib import Path
+from typing import Annotated, Any, get_args
+
+import typer
+
+from dwplus.cli.options import Project, World, finish
+from dwplus.console import say
+
+
+def doctor(
+    project: Project = None, world: World = None,
+    store: Annotated[str | None, typer.Option(
+        "--store", metavar="DIR|URL", help="A store, or where one is to be made (default: data).")] = None,
+) -> None:
+    """Say whether this machine is ready.
+
+    Checks Python, packages, extras, disk, store, credentials, project, quota and GPU; exit code 1 when anything fails.
+    """
+    def action() -> int:
+        from dwplus.doctor import examine
+
+        checks = examine(project or None, world or None, store or None)
+        for check in checks:
+            say(str(check))
+        failed = sum(check.state == "fail" for check in checks)
+        say(f"{failed} failed" if failed else "ready")
+        return 1 if failed else 0
+
+    finish(action)
+
+
+def keys() -> None:
+    """List the keys of a spec, with defaults and meaning."""
+    from dwplus.spec import DatasetSpec
+
+    def show(model: Any, prefix: str) -> None:
+        for name, field in model.model_fields.items():
+            optional = isinstance(field.annotation, types.UnionType)
+            kinds = get_args(field.annotation) if optional else (field.annotation,)
+            inner = next((kind for kind in kinds if hasattr(kind, "model_fields")), None)
+            if inner is not None:
+                show(inner, f"{prefix}{name}.")
+                continue
+            default = "required" if field.is_required() else f"default {field.default}"
+            say(f"{prefix}{name}: {field.description} ({default})")
+
+    show(DatasetSpec, "")
+
+
+def serve(
+    world: Annotated[Path | None, typer.Option("--world", metavar="DIR", help="Asset tree to serve; without it the "
+                                                                              "sample planet.")] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on loopback; 0 takes a free one.")] = 0,
+    latency_ms: Annotated[float, typer.Option(min=0, help="Pause before every answer.")] = 0,
+    fault_rate: Annotated[float, typer.Option(min=0, max=1, help="Share of requests answered with a fault.")] = 0,
+    fault: Annotated[list[str] | None, typer.Option(
+        metavar="KEY=VALUE,...", help="A fault to inject, e.g. kind=drop,path=computePixels,count=3; kinds: status "
+        "(with code), drop, truncate, garbage, slow (with seconds); also probability, skip. May be repeated.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the sample planet and of the faults.")] = 0,
+) -> None:
+    """Serve the embedded Earth on loopback; the first line of output is its URL."""
+    def action() -> int:
+        from dwplus.earth.session import serve_embedded
+
+        serve_embedded(None if world is None else str(world), port=port, latency_s=latency_ms / 1000,
+                       fault_rate=fault_rate, seed=seed, faults=fault or (), announce=say)
+        return 0
+
+    finish(action)
+
+
+def functions() -> None:
+    """List the functions of Earth Engine that the embedded Earth supports, then those it lacks."""
+    def action() -> int:
+        from dwplus.earth.session import embedded_functions
+
+        have, lack = embedded_functions()
+        say(f"supported, {len(have)}:")
+        for name in have:
+            say(f"  {name}")
+        say(f"not supported, {len(lack)}; each answers a 400 that names it:")
+        for name in lack:
+            say(f"  {name}")
+        return 0
+
+    finish(action)

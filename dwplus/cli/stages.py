@@ -1,0 +1,118 @@
+"""The stages of a data set: plan, export, verify, repair."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dwplus import console
+from dwplus.cli.options import BudgetEecuHours, MaxHours, Project, Scheduler, Store, World, finish
+from dwplus.console import say
+
+
+def plan(
+    spec: Annotated[Path, typer.Argument(metavar="SPEC", help="YAML file: name, region, windows, ...; see "
+                                                              "`dwplus keys` and pipelines/regions.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="PLAN", help="GeoParquet file to write.")],
+    world: World = None, project: Project = None,
+    budget: Annotated[float | None, typer.Option(
+        "--budget", metavar="HOURS", min=1e-6, help="EECU-hours to compare the estimated cost with.")] = None,
+    maps: Annotated[list[Path] | None, typer.Option(
+        "--map", metavar="FILE", help="Map to write as well: FILE.html or FILE.png; may be given twice.")] = None,
+) -> None:
+    """Choose tiles, pair each with its scenes, say the cost.
+
+    Fetches metadata only; says what an export will give and take.
+    """
+    def action() -> int:
+        from dwplus.earth import connect
+        from dwplus.planning.plan import describe, make_plan, write_plan
+        from dwplus.planning.preview import check_map, preview, write_map
+        from dwplus.spec import load_spec
+
+        for path in maps or []:
+            check_map(path)
+
+        wanted = load_spec(spec)
+        session = connect(project, world)
+        say(session.description)
+        made = make_plan(session, wanted, say)
+        write_plan(made, output)
+        for line in preview(made, budget):
+            say(line)
+        say(describe(made))
+        for path in maps or []:
+            write_map(made, path)
+            say(f"map written to {path}")
+        say(f"plan written to {output}")
+        return 0
+
+    finish(action)
+
+
+def export(
+    plan: Annotated[Path, typer.Argument(metavar="PLAN", help="GeoParquet file made by `dwplus plan`.")],
+    store: Store, world: World = None, project: Project = None,
+    scheduler: Scheduler = "threads",
+    quicklooks: Annotated[bool, typer.Option(help="One PNG per biome in STORE.quicklook.")] = True,
+    max_hours: MaxHours = None, budget_eecu_hours: BudgetEecuHours = None,
+) -> None:
+    """Fetch the planned tiles into a Zarr store.
+
+    A stopped run goes on when the same command is run again.
+    """
+    def action() -> int:
+        from pipelines.export_plan import export_and_show
+
+        return export_and_show(plan, store, world, project, scheduler, quicklooks, max_hours, budget_eecu_hours)
+
+    finish(action)
+
+
+def verify(store: Store) -> None:
+    """Check a store against its checksums and itself.
+
+    Reads everything once; exit code 1 when anything is wrong.
+    """
+    def action() -> int:
+        from dwplus.store.verify import verify as check
+
+        began = time.monotonic()
+        with console.count_progress("shards checked") as show:
+            report = check(store, show)
+        for fault in report.faults:
+            say(str(fault))
+        seconds = max(time.monotonic() - began, 1e-9)
+        counts = ", ".join(f"{n} {status}" for status, n in report.tiles.items() if n)
+        size = report.bytes / 1e6
+        say(f"{counts or 'no tile'}; {size:.0f} MB in {seconds:.1f} s ({size / seconds:.0f} MB/s)")
+        if report.faults:
+            mend = f"; `dwplus repair {store}` fetches {len(report.shards)} shards again" if report.shards else ""
+            say(f"{len(report.faults)} faults{mend}")
+        else:
+            say("no fault")
+        return 1 if report.faults else 0
+
+    finish(action)
+
+
+def repair(store: Store, world: World = None, project: Project = None, scheduler: Scheduler = "threads") -> None:
+    """Fetch again just the shards that are damaged."""
+    def action() -> int:
+        from dwplus.earth import EarthConfig, connect_config
+        from dwplus.export.run import repair as mend
+        from pipelines.export_plan import show
+
+        config = EarthConfig(project or None, world or None)
+        say(connect_config(config).description)
+        with console.shard_progress() as progress:
+            summary, left = mend(store, config, scheduler=scheduler, progress=progress, say=say)
+        for fault in left:
+            say(f"not repaired: {fault}")
+        show(summary, store)
+        return 0 if summary.complete and not left else 1
+
+    finish(action)

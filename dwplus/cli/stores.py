@@ -1,0 +1,189 @@
+"""What is done with a store: described, split, measured, shown, taken out of and into other forms."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from dwplus import console
+from dwplus.cli.options import ReadSplit, Store, finish
+from dwplus.console import say
+from dwplus.errors import InputError
+
+
+def describe(
+    store: Store,
+    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="DIR", help="For the card's files; default: "
+                                                                                      "STORE.card.")] = None,
+    card: Annotated[bool, typer.Option(help="Write the files of `dwplus card` as well.")] = True,
+) -> None:
+    """Say what a store holds, and write its card.
+
+    In words, and as Croissant, STAC collection, GeoParquet of its tiles, data card.
+    """
+    def action() -> int:
+        from dwplus.report.text import describe as text
+
+        say(text(store))
+        try:
+            if card:
+                _write_card(store, output)
+        except InputError as error:
+            if output is not None:
+                raise
+            say(f"no card: {error}")  # nothing exported yet, or a place that can be read only
+        return 0
+
+    finish(action)
+
+
+def _write_card(store: str, output: Path | None) -> None:
+    from dwplus.store.card import FILES, write_card
+
+    say(f"{', '.join(FILES)} written to {write_card(store, output)}")
+
+
+def split(
+    stores: Annotated[list[str], typer.Argument(metavar="STORE...", help="Stores whose tiles are split as one, such "
+                                                                          "as several windows of a region.")],
+    seed: Annotated[int | None, typer.Option(help="Order of the blocks; default: that of the store's spec.")] = None,
+    guard: Annotated[float | None, typer.Option("--guard", metavar="METRES", min=0, help="Least distance between tiles "
+                                                "of different splits; tiles nearer are set aside. Default: that of "
+                                                "the store's spec.")] = None,
+    stratify: Annotated[Literal["none", "biome", "class"], typer.Option(
+        help="none: each block of ground by itself, as planned; biome or class: blocks dealt out so that each split "
+             "gets its share.")] = "none",
+) -> None:
+    """Split the tiles of stores anew, by blocks of ground.
+
+    Into train, val and test; pixels stay.
+    """
+    def action() -> int:
+        from dwplus.splits import GUARD
+        from dwplus.store import layout
+        from dwplus.store.resplit import resplit
+
+        found = resplit(stores, seed=seed, stratify=stratify, guard_metres=guard)
+        counts = found["split"].value_counts()
+        words = [f"{name} {counts.get(name, 0)}" for name in layout.SPLITS]
+        words += [f"{counts[GUARD]} set aside for the guard"] if GUARD in counts else []
+        say(f"{', '.join(words)}; {int((found['before'] != found['split']).sum())} of {len(found)} tiles changed")
+        return 0
+
+    finish(action)
+
+
+def report(
+    store: Store,
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="HTML file to write.")],
+) -> None:
+    """Write a page on a store, in one HTML file.
+
+    Map, classes, gaps, clouds, bands, rejects, pictures; it fetches nothing.
+    """
+    def action() -> int:
+        from dwplus.report.page import write_report
+
+        say(f"report written to {write_report(store, output)}")
+        return 0
+
+    finish(action)
+
+
+def stats(
+    store: Store,
+    split: ReadSplit = "train",
+) -> None:
+    """Measure every band of a store.
+
+    The figures are kept in its attributes.
+    """
+    def action() -> int:
+        from dwplus.store import stats as statistics
+
+        with console.count_progress("shards read") as show:
+            found = statistics.measure(store, split, progress=show)
+        statistics.store_statistics(store, found)
+        for line in statistics.describe(found):
+            say(line)
+        return 0
+
+    finish(action)
+
+
+def card(
+    store: Store,
+    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="DIR", help="Default: STORE.card.")] = None,
+) -> None:
+    """Describe a store for others.
+
+    As Croissant, STAC collection, GeoParquet of its tiles, data card.
+    """
+    def action() -> int:
+        _write_card(store, output)
+        return 0
+
+    finish(action)
+
+
+def tile(
+    store: Store,
+    tile_id: Annotated[str, typer.Argument(metavar="TILE", help="Name of the tile.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for the files.")] = Path("."),
+    window: Annotated[str | None, typer.Option(metavar="START/END", help="Where a store has several.")] = None,
+) -> None:
+    """Write a tile as cloud-optimised GeoTIFFs.
+
+    Sentinel-2, Sentinel-1, label.
+    """
+    def action() -> int:
+        from dwplus.store.geotiff import write_geotiffs
+
+        for path in write_geotiffs(store, tile_id, output, window).values():
+            say(str(path))
+        return 0
+
+    finish(action)
+
+
+def triplets(
+    store: Store,
+    output: Annotated[Path, typer.Argument(metavar="FOLDER", help="New folder for the GeoTIFFs.")],
+    six_classes: Annotated[bool, typer.Option("--six-classes", help="Labels of the six classes of CloudLULC-Set.")
+                           ] = False,
+) -> None:
+    """Write a store of triplets as folders of GeoTIFFs.
+
+    Of REGION=cloudy, laid out as CloudLULC-Set is published.
+    """
+    def action() -> int:
+        from dwplus.store.folder import write_folder
+
+        with console.count_progress("tiles written") as show:
+            count = write_folder(store, output, six=six_classes, progress=show)
+        say(f"{count} triplets written to {output}")
+        return 0
+
+    finish(action)
+
+
+def import_triplets(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder laid out as CloudLULC-Set is published.")],
+    store: Store,
+    biome: Annotated[int | None, typer.Option(min=1, max=14, help="Of tiles of which the folder does not say it.")
+                     ] = None,
+    nine_classes: Annotated[bool, typer.Option(
+        "--nine-classes", help="Labels are Dynamic World's nine; else as the folder says, or the six.")] = False,
+) -> None:
+    """Make a store of a folder of triplets."""
+    def action() -> int:
+        from dwplus.store.folder import read_folder
+
+        with console.count_progress("tiles read") as show:
+            count = read_folder(folder, store, six=False if nine_classes else None, biome=biome, progress=show)
+        say(f"{count} triplets in store {store}")
+        return 0
+
+    finish(action)
