@@ -25,10 +25,10 @@ from dwplus.taxonomy import CLASSES
 from model import checkpoint as checkpoints
 from model.config import TrainConfig, make_config, merged, parse_override
 from model.distributed import device_of
-from model.evaluate import count, evaluation_sets, machine, plain, strata, tile_cloud
 from model.networks.layers import count_parameters
 from model.networks.registry import NETWORKS, build, options_for, variants_of
 from model.reliability import against_mask, sentence
+from model.scoring import count, evaluation_sets, machine, plain, strata, tile_cloud
 from model.train import train
 
 SCORES = ("miou", "oa", "macro_f1", "rare_miou")

@@ -4,155 +4,41 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import math
-import os
-import platform
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 
-from dwplus.errors import EmptySplitError, InputError
-from dwplus.taxonomy import BIOMES, CLASSES, IGNORE
-from model.checkpoint import Checkpoint, check_store, load, versions
-from model.data import TileDataset
+from dwplus.errors import InputError
+from dwplus.taxonomy import BIOMES, CLASSES
+from model.checkpoint import load, versions
 from model.distributed import device_of
-from model.loader import Loader, device_batches
 from model.metrics import bootstrap, expected_calibration_error, scores
-from model.normalise import Normaliser
-from model.progress import step_progress
+from model.page import write_page
 from model.reliability import against_mask, sentence
+from model.scoring import (
+    CLOUD_EDGES,
+    CONFIDENCE_BINS,
+    GAP_EDGES,
+    MODALITIES,
+    STRATUM_EDGES,
+    Result,
+    bins,
+    count,
+    evaluation_sets,
+    machine,
+    modalities_of,
+    plain,
+    strata,
+    tile_cloud,
+)
 
-#: Edges of the groups: |S1 - S2| in hours, cloudiness of the S2 scene in percent.
-GAP_EDGES = (0.0, 12.0, 24.0, 48.0, 72.0, 144.0, 360.0, 1440.0, math.inf)
-CLOUD_EDGES = (0.0, 2.0, 5.0, 10.0, 20.0, 35.0, 100.0)
-#: Strata of cloud over the tile, percent: ours, the published bins of CloudLULC-Set being unknown.
-STRATUM_EDGES = (0.0, 10.0, 30.0, 50.0, 70.0, 100.0)
-CONFIDENCE_BINS = 15
-#: What is shown to the network: name -> (S2 present, S1 present).
-MODALITIES = {"s2+s1": (True, True), "s2": (True, False), "s1": (False, True)}
-
-
-@dataclass
-class Result:
-    """What was counted.
-
-    Attributes
-    ----------
-    table : one row per tile, with ``data`` (number of its dataset) and ``place`` (index in it). confusion : modality to
-        int64 (tiles, 9, 9). calibration : float64 (3, bins): sums of confidence, of hits, and pixels, of the first
-        modality.
-    """
-
-    table: pd.DataFrame
-    sets: list[TileDataset]
-    confusion: dict[str, np.ndarray]
-    calibration: np.ndarray
-
-    @property
-    def main(self) -> str:
-        """The modality of the overall figures: everything the network looks at."""
-        return next(iter(self.confusion))
-
-
-def evaluation_sets(stores: Sequence[str], split: str, checkpoint: Checkpoint) -> list[TileDataset]:
-    """One dataset of whole tiles per store that has any in the split.
-
-    Raises
-    ------
-    InputError
-        Where no store has, or bands are not those of the checkpoint.
-    """
-    found: list[TileDataset] = []
-    nothing: EmptySplitError | None = None
-    for store in stores:
-        try:
-            data = TileDataset(store, split, normalisation=checkpoint.normalisation)
-        except EmptySplitError as error:
-            nothing = error
-            continue
-        check_store(checkpoint, data.s2_bands, data.s1_bands, store)
-        found.append(data)
-    if not found:
-        raise nothing or InputError("store: give at least one")
-    return found
-
-
-def modalities_of(checkpoint: Checkpoint) -> dict[str, tuple[bool, bool]]:
-    """What can be shown to a network: everything, then each sensor alone."""
-    if len(checkpoint.sensors) == 2:
-        return MODALITIES
-    return {checkpoint.sensors[0]: MODALITIES[checkpoint.sensors[0]]}
-
-
-@torch.inference_mode()
-def count(checkpoint: Checkpoint, sets: list[TileDataset], *, device: torch.device, batch_size: int = 1,
-          threads: int = 2, progress: bool = False, hide: bool = True) -> Result:
-    """Run a network over every tile, once per modality; with ``hide`` False only with all it looks at."""
-    net, normaliser = checkpoint.net.to(device).eval(), Normaliser(checkpoint.normalisation).to(device)
-    amp = device.type == "cuda"
-    shown, n = modalities_of(checkpoint), len(CLASSES)
-    shown = shown if hide else dict(list(shown.items())[:1])
-    total, done = sum(map(len, sets)), 0
-    confusion = {name: np.zeros((total, n, n), "int64") for name in shown}
-    calibration = torch.zeros(3, CONFIDENCE_BINS, dtype=torch.float64, device=device)
-    with step_progress("tiles", total, progress) as show:
-        for data in sets:
-            order = list(range(len(data)))
-            loader = Loader(data, [order[i:i + batch_size] for i in range(0, len(order), batch_size)], threads=threads,
-                            pin=amp)
-            for batch in device_batches(loader, device):
-                stored = (batch.s2, batch.s1, batch.label)
-                # Every modality is scored on the same pixels, whatever it is shown.
-                label = normaliser(*stored, torch.ones_like(batch.keep))[2]
-                valid = label != IGNORE
-                truth = label[valid].long()
-                tile = torch.arange(len(batch), device=device)[:, None, None].expand_as(label)[valid]
-                for name, keep in shown.items():
-                    s2, s1, _ = normaliser(*stored, torch.tensor([keep] * len(batch), device=device))
-                    with torch.autocast(device.type, torch.bfloat16, enabled=amp):
-                        logits = net(s2, s1)
-                    chance, said = logits.float().softmax(1).max(1)
-                    key = (tile * n + truth) * n + said[valid]
-                    counts = torch.bincount(key, minlength=len(batch) * n * n).cpu().numpy()
-                    confusion[name][done:done + len(batch)] = counts.reshape(-1, n, n)
-                    if name == next(iter(shown)):
-                        chance = chance[valid].double()
-                        place = (chance * CONFIDENCE_BINS).long().clamp_max(CONFIDENCE_BINS - 1)
-                        hit = (said[valid] == truth).double()
-                        for row, weights in enumerate((chance, hit, torch.ones_like(hit))):
-                            calibration[row] += torch.bincount(place, weights, CONFIDENCE_BINS)
-                done += len(batch)
-                show(done, "")
-    tables = [data.table.assign(data=i, place=np.arange(len(data))) for i, data in enumerate(sets)]
-    return Result(pd.concat(tables, ignore_index=True), sets, confusion, calibration.cpu().numpy())
-
-
-def bins(values: pd.Series, edges: Sequence[float], unit: str) -> list[tuple[str, np.ndarray]]:
-    """Groups [a, b) of a column: name and mask, empty ones left out."""
-    found = []
-    for low, high in zip(edges, edges[1:], strict=False):
-        mask = ((values >= low) & ((values < high) | (values == high) & (high == edges[-1]))).to_numpy()
-        if mask.any():
-            found.append((f"{low:g} to {high:g} {unit}" if math.isfinite(high) else f"over {low:g} {unit}", mask))
-    if (unknown := values.isna().to_numpy()).any():
-        found.append(("unknown", unknown))
-    return found
-
-
-def tile_cloud(table: pd.DataFrame) -> pd.Series:
-    """Cloud over each tile, percent: measured in the tile (column ``cloud_fraction``, 0..1) where the store has it,
-    else that of the whole S2 scene."""
-    return 100 * table["cloud_fraction"] if "cloud_fraction" in table else table["s2_cloud"]
-
-
-def strata(table: pd.DataFrame) -> list[tuple[str, np.ndarray]]:
-    """Strata of cloud: name and mask, empty ones left out."""
-    return bins(tile_cloud(table), STRATUM_EDGES, "%")
+#: Counting lies in :mod:`model.scoring`; its names are found here as before.
+__all__ = ["CLOUD_EDGES", "CONFIDENCE_BINS", "GAP_EDGES", "MODALITIES", "STRATUM_EDGES", "Result", "bins",
+           "block_counts", "count", "evaluate", "evaluation_sets", "lines", "machine", "modalities_of", "plain",
+           "strata", "summarise", "tile_cloud", "tile_scores"]
 
 
 def summarise(result: Result, draws: int = 1000) -> dict[str, Any]:
@@ -187,17 +73,6 @@ def summarise(result: Result, draws: int = 1000) -> dict[str, Any]:
     }
 
 
-def plain(value: Any) -> Any:
-    """As JSON can hold it."""
-    if isinstance(value, dict):
-        return {k: plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple | np.ndarray):
-        return [plain(v) for v in value]
-    if isinstance(value, float | np.floating):
-        return float(value) if math.isfinite(value) else None
-    return int(value) if isinstance(value, np.integer) else value
-
-
 def evaluate(stores: str | Path | Sequence[str | Path], run: str | Path, out: str | Path, *, split: str = "test",
              expect: str | None = None, device: str | None = None, shown: int = 8, draws: int = 1000,
              command: str = "", progress: bool = False) -> dict[str, Any]:
@@ -219,8 +94,6 @@ def evaluate(stores: str | Path | Sequence[str | Path], run: str | Path, out: st
     InputError
         On bad stores, bands, checkpoint, or a split with no tiles.
     """
-    from model.page import write_page
-
     paths = [str(s) for s in ([stores] if isinstance(stores, str | Path) else stores)]
     checkpoint = load(run, expect)
     sets = evaluation_sets(paths, split, checkpoint)
@@ -264,13 +137,6 @@ def block_counts(result: Result) -> pd.DataFrame:
     block, true, said = np.nonzero(sums)
     return pd.DataFrame({"block": blocks[block], "true": np.array(CLASSES)[true], "map": np.array(CLASSES)[said],
                          "pixels": sums[block, true, said]})
-
-
-def machine(device: torch.device) -> str:
-    """What it ran on, in words."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"{platform.machine()} CPU, {torch.get_num_threads()} of {os.cpu_count()} cores"
 
 
 def lines(found: dict[str, Any]) -> list[str]:

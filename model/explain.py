@@ -25,10 +25,10 @@ from dwplus.taxonomy import BIOMES, CLASSES, IGNORE
 from model.checkpoint import Checkpoint, load
 from model.data import TileDataset
 from model.distributed import device_of
-from model.evaluate import evaluation_sets
 from model.metrics import scores
 from model.normalise import Normaliser
 from model.progress import step_progress
+from model.scoring import evaluation_sets
 
 #: Given a prompt, words.
 Writer = Callable[[str], str]

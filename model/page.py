@@ -18,11 +18,10 @@ from model.data import Raw, TileDataset
 from model.metrics import scores
 from model.normalise import Normaliser
 from model.reliability import sentence
+from model.scoring import Result
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-    from model.evaluate import Result
 
 STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:1100px;margin:2em auto;padding:0 1em;color:#222}
 table{border-collapse:collapse;margin:.5em 0 1.5em}td,th{padding:.2em .7em;border-bottom:1px solid #ddd}
