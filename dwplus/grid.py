@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import functools
 import math
 import re
 from collections.abc import Iterator
@@ -11,57 +10,28 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pyproj
 import shapely
 from affine import Affine
 
-#: Latitudes that UTM serves; beyond them lies UPS, which this project does not use.
-UTM_SOUTH, UTM_NORTH = -80.0, 84.0
+from dwplus.longitude import UTM_NORTH, UTM_SOUTH, check_latitudes, larger_side, near_longitude
+from dwplus.zones import (
+    goes_first,
+    in_zone,
+    meridian,
+    six_degree_epsg,
+    transformer,
+    utm_epsg,
+    utm_epsgs,
+    zone_pieces,
+    zones_meeting,
+)
+
+__all__ = ["DW_TILE_SCALE", "DW_TILE_SIZE", "UTM_NORTH", "UTM_SOUTH", "LatticeCells", "PixelGrid", "Tile",
+           "covering_tiles", "gives_way", "in_zone", "lattice_cells", "lattice_tiles", "near_longitude", "tile_from_id",
+           "tile_on_grid", "transformer", "utm_epsg", "zone_pieces"]
+
 #: Size (pixels) and pixel width (metres) of an annotated Dynamic World tile.
 DW_TILE_SIZE, DW_TILE_SCALE = 510, 10
-
-
-def utm_epsg(lon: float, lat: float) -> int:
-    """EPSG code of the UTM zone of a point, by the plain 6-degree rule (no exceptions for Norway or Svalbard).
-
-    Parameters
-    ----------
-    lon, lat : degrees; longitudes wrap.
-
-    Raises
-    ------
-    ValueError
-        For a latitude outside -80..84, where UTM is not defined.
-    """
-    if not UTM_SOUTH <= lat <= UTM_NORTH:
-        raise ValueError(f"latitude {lat:.4f} lies outside UTM (80 S to 84 N)")
-    zone = int(((lon + 180) % 360) // 6) + 1
-    return (32600 if lat >= 0 else 32700) + zone
-
-
-@functools.lru_cache(maxsize=512)
-def transformer(source: str | int, target: str | int) -> pyproj.Transformer:
-    """Coordinate transformer with x = easting or longitude first (thread-safe since pyproj 3.1)."""
-    return pyproj.Transformer.from_crs(source, target, always_xy=True)
-
-
-def near_longitude(geometry: shapely.Geometry, lon: float) -> shapely.Geometry:
-    """Shift a lon/lat geometry by whole turns so that every vertex lies within 180 degrees of ``lon``.
-
-    Rings that cross the antimeridian come in two fashions (jumping from 180 to -180, or running past 180); both end
-    as one connected ring around ``lon``.
-    """
-
-    west, _, east, _ = geometry.bounds
-    if lon - 180 <= west and east <= lon + 180 and east - west < 180:
-        return geometry
-
-    def shift(xy: np.ndarray) -> np.ndarray:
-        xy = xy.copy()
-        xy[:, 0] = lon + (xy[:, 0] - lon + 180.0) % 360.0 - 180.0
-        return xy
-
-    return shapely.transform(geometry, shift)
 
 
 @dataclass(frozen=True)
@@ -116,6 +86,10 @@ class PixelGrid:
             transformer(self.epsg, 4326).transform(xy[:, 0], xy[:, 1])))
         return near_longitude(lonlat, lon)
 
+    def outline(self) -> shapely.Polygon:
+        """:meth:`footprint` for files: at the antimeridian it ends, and shows the larger part of the grid's ground."""
+        return larger_side(self.footprint())
+
     def block(self, row: int, col: int, height: int, width: int) -> PixelGrid:
         """The grid of a rectangle of this grid's pixels."""
         return PixelGrid(self.epsg, self.x0 + col * self.scale, self.y0 - row * self.scale, self.scale, height, width)
@@ -167,7 +141,8 @@ _UTM_ID = re.compile(rf"utm_(\d{{5}})_({_NUMBER})_({_NUMBER})_(\d+)x({_NUMBER})"
 def tile_from_id(tile_id: str) -> Tile:
     """The tile behind an id.
 
-    An annotated Dynamic World tile, ``dw_<lon>_<lat>-<yyyymmdd>``: in the UTM zone of the id's point its centre is
+    An annotated Dynamic World tile, ``dw_<lon>_<lat>-<yyyymmdd>``: in the UTM zone of the id's
+    point, by the plain 6-degree rule, its centre is
     (ceil(x/10)*10, floor(y/10)*10), its footprint centre +/- 2550 m, 510x510 px of 10 m. Earth Engine spells these ids
     ``label_dw_..`` with ``p`` for the decimal point; both spellings are read. A planned tile's id carries its grid.
 
@@ -187,7 +162,7 @@ def tile_from_id(tile_id: str) -> Tile:
             raise ValueError(f"tile id {tile_id!r} ends in {match[3]}, which is no date") from None
         if not -180 <= lon <= 180:
             raise ValueError(f"tile id {tile_id!r} has longitude {lon}, outside -180..180")
-        epsg = utm_epsg(lon, lat)
+        epsg = six_degree_epsg(lon, lat)
         x, y = transformer(4326, epsg).transform(lon, lat)
         half = DW_TILE_SIZE * DW_TILE_SCALE / 2
         x0, y0 = math.ceil(x / 10) * 10 - half, math.floor(y / 10) * 10 + half
@@ -264,15 +239,12 @@ def lattice_cells(region: shapely.Geometry, step: float, limit: int | None = Non
     ValueError
         As :func:`lattice_tiles`.
     """
-    _, south, _, north = region.bounds
-    if south < UTM_SOUTH or north > UTM_NORTH:
-        raise ValueError(f"the region reaches latitudes {south:.2f} to {north:.2f}; UTM serves 80 S to 84 N")
+    check_latitudes(region.bounds[1], region.bounds[3])
     cells = 0
     for epsg, piece in zone_pieces(region):
         forward, back = transformer(4326, epsg), transformer(epsg, 4326)
-        lon0 = (epsg % 100) * 6 - 183
         x, y = forward.transform(*shapely.get_coordinates(
-            shapely.segmentize(near_longitude(shapely.box(*piece.bounds), lon0), 0.25)).T)
+            shapely.segmentize(near_longitude(shapely.box(*piece.bounds), meridian(epsg)), 0.25)).T)
         columns = np.arange(math.floor(x.min() / step), math.ceil(x.max() / step))
         rows = np.arange(math.floor(y.min() / step), math.ceil(y.max() / step))
         cells += len(columns) * len(rows)
@@ -285,11 +257,8 @@ def lattice_cells(region: shapely.Geometry, step: float, limit: int | None = Non
         shift = np.round((piece.centroid.x - lon) / 360.0) * 360.0
         shapely.prepare(piece)
         inside = shapely.contains_xy(piece, lon + shift, lat)
-        # Only tiles within two widths of a western border or, in the south, of the equator can meet another lattice.
-        east_of = (lon - (lon0 - 3) + 180.0) % 360.0 - 180.0
-        close = (east_of * 111_320 * np.cos(np.radians(lat)) < 2 * step) | (
-            (epsg > 32700) & (lat * 111_320 > -2 * step))
-        yield LatticeCells(epsg, cx[inside], cy[inside], lon[inside], lat[inside], close[inside])
+        lon, lat = lon[inside], lat[inside]
+        yield LatticeCells(epsg, cx[inside], cy[inside], lon, lat, _near_first_zone(epsg, lon, lat, step))
 
 
 def covering_tiles(region: shapely.Geometry, size: int, scale: float, limit: int = 5_000_000) -> list[Tile]:
@@ -313,9 +282,7 @@ def covering_tiles(region: shapely.Geometry, size: int, scale: float, limit: int
     ValueError
         Where the region leaves UTM's latitudes, or needs more than ``limit`` tiles.
     """
-    _, south, _, north = region.bounds
-    if south < UTM_SOUTH or north > UTM_NORTH:
-        raise ValueError(f"the region reaches latitudes {south:.2f} to {north:.2f}; UTM serves 80 S to 84 N")
+    check_latitudes(region.bounds[1], region.bounds[3])
     step = size * scale
     tiles: list[Tile] = []
     for epsg, piece in zone_pieces(region):
@@ -336,31 +303,27 @@ def covering_tiles(region: shapely.Geometry, size: int, scale: float, limit: int
     return tiles
 
 
-def in_zone(piece: shapely.Geometry, epsg: int) -> shapely.Geometry:
-    """A lon/lat geometry in metres of a UTM zone; long sides become chains, for they are curves there."""
-    near = near_longitude(shapely.segmentize(piece, 0.05), (epsg % 100) * 6 - 183)
-    return shapely.transform(near, lambda xy: np.column_stack(transformer(4326, epsg).transform(xy[:, 0], xy[:, 1])))
+def _near_first_zone(epsg: int, lon: np.ndarray, lat: np.ndarray, step: float) -> np.ndarray:
+    """Which points lie within two cells of ground whose lattice goes first: to the west, or north or south of them."""
+    north = 2 * step / 111_320.0
+    west = north / np.cos(np.radians(lat))
+    found = np.zeros(len(lon), bool)
+    for far in (0.0, 0.5, 1.0):
+        for up in (-1.0, -0.5, 0.0, 0.5, 1.0):
+            codes = utm_epsgs(lon - far * west, lat + up * north)
+            found |= (codes != epsg) & (codes != 0)
+    return found
 
 
 def gives_way(grid: PixelGrid) -> bool:
-    """Whether a lattice tile shares ground with one of a lattice that goes first: the zone's to the west, and on the
-    southern side of the equator the northern one's. It depends on the tile alone, not on the region."""
+    """Whether a lattice tile shares ground with one of a lattice that goes first (:func:`dwplus.zones.goes_first`). It
+    depends on the tile alone, not on the region."""
     corners = shapely.get_coordinates(grid.footprint())
-    lon = grid.center[0]
-    border = _near_value((grid.epsg % 100) * 6 - 186, lon)
     # A tile of the other lattice sticks out by up to half its width: look a whole one ahead.
-    width, height = np.ptp(corners, axis=0)
-    first: list[int] = []
-    if corners[:, 0].min() < border + width:
-        first.append(grid.epsg // 100 * 100 + (grid.epsg % 100 - 2) % 60 + 1)
-    if grid.epsg > 32700 and corners[:, 1].max() > -height:
-        first += [32600 + (grid.epsg % 100 + turn) % 60 + 1 for turn in (-1, -2, 0)]
-    return any(_meets_lattice(grid, corners, epsg) for epsg in first)
-
-
-def _near_value(lon: float, reference: float) -> float:
-    """A longitude in the turn nearest to a reference, degrees."""
-    return reference + (lon - reference + 180.0) % 360.0 - 180.0
+    (west, south), (east, north) = corners.min(axis=0), corners.max(axis=0)
+    width, height = east - west, north - south
+    around = zones_meeting(west - width, south - height, east + width, north + height)
+    return any(_meets_lattice(grid, corners, epsg) for epsg in sorted(around) if goes_first(epsg, grid.epsg))
 
 
 def _meets_lattice(grid: PixelGrid, corners: np.ndarray, epsg: int) -> bool:
@@ -373,18 +336,6 @@ def _meets_lattice(grid: PixelGrid, corners: np.ndarray, epsg: int) -> bool:
         for row in range(math.floor(south / step), math.ceil(north / step)):
             tile = shapely.box(column * step, row * step, (column + 1) * step, (row + 1) * step)
             lon, lat = transformer(epsg, 4326).transform((column + 0.5) * step, (row + 0.5) * step)
-            if utm_epsg(lon, lat) == epsg and outline.intersects(tile):
+            if utm_epsgs(lon, lat) == epsg and outline.intersects(tile):
                 return True
     return False
-
-
-def zone_pieces(region: shapely.Geometry) -> list[tuple[int, shapely.Geometry]]:
-    """A region in EPSG:4326 cut along UTM zones and the equator, as (epsg, piece), in the order of the codes."""
-    west, _, east, _ = region.bounds
-    pieces = []
-    for k in range(math.floor((west + 180) / 6), math.ceil((east + 180) / 6)):
-        for base, south, north in ((32600, 0.0, UTM_NORTH), (32700, UTM_SOUTH, 0.0)):
-            piece = shapely.intersection(region, shapely.box(k * 6 - 180, south, k * 6 - 174, north))
-            if not piece.is_empty and piece.area > 0:
-                pieces.append((base + k % 60 + 1, piece))
-    return sorted(pieces, key=lambda item: item[0])

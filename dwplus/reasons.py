@@ -22,7 +22,7 @@ class Reason(enum.StrEnum):
 
     # While planning.
     NO_ECOREGION = "no_ecoregion", "the tile's centre lies at sea or on ice, outside every ecoregion"
-    NO_LABEL = "no_label", "no Dynamic World image in the window"
+    NO_LABEL = "no_label", "no Dynamic World image of the tile's zone and ground in the window"
     OTHER_ECOREGION = "other_ecoregion", "the tile's centre lies in another ecoregion than a coarse map had it"
     LABEL_PARTIAL = "label_partial", "no Dynamic World image covers the whole tile"
     LABEL_OFF_GRID = "label_off_grid", "no Dynamic World image has the tile's pixels"

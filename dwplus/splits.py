@@ -21,8 +21,9 @@ import pandas as pd
 import shapely
 
 from dwplus.errors import InputError
-from dwplus.grid import PixelGrid, transformer
+from dwplus.grid import PixelGrid
 from dwplus.taxonomy import CLASSES
+from dwplus.zones import transformer, utm_epsgs
 
 #: Side of the blocks that go to one split as a whole: five 5.1 km tiles.
 BLOCK_METRES = 25_500
@@ -45,9 +46,18 @@ def unit_hash(*parts: object) -> float:
 
 
 def block_of(grid: PixelGrid) -> tuple[int, int, int]:
-    """The UTM block a tile's centre lies in: zone (EPSG), column, row."""
+    """The UTM block a tile's centre lies in: zone (EPSG), column, row.
+
+    The zone is the centre's own (:func:`dwplus.zones.utm_epsg`), also where the tile was cut from a label image that
+    reaches over from a neighbouring zone.
+    """
     west, south, east, north = grid.bounds
-    return grid.epsg, math.floor((west + east) / 2 / BLOCK_METRES), math.floor((south + north) / 2 / BLOCK_METRES)
+    x, y = (west + east) / 2, (south + north) / 2
+    lon, lat = grid.center
+    epsg = int(utm_epsgs(np.array(lon), np.array(lat))) or grid.epsg
+    if epsg != grid.epsg:
+        x, y = transformer(grid.epsg, epsg).transform(x, y)
+    return epsg, math.floor(x / BLOCK_METRES), math.floor(y / BLOCK_METRES)
 
 
 def block_draw(seed: int, block: tuple[int, int, int]) -> float:
@@ -69,7 +79,8 @@ def split_of(seed: int, grid: PixelGrid) -> str:
 def _neighbours(epsg: int) -> list[int]:
     """Zones that touch a zone, itself first; both hemispheres."""
     zone = epsg % 100
-    around = [zone, zone % 60 + 1, (zone - 2) % 60 + 1]
+    # Svalbard's zones are every second one.
+    around = [zone, *((zone + turn - 1) % 60 + 1 for turn in (1, -1, 2, -2))]
     return [epsg, *(code for z in around for code in (32600 + z, 32700 + z) if code != epsg)]
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import ee
 
 from dwplus.earth.images import clouds, dynamic_world
+from dwplus.earth.images.granules import granule
 from dwplus.earth.session import Session
 from dwplus.errors import AssetGoneError, TooLargeError
 from dwplus.grid import PixelGrid
@@ -44,7 +45,7 @@ def probe(session: Session, spec: DatasetSpec, tiles: Sequence[tuple[PixelGrid, 
 
     Parameters
     ----------
-    tiles : grid, label id and Sentinel-2 id of each.
+    tiles : grid, label id and Sentinel-2 id of each, comma-joined of mosaics.
 
     Returns
     -------
@@ -96,14 +97,14 @@ def _measure(spec: DatasetSpec, grid: PixelGrid, label_id: str, s2_id: str) -> e
     region = ee.Geometry.Rectangle(list(grid.bounds), grid.crs, False)
     parts: dict[str, Any] = {}
     if spec.labels.source == "dynamic-world-v1":
-        parts["classes"] = _reduced(dynamic_world.label([label_id]), ee.Reducer.frequencyHistogram(), region,
+        parts["classes"] = _reduced(dynamic_world.label(label_id.split(",")), ee.Reducer.frequencyHistogram(), region,
                                     grid).get("label")
     if spec.quality.clouds == "cloud-score-plus":
-        score = ee.Image(f"{clouds.SCORE}/{s2_id}").select([clouds.SCORE_BAND])
+        score = granule(clouds.SCORE, s2_id, lambda image: image.select([clouds.SCORE_BAND]))
         clear = score.gte(clouds.CLEAR_SCORE).unmask(0, False).rename(["clear"])
         parts["clear"] = _reduced(clear, ee.Reducer.mean(), region, grid).get("clear")
     elif spec.quality.clouds == "label" and spec.labels.source == "dynamic-world-v1":
-        image = ee.Image(f"{dynamic_world.COLLECTION}/{label_id}").select(list(CLASSES))
+        image = granule(dynamic_world.COLLECTION, label_id, lambda one: one.select(list(CLASSES)))
         top = image.reduce(ee.Reducer.max()).rename(["top"])
         parts["confidence"] = _reduced(top, ee.Reducer.mean(), region, grid).get("top")
     return ee.Dictionary(parts)

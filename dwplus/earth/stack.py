@@ -77,7 +77,8 @@ def request_tile(session: Session, spec: DatasetSpec, grid: PixelGrid, label_id:
     Parameters
     ----------
     label_id, s2_id, s1_ids : ``system:index`` of the scenes, as the plan pins them. Of annotations in a folder
-        ``label_id`` is the file's path below it; of a mode composite it is the comma-joined scenes.
+        ``label_id`` is the file's path below it; of a mode composite it is the comma-joined scenes. Products of one
+        sensing, comma-joined in ``label_id`` or ``s2_id``, are put together.
     product : Sentinel-2 product of this tile, ``sr`` or ``toa``; None for the spec's.
     clear_id : of triplets, the label's own Sentinel-2 scene.
 
@@ -121,7 +122,8 @@ def fetch_inputs(session: Session, spec: DatasetSpec, grid: PixelGrid, s2_id: st
 
     Parameters
     ----------
-    mask_id : a Dynamic World V1 image whose mask (clouds, shadows, the scene's edge) is wanted as well.
+    mask_id : a Dynamic World V1 image (comma-joined, several of one sensing) whose mask (clouds, shadows, the scene's
+        edge) is wanted as well.
 
     Returns
     -------
@@ -134,7 +136,7 @@ def fetch_inputs(session: Session, spec: DatasetSpec, grid: PixelGrid, s2_id: st
     """
     image, fields = _sensors(spec, s2_id, s1_ids, product)
     if mask_id:
-        image = image.addBands(dynamic_world.label([mask_id]))
+        image = image.addBands(dynamic_world.label(mask_id.split(",")))
         fields.append(("label", np.dtype("u1")))
     answer = pixels.fetch(session, image, grid, np.dtype(fields))
     with session.cpu:

@@ -32,8 +32,9 @@ class Scene:
 
     Attributes
     ----------
-    s2_id, s1_id : ``system:index`` of the Sentinel-2 scene and of the Sentinel-1 slices (comma-joined).
-    mask_id : the Dynamic World V1 image of the same scene, whose mask says what is cloud; empty for none.
+    s2_id, s1_id : ``system:index`` of the Sentinel-2 scene and of the Sentinel-1 slices (comma-joined; so are the two
+        products of a granule that a datastrip border cuts).
+    mask_id : the Dynamic World V1 image of the same scene, or images, whose mask says what is cloud; empty for none.
     product : ``sr`` or ``toa``.
     s2_ms, s1_ms : times, milliseconds since 1970, UTC.
     cloud : of the Sentinel-2 scene, percent.

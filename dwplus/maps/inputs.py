@@ -17,6 +17,7 @@ from dwplus import _names
 from dwplus.errors import InputError
 from dwplus.grid import PixelGrid
 from dwplus.maps.blocks import Block, Frame, Scene, WindowShape, overlap
+from dwplus.scenes.records import sensing_groups
 from dwplus.store import layout
 from dwplus.store.tiles import Pixels, TileReader
 from dwplus.taxonomy import IGNORE
@@ -140,13 +141,18 @@ def blocks_of_plan(plan: pd.DataFrame, dates: int | None, masked: bool) -> list[
     blocks = []
     for key, rows in plan.groupby("tile_id", sort=False):
         planned = rows[rows["state"] == "planned"]
-        scenes = {Scene(str(r.s2_id), str(r.s1_id), str(r.label_id).split(",")[0] if masked else "", str(r.s2_product),
+        scenes = {Scene(str(r.s2_id), str(r.s1_id), _mask_of(str(r.label_id)) if masked else "", str(r.s2_product),
                         _ms(r.s2_time), _ms(r.s1_time), float(r.s2_cloud)) for r in planned.itertuples()}
         first = rows.iloc[0]
         grid = PixelGrid(int(first["epsg"]), float(first["x0"]), float(first["y0"]), float(first["scale"]),
                          int(first["size"]), int(first["size"]))
         blocks.append(Block(str(key), grid, clearest(scenes, dates), "" if scenes else str(first["reason"])))
     return in_order(blocks)
+
+
+def _mask_of(label_id: str) -> str:
+    """The label images of the first scene: more than one where a datastrip border cuts its granule."""
+    return ",".join(sensing_groups(label_id)[0])
 
 
 def blocks_of_store(table: pd.DataFrame, scale: float, size: int, dates: int | None) -> list[Block]:

@@ -2,20 +2,28 @@
 
 A *pass* is one overflight of one satellite: the slices of a datatake, which follow each other every 25 s, are one
 candidate, not several. Gaps are S1 minus S2 in hours, signed, from ``system:time_start``.
+
+A granule that a datastrip border cuts comes as two products of one sensing, each a part of it: they are chosen by what
+they hold of the tile (:mod:`dwplus.planning.ground`) and stand as one scene whose index names both.
 """
 
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import shapely
 
-from dwplus.grid import PixelGrid, near_longitude
+from dwplus.grid import PixelGrid
+from dwplus.planning.ground import chosen, coverage, newest, placed
 from dwplus.reasons import Reason
-from dwplus.scenes.records import LabelScene, OpticalScene, RadarScene
+from dwplus.scenes.records import LabelScene, OpticalScene, RadarScene, mosaic
+
+__all__ = ["HOUR_MS", "OpticalTable", "Pairing", "Pass", "RadarPairing", "Rejection", "Rules", "Scenes", "coverage",
+           "label_choices", "newest", "on_grid", "pair", "pair_radar", "passes", "usable_labels", "with_labels"]
 
 HOUR_MS = 3_600_000
 #: Slices of one datatake start 25 s apart; longer pauses separate passes.
@@ -116,14 +124,6 @@ class Rules:
     on_label_grid: bool = False
 
 
-def coverage(tile: shapely.Geometry, footprints: Sequence[shapely.Geometry]) -> float:
-    """Share of a tile inside the union of footprints, 0..1 (all EPSG:4326; a share of a few km needs no projection)."""
-    lon = tile.centroid.x
-    shapes = [near_longitude(f, lon) for f in footprints]
-    shapes = [s if s.is_valid else shapely.make_valid(s) for s in shapes]
-    return float(shapely.intersection(shapely.union_all(shapes), tile).area / tile.area)
-
-
 def passes(scenes: Iterable[RadarScene]) -> list[Pass]:
     """Group slices into passes, in order of time.
 
@@ -216,59 +216,98 @@ def _unmet(one_pass: Pass, rules: Rules) -> int:
                         and one_pass.relative_orbit not in rules.prefer_relative_orbits)
 
 
-def newest(scenes: Iterable[LabelScene]) -> list[LabelScene]:
-    """One scene per sensing and granule: of reprocessed products the last index wins. In order of time, then index."""
-    latest = {scene.sensing: scene for scene in sorted(scenes, key=lambda s: s.index)}
-    return sorted(latest.values(), key=lambda s: (s.time_ms, s.index))
-
-
 class OpticalTable:
     """Optical scenes, found by a label's id; where ids differ, by its sensing and granule; by its date at the last.
 
-    Scenes of a second product (``toa`` where ``sr`` was asked for) count only where the first has none.
+    Scenes of a second product (``toa`` where ``sr`` was asked for) count only where the first has none over the tile.
     """
 
     def __init__(self, scenes: Iterable[OpticalScene], product: str = "sr") -> None:
-        ordered = sorted(scenes, key=lambda s: (s.product == product, s.index))  # the product asked for wins, then the
-        self._by_sensing = {s.sensing: s for s in ordered}                       # last product of a sensing
-        self._by_index = {s.index: s for s in ordered}
+        self._by_sensing: dict[str, list[OpticalScene]] = defaultdict(list)
+        self._sensing_of: dict[str, str] = {}
+        # The product asked for comes first, within it the newest.
+        ordered = sorted(scenes, key=lambda s: s.index, reverse=True)
+        for scene in sorted(ordered, key=lambda s: s.product != product):
+            self._by_sensing[scene.sensing].append(scene)
+            self._sensing_of[scene.index] = scene.sensing
 
-    @property
-    def scenes(self) -> list[OpticalScene]:
-        """One scene per sensing and granule."""
-        return list(self._by_sensing.values())
+    def shots(self, tile: shapely.Geometry, enough: float) -> list[OpticalScene]:
+        """One scene per sensing and granule that touches a tile: the product that covers it, or a mosaic of two."""
+        found = (self._over(tile, group, enough) for group in self._by_sensing.values())
+        return [scene for scene in found if scene is not None]
 
-    def partner(self, label: LabelScene, tile: shapely.Geometry | None = None) -> tuple[OpticalScene, str] | None:
-        """The scene of a label and how it was found; None where there is none.
+    def cloud(self, label: LabelScene, tile: shapely.Geometry, enough: float) -> float:
+        """Cloud of a label's scene, percent; infinite where there is none or it is not known."""
+        group = self._group(label)
+        scene = group[0] if len(group) == 1 else None
+        if scene is None and group and (found := self.partner(label, tile, enough)):
+            scene = found[0]
+        return math.inf if scene is None or math.isnan(scene.cloud) else scene.cloud
+
+    def _group(self, label: LabelScene) -> list[OpticalScene]:
+        """The products of a label's sensing."""
+        known = next((self._sensing_of[i] for i in label.s2_indices if i in self._sensing_of), label.sensing)
+        return self._by_sensing.get(known, [])
+
+    def _over(self, tile: shapely.Geometry, group: Sequence[OpticalScene], enough: float,
+              ids: Sequence[str] = ()) -> OpticalScene | None:
+        """The scene of one sensing for a tile, None where no product touches it; those that ``ids`` name go first
+        where they cover it."""
+        for product in dict.fromkeys(scene.product for scene in group):
+            own = [scene for scene in group if scene.product == product]
+            if len(own) == 1:
+                if shapely.intersects(tile, placed(own[0].footprint, tile.centroid.x)):
+                    return own[0]
+                continue
+            parts, share = chosen(tile, [scene for scene in own if scene.index in ids], enough)
+            if share < enough:
+                parts, share = chosen(tile, own, enough)
+            if share > 0:
+                return mosaic(parts)
+        return None
+
+    def partner(self, label: LabelScene, tile: shapely.Geometry,
+                enough: float = 0.99) -> tuple[OpticalScene, str] | None:
+        """The scene of a label over a tile and how it was found; None where there is none.
 
         Parameters
         ----------
         tile : where a label may fall back to its date (:attr:`LabelScene.by_date`), the scene of its granule that
-            covers most of this is taken; ties go to the least cloudy, then the first index.
+            covers most of this is taken; ties go to the label's own zone, the least cloudy, then the first index.
+        enough : share of the tile from which on one product of a sensing suffices.
         """
-        if scene := self._by_index.get(label.s2_index or label.index):
-            # An id of the second product may have a twin of the first under another id.
-            twin = self._by_sensing[scene.sensing]
-            return (scene, "id") if twin.product == scene.product else (twin, "sensing")
-        if scene := self._by_sensing.get(label.sensing):
-            return scene, "sensing"
-        if not label.by_date or tile is None:
+        ids = label.s2_indices
+        if (scene := self._over(tile, self._group(label), enough, ids)) is not None:
+            return scene, "id" if set(scene.index.split(",")) <= set(ids) else "sensing"
+        if not label.by_date:
             return None
         zone = "" if label.crs is None else f"{int(label.crs[-2:]):02d}"
-        of_day = [(-coverage(tile, [s.footprint]), math.inf if math.isnan(s.cloud) else s.cloud, s.index, s)
-                  for s in self._by_sensing.values() if s.date == label.date
-                  and (s.mgrs == label.mgrs if label.mgrs else (s.mgrs or zone).startswith(zone))]
-        return (min(of_day, key=lambda item: item[:3])[3], "date") if of_day else None
+        of_day = [(-round(coverage(tile, [s.footprint]), 6), not (s.mgrs or zone).startswith(zone),
+                   math.inf if math.isnan(s.cloud) else s.cloud, s.index, s)
+                  for members in self._by_sensing.values() if members[0].date == label.date
+                  and (not label.mgrs or members[0].mgrs == label.mgrs)
+                  and (s := self._over(tile, members, enough)) is not None]
+        return (min(of_day, key=lambda item: item[:4])[4], "date") if of_day else None
 
 
 class Scenes:
-    """Scenes over one area, ready for pairing: ``labels`` (:func:`newest`), ``optical`` and ``passes``."""
+    """Scenes over one area, ready for pairing: ``labels`` in order of time, then index; ``optical`` and ``passes``."""
 
     def __init__(self, labels: Iterable[LabelScene], optical: Iterable[OpticalScene], radar: Iterable[RadarScene],
                  product: str) -> None:
-        self.labels = newest(labels)
+        self.labels = sorted(labels, key=lambda s: (s.time_ms, s.index))
         self.optical = OpticalTable(optical, product)
         self.passes = passes(radar)
+
+
+def label_choices(tile: shapely.Geometry, labels: Iterable[LabelScene], enough: float) -> list[LabelScene]:
+    """One label per sensing and granule for a tile, a mosaic where no product covers it alone; whether it does is not
+    said. In the order of the first of each."""
+    groups: dict[str, list[LabelScene]] = defaultdict(list)
+    for label in labels:
+        groups[label.sensing].append(label)
+    found = (group if len(group) == 1 else chosen(tile, group, enough)[0] for group in groups.values())
+    return [mosaic(parts) for parts in found if parts]
 
 
 def on_grid(grid: PixelGrid, scene: LabelScene) -> bool:
@@ -291,7 +330,7 @@ def pair(grid: PixelGrid, labels: Sequence[LabelScene], optical: OpticalTable, r
     Parameters
     ----------
     grid : the tile.
-    labels : one per sensing and granule, see :func:`newest`.
+    labels : those over the tile and around it; of one sensing there may be several products.
     radar : see :func:`passes`.
     best_only : stop at the first.
 
@@ -304,11 +343,9 @@ def pair(grid: PixelGrid, labels: Sequence[LabelScene], optical: OpticalTable, r
     furthest = NO_LABEL
 
     def rank(label: LabelScene) -> tuple[float, int, str]:
-        partner = optical.partner(label)
-        cloud = math.inf if partner is None or math.isnan(partner[0].cloud) else partner[0].cloud
-        return cloud, label.time_ms, label.index
+        return optical.cloud(label, tile, rules.min_coverage), label.time_ms, label.index
 
-    for label in sorted(labels, key=rank):
+    for label in sorted(label_choices(tile, _of_zone(labels, grid, rules), rules.min_coverage), key=rank):
         outcome = _pair_label(grid, tile, label, optical, radar, rules)
         if isinstance(outcome, Pairing):
             found.append(outcome)
@@ -323,10 +360,17 @@ def usable_labels(grid: PixelGrid, labels: Sequence[LabelScene], optical: Optica
     """Indices of the label scenes that cover a tile and are not too cloudy, paired with radar or not; in order of
     time."""
     tile = grid.footprint()
-    return [label.index for label in labels
-            if label.epsg in (None, grid.epsg) and coverage(tile, [label.footprint]) >= rules.min_coverage
+    return [label.index for label in label_choices(tile, _of_zone(labels, grid, rules), rules.min_coverage)
+            if coverage(tile, [label.footprint]) >= rules.min_coverage
             and not (rules.on_label_grid and not on_grid(grid, label))
-            and not ((found := optical.partner(label, tile)) and found[0].cloud > rules.max_cloud)]
+            and not ((found := optical.partner(label, tile, rules.min_coverage))
+                     and found[0].cloud > rules.max_cloud)]
+
+
+def _of_zone(labels: Iterable[LabelScene], grid: PixelGrid, rules: Rules) -> list[LabelScene]:
+    """The labels that may serve a tile: those of its zone (the zone has a granule wherever the neighbour's reaches
+    over), or where tiles are cut from the labels' own grids, all."""
+    return [label for label in labels if rules.on_label_grid or label.in_zone(grid.epsg)]
 
 
 def with_labels(pairing: Pairing, indices: Sequence[str]) -> Pairing:
@@ -336,14 +380,12 @@ def with_labels(pairing: Pairing, indices: Sequence[str]) -> Pairing:
 
 def _pair_label(grid: PixelGrid, tile: shapely.Geometry, label: LabelScene, optical: OpticalTable,
                 radar: Sequence[Pass], rules: Rules) -> Pairing | Rejection:
-    if label.epsg is not None and label.epsg != grid.epsg:
-        return NO_LABEL  # the granule of the neighbouring zone: the tile's own zone has one as well
     share = coverage(tile, [label.footprint])
     if share < rules.min_coverage:
         return LABEL_PARTIAL if share > 0 else NO_LABEL
     if rules.on_label_grid and not on_grid(grid, label):
         return LABEL_OFF_GRID
-    found = optical.partner(label, tile)
+    found = optical.partner(label, tile, rules.min_coverage)
     if found is None:
         return NO_S2
     partner, match = found

@@ -145,7 +145,7 @@ def _row(candidate: Candidate, window: Window, spec: DatasetSpec, reason: Reason
         "ecoregion": here.ecoregion if here else "", "coastal": bool(here and not here.inside),
         "label_id": drawn.scene.index if drawn else "", "split": candidate.split,
         "state": "rejected" if reason else "planned", "reason": reason.value if reason else "",
-        "geometry": grid.footprint(),
+        "geometry": grid.outline(),
         "label_set": drawn.set if drawn else "", "clear": clear, "strata": strata,
     }
     if pair is not None:

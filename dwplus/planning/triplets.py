@@ -33,6 +33,7 @@ from dwplus.planning.pairing import (
     Rejection,
     Rules,
     coverage,
+    label_choices,
     pair_radar,
 )
 from dwplus.reasons import Reason
@@ -109,12 +110,12 @@ def prospects(grid: PixelGrid, window: tuple[int, int], labels: Sequence[LabelSc
 
     Parameters
     ----------
-    window : [start, end), ms since 1970. labels : one per sensing and granule
-        (:func:`dwplus.planning.pairing.newest`), as ``optical`` reaching beyond the window.
+    window : [start, end), ms since 1970. labels : as ``optical`` reaching beyond the window.
     radar : see :func:`dwplus.planning.pairing.passes`.
     """
     tile = grid.footprint()
-    inside = [s for s in optical.scenes if window[0] <= s.time_ms < window[1] and _in_zone(s, grid)]
+    inside = [s for s in optical.shots(tile, rules.radar.min_coverage)
+              if window[0] <= s.time_ms < window[1] and _in_zone(s, grid)]
     whole = _one_per_overpass(s for s in inside if coverage(tile, [s.footprint]) >= rules.radar.min_coverage)
     if not whole:
         return S2_PARTIAL if inside else NO_S2
@@ -158,13 +159,12 @@ def _labelled(tile: shapely.Geometry, grid: PixelGrid, labels: Sequence[LabelSce
     """Label scenes that cover a tile, with their optical scenes."""
     found: list[tuple[OpticalScene, LabelScene, str]] = []
     furthest = NO_LABEL
-    for label in labels:
-        if label.epsg not in (None, grid.epsg):
-            continue
-        if coverage(tile, [label.footprint]) < rules.radar.min_coverage:
+    enough = rules.radar.min_coverage
+    for label in label_choices(tile, [label for label in labels if label.in_zone(grid.epsg)], enough):
+        if coverage(tile, [label.footprint]) < enough:
             furthest = max(furthest, LABEL_PARTIAL, key=lambda r: r.stage)
             continue
-        partner = optical.partner(label, tile)
+        partner = optical.partner(label, tile, enough)
         # "not >": a percentage that is not known does not exclude its scene, for the tile is measured.
         if partner is not None and not partner[0].cloud > rules.radar.max_cloud:
             found.append((partner[0], label, partner[1]))

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import shapely
+
+from dwplus.longitude import near_longitude
 
 _S2_INDEX = re.compile(r"(\d{8}T\d{6})_(\d{8}T\d{6})_T(\d{2})([C-X])([A-Z]{2})")
 _S2_PRODUCT = re.compile(r"S2[A-D]_MSIL\d[AC]_(\d{8}T\d{6})_.*_T(\d{2}[C-X][A-Z]{2})_\d{8}T\d{6}(\.SAFE)?")
@@ -40,9 +44,19 @@ class LabelScene:
 
     @property
     def epsg(self) -> int | None:
-        """UTM zone of the granule, from the MGRS tile in the index."""
-        match = _S2_INDEX.fullmatch(self.index)
+        """UTM zone of the granule, from the MGRS tile in the index; None where that is no Sentinel-2 index."""
+        match = _S2_INDEX.fullmatch(self.index.partition(",")[0])
         return None if match is None else (32600 if match[4] >= "N" else 32700) + int(match[3])
+
+    @property
+    def s2_indices(self) -> list[str]:
+        """Ids of its Sentinel-2 scenes; several of a mosaic."""
+        return (self.s2_index or self.index).split(",")
+
+    def in_zone(self, epsg: int) -> bool:
+        """Whether the image may serve a tile of a zone: its granule is of that zone, or it was delivered in it; images
+        without a granule serve all."""
+        return self.epsg is None or epsg == self.epsg or self.crs == f"EPSG:{epsg}"
 
     @property
     def date(self) -> dt.date:
@@ -88,9 +102,33 @@ class RadarScene:
     footprint: shapely.Geometry
 
 
+_Granule = TypeVar("_Granule", LabelScene, OpticalScene)
+
+
+def mosaic(parts: Sequence[_Granule]) -> _Granule:
+    """Products that hold a part of one granule each, as one scene: the first's, with all indices comma-joined and the
+    ground of all."""
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+    lon = first.footprint.centroid.x
+    shapes = [near_longitude(part.footprint, lon) for part in parts]
+    ground = shapely.union_all([s if s.is_valid else shapely.make_valid(s) for s in shapes])
+    return replace(first, index=",".join(part.index for part in parts), footprint=ground)
+
+
+def sensing_groups(index: str) -> list[list[str]]:
+    """Comma-joined indices by sensing and granule, in order: the parts of a mosaic stand together."""
+    groups: dict[str, list[str]] = {}
+    for one in index.split(","):
+        groups.setdefault(sensing_key(one), []).append(one)
+    return list(groups.values())
+
+
 def sensing_key(index: str) -> str:
-    """``<sensing start>_<MGRS tile>`` of a Sentinel-2 index; other indices stand for themselves."""
-    match = _S2_INDEX.fullmatch(index)
+    """``<sensing start>_<MGRS tile>`` of a Sentinel-2 index (of a mosaic's, the first); other indices stand for
+    themselves."""
+    match = _S2_INDEX.fullmatch(index.partition(",")[0])
     return index if match is None else f"{match[1]}_{match[3]}{match[4]}{match[5]}"
 
 

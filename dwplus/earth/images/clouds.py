@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import ee
 
+from dwplus.earth.images import granules
 from dwplus.earth.images.sentinel2 import COLLECTIONS
 from dwplus.scenes.records import sensing_key
 
@@ -29,11 +30,11 @@ def cloud(source: str, s2_index: str) -> ee.Image:
     Parameters
     ----------
     source : ``cloud-score-plus``, ``s2cloudless`` or ``scl``.
-    s2_index : of the scene shown. The first two go by the L1C scene's id, which may differ from the L2A scene's in its
-        second time stamp; they are found by sensing and granule.
+    s2_index : of the scene shown, comma-joined of a mosaic's. The first two go by the L1C scene's id, which may differ
+        from the L2A scene's in its second time stamp; they are found by sensing and granule.
     """
     if source == "scl":
-        classes = ee.Image(f"{COLLECTIONS['sr']}/{s2_index}").select(["SCL"])
+        classes = granules.granule(COLLECTIONS["sr"], s2_index, lambda image: image.select(["SCL"]))
         mask = classes.remap(list(CLOUDY_CLASSES), [1] * len(CLOUDY_CLASSES), 0)
     elif source == "cloud-score-plus":
         mask = _of_scene(SCORE, SCORE_BAND, s2_index, lambda image: image.lt(CLEAR_SCORE))
@@ -48,7 +49,7 @@ def _of_scene(collection: str, band: str, s2_index: str, judge: Callable[[ee.Ima
     try:
         sensed = dt.datetime.strptime(start, "%Y%m%dT%H%M%S").replace(tzinfo=dt.UTC)
     except ValueError:
-        return judge(ee.Image(f"{collection}/{s2_index}").select([band]))
+        return judge(granules.granule(collection, s2_index, lambda image: image.select([band])))
     hour = dt.timedelta(hours=1)
     twins = (ee.ImageCollection(collection).filterDate(sensed - hour, sensed + hour)
              .filter(ee.Filter.stringStartsWith("system:index", start))

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import ee
 
+from dwplus.earth.images.granules import granule
+from dwplus.scenes.records import sensing_groups
 from dwplus.taxonomy import CLASSES, IGNORE
 
 COLLECTION = "GOOGLE/DYNAMICWORLD/V1"
@@ -22,18 +24,19 @@ def label(indices: list[str], min_confidence: float = 0.0) -> ee.Image:
 
     Parameters
     ----------
-    indices : ``system:index`` of each scene. Of several, each pixel takes the class that most of the scenes in which
+    indices : ``system:index`` of each scene. Those of one sensing and granule hold a part of it each and are put
+        together first, the first on top. Of several scenes, each pixel takes the class that most of the scenes in which
         it is not masked agree on; ties go as Earth Engine's mode reducer has them.
     min_confidence : pixels whose highest class probability is lower are masked, scene by scene.
     """
-    scenes = [_label(index, min_confidence) for index in indices]
+    scenes = [granule(COLLECTION, ",".join(parts), lambda image: _confident(image, min_confidence))
+              for parts in sensing_groups(",".join(indices))]
     labels = ee.ImageCollection(scenes).mode() if len(scenes) > 1 else scenes[0]
     # sameFootprint=False: fill beyond the scene's edge as well; masked pixels would arrive as 0, which is water.
     return labels.unmask(IGNORE, False).toUint8().rename(["label"])
 
 
-def _label(index: str, min_confidence: float) -> ee.Image:
-    image = ee.Image(f"{COLLECTION}/{index}")
+def _confident(image: ee.Image, min_confidence: float) -> ee.Image:
     labels = image.select(["label"])
     if min_confidence > 0:
         labels = labels.updateMask(image.select(list(CLASSES)).reduce(ee.Reducer.max()).gte(min_confidence))

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import ee
 
+from dwplus.earth.images.granules import granule
+
 COLLECTIONS = {"sr": "COPERNICUS/S2_SR_HARMONIZED", "toa": "COPERNICUS/S2_HARMONIZED"}
 #: DN of a pixel without data; 0 is a legal dark value after harmonisation.
 NODATA = 65535
@@ -19,10 +21,10 @@ def scenes(product: str) -> ee.ImageCollection:
 
 
 def reflectance(index: str, product: str, bands: tuple[str, ...]) -> ee.Image:
-    """The bands of one scene as uint16 DN, 65535 where masked.
+    """The bands of one scene as uint16 DN, 65535 where masked; of comma-joined ids those of their mosaic.
 
     Bilinear, so that the 20 m and 60 m bands come smooth to 10 m; on the scene's own lattice 10 m bands come through
     unchanged.
     """
-    image = ee.Image(f"{COLLECTIONS[product]}/{index}").select(list(bands))
-    return image.resample("bilinear").round().unmask(NODATA, False).toUint16().rename(list(bands))
+    image = granule(COLLECTIONS[product], index, lambda one: one.select(list(bands)).resample("bilinear"))
+    return image.round().unmask(NODATA, False).toUint16().rename(list(bands))
