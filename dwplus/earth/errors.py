@@ -20,9 +20,14 @@ from dwplus.errors import (
     TooLargeError,
 )
 
-#: Shrink: the service's words for "too much at once".
+#: Shrink: the service's words for "too much at once"; waiting does not help. Whether "too many concurrent
+#: aggregations", those within one request, comes as a 400 or a 429 is not published. Source: users' reports.
 _TOO_LARGE = ("user memory limit exceeded", "computation timed out", "total request size", "pixel grid dimensions",
-              "over 5000 elements", "too many pixels", "request payload size exceeds")
+              "over 5000 elements", "too many pixels", "request payload size exceeds",
+              "too many concurrent aggregations", "output of image computation is too large",
+              "computed value is too large", "object too large", "too many edges")
+#: Heal: the service itself is short of memory, whatever the code.
+_LOADED = ("earth engine memory capacity exceeded",)
 #: Stop: a quota that does not come back within minutes, or a project that may not use the service.
 _QUOTA_GONE = ("eecu", "monthly", "per month", "per day", "daily", "compute quota", "billing")
 _NO_PROJECT = ("serviceusage", "has not been used in project", "is disabled", "is not registered", "not signed up")
@@ -75,6 +80,8 @@ def _answered(words: str, answer: Any) -> DwplusError:
     status = getattr(answer, "status", None)
     if any(text in low for text in _TOO_LARGE):
         return TooLargeError(words)
+    if any(text in low for text in _LOADED):
+        return HealingError(words, throttled=True)
     if status == 401:
         return _no_access(words)
     if status in (403, 429) and "quota" in low and any(text in low for text in _QUOTA_GONE):

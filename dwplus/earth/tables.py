@@ -26,6 +26,8 @@ from dwplus.spec import DatasetSpec
 POINTS_PER_REQUEST = 2_000
 #: Pixels of the map that large regions are thinned by, degrees: the globe is one request of 20 MB.
 MAP_DEGREES = 0.1
+#: Numbered points, degrees.
+_Batch = list[tuple[int, tuple[float, float]]]
 #: How far (m) a coastal tile may lie from its ecoregion's simplified outline.
 COAST_METRES = 10_000
 
@@ -233,24 +235,45 @@ def places(session: Session, points: list[tuple[float, float]]) -> list[Place | 
     names: dict[int, tuple[int, str]] = {}
     for offset in range(0, len(points), POINTS_PER_REQUEST):
         batch = list(enumerate(points[offset:offset + POINTS_PER_REQUEST], offset))
-        request = {"hits": ecoregions.painted().sampleRegions(_points(batch), scale=100).reduceColumns(
-            ee.Reducer.toList(2), ["i", "eco_id"])}
         if not names:
-            request["names"] = ecoregions.regions().reduceColumns(
-                ee.Reducer.toList(3), ["ECO_ID", "BIOME_NUM", "ECO_NAME"])
-        answer = session.compute(ee.Dictionary(request))
-        if "names" in answer:
-            names = {int(eco): (int(biome), name) for eco, biome, name in answer["names"]["list"]}
-        found |= {int(i): (int(eco), True) for i, eco in answer["hits"]["list"]}
-        missing = [item for item in batch if item[0] not in found]
-        if missing:
-            nearest = ee.Join.saveBest("nearest", "distance").apply(
-                _points(missing), ecoregions.regions(),
-                ee.Filter.withinDistance(distance=COAST_METRES, leftField=".geo", rightField=".geo", maxError=100))
-            pairs = nearest.map(lambda f: f.set("eco_id", ee.Feature(f.get("nearest")).get("ECO_ID"))).reduceColumns(
-                ee.Reducer.toList(2), ["i", "eco_id"])
-            found |= {int(i): (int(eco), False) for i, eco in session.compute(pairs)["list"]}
+            names = _ecoregion_names(session)
+        found |= {i: (eco, True) for i, eco in _halving(session, _painted_at, batch)}
+        if missing := [item for item in batch if item[0] not in found]:
+            found |= {i: (eco, False) for i, eco in _halving(session, _nearest_to, missing)}
     return [Place(*names[found[i][0]], found[i][1]) if i in found else None for i in range(len(points))]
+
+
+def _ecoregion_names(session: Session) -> dict[int, tuple[int, str]]:
+    """Biome and name of each ecoregion, by its number."""
+    answer = session.compute(ecoregions.regions().reduceColumns(
+        ee.Reducer.toList(3), ["ECO_ID", "BIOME_NUM", "ECO_NAME"]))
+    return {int(eco): (int(biome), name) for eco, biome, name in answer["list"]}
+
+
+def _painted_at(batch: _Batch) -> ee.Dictionary:
+    """Ecoregions that points lie in, painted to an image: polygons have millions of vertices."""
+    return ecoregions.painted().sampleRegions(_points(batch), scale=100).reduceColumns(
+        ee.Reducer.toList(2), ["i", "eco_id"])
+
+
+def _nearest_to(batch: _Batch) -> ee.Dictionary:
+    """The nearest ecoregions of points that lie in none."""
+    nearest = ee.Join.saveBest("nearest", "distance").apply(
+        _points(batch), ecoregions.regions(),
+        ee.Filter.withinDistance(distance=COAST_METRES, leftField=".geo", rightField=".geo", maxError=100))
+    return nearest.map(lambda f: f.set("eco_id", ee.Feature(f.get("nearest")).get("ECO_ID"))).reduceColumns(
+        ee.Reducer.toList(2), ["i", "eco_id"])
+
+
+def _halving(session: Session, question: Callable[[_Batch], ee.Dictionary], batch: _Batch) -> list[tuple[int, int]]:
+    """Pairs of a point's number and an ecoregion's; a request that is too much for the service is halved."""
+    try:
+        return [(int(i), int(eco)) for i, eco in session.compute(question(batch))["list"]]
+    except TooLargeError:
+        if len(batch) == 1:
+            raise
+        middle = len(batch) // 2
+        return [*_halving(session, question, batch[:middle]), *_halving(session, question, batch[middle:])]
 
 
 def ecoregion_map(session: Session, bounds: tuple[float, float, float, float]) -> EcoregionMap:
@@ -270,12 +293,10 @@ def ecoregion_map(session: Session, bounds: tuple[float, float, float, float]) -
         for right in (-1, 0, 1):
             beside = np.roll(ids, (down, right), (0, 1))
             np.copyto(grown, beside, where=(grown == 0))
-    answer = session.compute(ecoregions.regions().reduceColumns(
-        ee.Reducer.toList(3), ["ECO_ID", "BIOME_NUM", "ECO_NAME"]))
-    return EcoregionMap(grown, west, north, {int(eco): (int(biome), name) for eco, biome, name in answer["list"]})
+    return EcoregionMap(grown, west, north, _ecoregion_names(session))
 
 
-def _points(batch: list[tuple[int, tuple[float, float]]]) -> ee.FeatureCollection:
+def _points(batch: _Batch) -> ee.FeatureCollection:
     return ee.FeatureCollection([
         ee.Feature(ee.Geometry.Point([(lon + 180) % 360 - 180, lat]), {"i": i}) for i, (lon, lat) in batch])
 

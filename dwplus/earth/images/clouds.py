@@ -43,6 +43,19 @@ def cloud(source: str, s2_index: str) -> ee.Image:
     return mask.unmask(UNKNOWN, False).toUint8().rename(["cloud"])
 
 
+def clear(label_id: str) -> ee.Image:
+    """Band ``clear`` (1 clear, 0 not, by Cloud Score+) of a scene; 0 beyond its edge.
+
+    Parameters
+    ----------
+    label_id : of the Dynamic World image, which is that of the L1C scene the score was made from; the score is found by
+        sensing and granule, for an L2A twin may have another second time stamp. Where no score was made, nothing counts
+        as clear.
+    """
+    score = _of_scene(SCORE, SCORE_BAND, label_id.split(",")[0], lambda image: image.gte(CLEAR_SCORE))
+    return score.unmask(0, False).rename(["clear"])
+
+
 def _of_scene(collection: str, band: str, s2_index: str, judge: Callable[[ee.Image], ee.Image]) -> ee.Image:
     """A band of the scene's twin in another collection, judged; masked everywhere where there is none."""
     start, _, granule = sensing_key(s2_index).partition("_")

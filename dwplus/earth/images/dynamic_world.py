@@ -41,3 +41,9 @@ def _confident(image: ee.Image, min_confidence: float) -> ee.Image:
     if min_confidence > 0:
         labels = labels.updateMask(image.select(list(CLASSES)).reduce(ee.Reducer.max()).gte(min_confidence))
     return labels
+
+
+def confidence(label_id: str) -> ee.Image:
+    """Band ``top``: the highest class probability of a scene, 0..1; of comma-joined ones that of their mosaic."""
+    return granule(COLLECTION, label_id, lambda image: image.select(list(CLASSES)).reduce(ee.Reducer.max())
+                   .rename(["top"]))
