@@ -152,7 +152,7 @@ def _looked_at(spec: DatasetSpec, label_id: str, s2_id: str) -> ee.Image:
         bands.append(clouds.clear(label_id if spec.labels.source == "dynamic-world-v1" else s2_id))
     elif spec.quality.clouds == "label":
         bands.append(dynamic_world.confidence(label_id))
-    return bands[0].addBands(bands[1:]) if len(bands) > 1 else bands[0]
+    return bands[0] if len(bands) == 1 else bands[0].addBands(bands[1])
 
 
 def _histogram(answer: Mapping[str, Any]) -> dict[int, float]:
