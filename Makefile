@@ -5,6 +5,8 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# One release of the range in setup.cfg: this number resolves to a CPU build or a CUDA build by machine.
+TORCH := torch==2.13.0
 
 REGION ?= sample
 START ?=
@@ -74,7 +76,7 @@ $(VENV)/.ready: setup.cfg pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "setting up $(VENV) (once; about 3 GB, one to three minutes)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'setuptools>=77' wheel
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,peers]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[all,dev,peers]' '$(TORCH)'
 	@touch $@
 
 setup: $(VENV)/.ready ## make .venv with everything in it
@@ -125,8 +127,8 @@ docs: $(VENV)/.ready ## build the documentation into site/; a warning is an erro
 # The code and its tests on the lowest versions that setup.cfg allows, in an environment of its own.
 minimum: $(VENV)/.ready ## run the unit tests with the lowest versions allowed
 	@test -x $(VENV)-minimum/bin/python || $(PYTHON) -m venv $(VENV)-minimum
-	@# torch is pinned: by pip, which is set up for the build that fits the machine; uv then leaves it alone.
-	@$(VENV)-minimum/bin/python -m pip install --quiet --disable-pip-version-check $$(sed -n 's/^ *\(torch==.*\)/\1/p' setup.cfg)
+	@# torch first, by pip, which is set up for the build that fits the machine; uv then leaves it alone.
+	@$(VENV)-minimum/bin/python -m pip install --quiet --disable-pip-version-check '$(TORCH)'
 	@$(BIN)/python -m uv pip install --quiet --python $(VENV)-minimum/bin/python --resolution lowest-direct --editable '.[test]'
 	@$(VENV)-minimum/bin/python -m pytest -q tests/unit
 

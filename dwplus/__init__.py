@@ -19,7 +19,7 @@ __all__ = ["__version__", "connect", "errors", "export_plan", "grid", "make_plan
 
 # xarray and the rest are imported when they are used: `dwplus --help` should not wait for them.
 __getattr__ = _names.lazy(__name__, {
-    "connect": "dwplus.earth.session", "errors": "dwplus.errors", "export_plan": "dwplus.export.run",
+    "connect": "dwplus.earth.session", "errors": "dwplus.errors", "export_plan": "dwplus.export.run:export",
     "grid": "dwplus.grid", "make_plan": "dwplus.planning.plan", "open_store": "dwplus.store.reader",
     "spec": "dwplus.spec", "taxonomy": "dwplus.taxonomy", "tile": "dwplus.store.reader",
     "verify": "dwplus.store.verify"})

@@ -37,13 +37,15 @@ def lazy(package: str, table: Mapping[str, str]) -> Callable[[str], Any]:
     Parameters
     ----------
     package : name of the module that gets the function.
-    table : for each name, the module it lies in; or the module itself, where that ends in the name.
+    table : for each name, the module it lies in, with ``:`` and the name there where that is another; or the module
+        itself, where that ends in the name.
     """
     def get(name: str) -> Any:
         if (where := table.get(name)) is None:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        module = importlib.import_module(where)
-        found = module if where == f"{package}.{name}" else getattr(module, name)
+        path, _, there = where.partition(":")
+        module = importlib.import_module(path)
+        found = module if path == f"{package}.{name}" else getattr(module, there or name)
         setattr(sys.modules[package], name, found)
         return found
 

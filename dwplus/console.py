@@ -9,7 +9,7 @@ import shutil
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from dwplus.errors import DwplusError, InputError
@@ -126,8 +126,13 @@ def needs(*extras: str) -> None:
     InputError
         One sentence with the command that installs them.
     """
-    if missing := [extra for extra in extras if absent(extra)]:
-        raise InputError(_needed(*missing))
+    if words := lacking(*extras):
+        raise InputError(words)
+
+
+def lacking(*extras: str) -> str:
+    """The sentence that names the extras of which a package is missing; empty where all are there."""
+    return _needed([extra for extra in extras if absent(extra)])
 
 
 def absent(extra: str) -> list[str]:
@@ -135,9 +140,9 @@ def absent(extra: str) -> list[str]:
     return [name for name in EXTRAS[extra] if importlib.util.find_spec(name) is None]
 
 
-def _needed(*extras: str) -> str:
+def _needed(extras: Sequence[str]) -> str:
     names = " and ".join(f'"{extra}"' for extra in extras)
-    return f"needs the extra{'s' * (len(extras) > 1)} {names}: pip install 'dwplus[{','.join(extras)}]'"
+    return f"needs the extra{'s' * (len(extras) > 1)} {names}: pip install 'dwplus[{','.join(extras)}]'" * bool(extras)
 
 
 def run(action: Callable[[], int]) -> int:
@@ -157,8 +162,8 @@ def run(action: Callable[[], int]) -> int:
         extra = next((extra for extra, names in EXTRAS.items() if module in names), None)
         if extra is None:
             raise
-        print(f"error: {_needed(extra)} ({module} is not installed)", file=sys.stderr)
-        return 2
+        print(f"error: {_needed([extra])} ({module} is not installed)", file=sys.stderr)
+        return InputError.exit_code
     except KeyboardInterrupt:
         print("interrupted: what is exported stays; the same command goes on from here", file=sys.stderr)
         return 130

@@ -16,6 +16,7 @@ from typing import Literal
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
+from dwplus.console import EXTRAS, absent
 from dwplus.errors import DwplusError, InputError
 
 State = Literal["ok", "warn", "fail"]
@@ -49,7 +50,7 @@ def examine(project: str | None = None, world: str | None = None, store: str | N
     """
     place = store or "data"
     looks: list[Callable[[], list[Check]]] = [
-        lambda: [_python()], lambda: [_packages()], lambda: [_gpu()],
+        lambda: [_python()], lambda: [_packages()], lambda: [_extras()], lambda: [_gpu()],
         lambda: [_disk(place)] if "://" not in place else [],
         lambda: [_store(place)], lambda: [_client(project)], lambda: [_credentials(project)],
         lambda: _earth(project, world)]
@@ -85,7 +86,19 @@ def _packages() -> Check:
     return Check("packages", "ok", f"{dwplus} and all it requires")
 
 
+def _extras() -> Check:
+    lacking = [extra for extra in EXTRAS if absent(extra)]
+    there = [extra for extra in EXTRAS if extra not in lacking]
+    found = f"{', '.join(there) or 'none'} installed"
+    if lacking:
+        return Check("extras", "ok", f"{found}, {', '.join(lacking)} absent",
+                     f"where you want them, pip install 'dwplus[{','.join(lacking)}]'")
+    return Check("extras", "ok", found)
+
+
 def _gpu() -> Check:
+    if "torch" in absent("train"):
+        return Check("gpu", "ok", 'not looked for; only the extra "train" uses one, and it is absent')
     import torch
 
     if torch.cuda.is_available():

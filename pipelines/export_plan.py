@@ -29,7 +29,9 @@ def export_and_show(plan: Path, store: str, world: str | None, project: str | No
             show(summarise(store), store)
         raise
     show(summary, store)
-    if quicklooks and summary.exported:
+    if quicklooks and summary.exported and (words := console.lacking("report")):
+        say(f"no quicklooks: a picture {words}")
+    elif quicklooks and summary.exported:
         from dwplus.report.quicklooks import quicklooks as draw
 
         folder = companion(store, ".quicklook")

@@ -33,6 +33,8 @@ def plan(
         from dwplus.planning.preview import check_map, preview, write_map
         from dwplus.spec import load_spec
 
+        if maps:
+            console.needs("maps")
         for path in maps or []:
             check_map(path)
 

@@ -84,6 +84,7 @@ def report(
     Map, classes, gaps, clouds, bands, rejects, pictures; it fetches nothing.
     """
     def action() -> int:
+        console.needs("report")
         from dwplus.report.page import write_report
 
         say(f"report written to {write_report(store, output)}")

@@ -22,6 +22,7 @@ import rasterio.errors
 import rasterio.windows
 import shapely
 
+from dwplus.console import needs
 from dwplus.errors import AssetGoneError, InputError, RefusedError
 from dwplus.grid import PixelGrid, Tile, tile_from_id, tile_on_grid
 from dwplus.scenes.records import LabelScene, product_sensing, sensing_date
@@ -187,6 +188,8 @@ def _sheets(folder: Path) -> dict[str, dict[str, Any]]:
     # The publication's sheet lies beside the folders of the sets.
     for path in sorted([*folder.parent.glob("v1_dw_tile_metadata*.xlsx"), *folder.glob("*.csv"),
                         *folder.glob("*.xlsx")]):
+        if path.suffix == ".xlsx":
+            needs("annotations")
         try:
             tables = ([pd.read_csv(path)] if path.suffix == ".csv"
                       else list(pd.read_excel(path, sheet_name=None).values()))

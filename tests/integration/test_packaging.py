@@ -31,9 +31,9 @@ def built(tmp_path_factory):
 def test_the_wheel_holds_the_packages_and_their_files(built):
     names = set(zipfile.ZipFile(built[1]).namelist())
     wanted = sources("dwplus", "model", "pipelines")
-    for pattern in ("pipelines/regions/*.yaml", "model/configs/*.yaml"):
+    for pattern in ("pipelines/regions/*.yaml", "model/configs/*.yaml", "*/py.typed"):
         wanted |= {str(path.relative_to(ROOT)) for path in ROOT.glob(pattern)}
-    assert "pipelines/regions/sample.yaml" in wanted and "model/configs/small.yaml" in wanted
+    assert {"dwplus/py.typed", "pipelines/regions/sample.yaml", "model/configs/small.yaml"} <= wanted
     assert wanted <= names, wanted - names
     foreign = {name for name in names - wanted if ".dist-info/" not in name}
     assert not foreign, foreign
@@ -61,6 +61,66 @@ def test_it_runs_from_the_wheel_alone(built, tmp_path):
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, text=True, capture_output=True, timeout=100,
                           env=environment)
     assert done.stdout.split() == ["sample", "specsar_former"], done.stderr
+
+
+@pytest.fixture(scope="module")
+def installed(built, tmp_path_factory):
+    """The folder of the programs of an environment into which the wheel was put; it sees the packages of this one."""
+    home = tmp_path_factory.mktemp("installed")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(home)], check=True)
+    site = next(home.glob("lib/python*/site-packages"))
+    shared = dict.fromkeys(str(Path(path).resolve()) for path in sys.path
+                           if "-packages" in path and not Path(path).is_relative_to(ROOT))
+    own = str(next((ROOT / ".venv").glob("lib/python*/site-packages"), ""))
+    (site / "shared.pth").write_text("\n".join([*shared, own]))
+    subprocess.run([sys.executable, "-m", "pip", "--python", str(home / "bin" / "python"), "install", "--quiet",
+                    "--no-deps", "--no-index", "--force-reinstall", str(built[1])], check=True, timeout=100)
+    return home / "bin"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A user's folder with files of their own under our packages' names."""
+    for name in ("model", "pipelines"):
+        (tmp_path / f"{name}.py").write_text("raise RuntimeError('a file of the user was imported')\n")
+    (tmp_path / "two.yaml").write_text("name: two\nregion: {bbox: [9.16, 51.17, 9.2, 51.19]}\n"
+                                       "windows: [[2021-06-01, 2021-09-01]]\ntile: {size: 64}\n"
+                                       "sampling: {per_biome: 20}\nsplits: {train: 0.5, val: 0.3, test: 0.2}\n")
+    return tmp_path
+
+
+def use(program, folder, *arguments):
+    """Run a program as a user does, in a folder that is no checkout."""
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    done = subprocess.run([*map(str, program), *map(str, arguments)], cwd=folder, text=True, capture_output=True,
+                          timeout=250, env=environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_files_of_the_user_are_not_taken_for_ours(installed, folder):
+    """The script, ``python -m dwplus`` and the worker processes that they start."""
+    for number, program in enumerate(([installed / "dwplus"], [installed / "python", "-m", "dwplus"])):
+        text = use(program, folder, "export-region", "--region", "two.yaml", "--store", f"{number}.zarr",
+                   "--scheduler", "processes")
+        assert "0 failed" in text, text
+        assert "no fault" in use(program, folder, "verify", f"{number}.zarr")
+        assert "--dates" in use(program, folder, "map", "--help")
+    place = use([installed / "python", "-P", "-c", "import dwplus; print(dwplus.__file__)"], folder)
+    assert not Path(place.strip()).is_relative_to(ROOT)
+
+
+def test_the_way_to_a_map_needs_no_checkout(installed, folder):
+    """Trained, evaluated and mapped from the wheel, defaults found, worker processes too."""
+    (folder / "data").mkdir()
+    program = [installed / "dwplus"]
+    use(program, folder, "export-region", "--region", "two.yaml", "--store", "data/sample.zarr")
+    text = use(program, folder, "train", "--model", "unet", "--set", "optim.epochs=1", "data.crop=64",
+               "optim.batch_size=4", "run.tensorboard=false")
+    assert "runs/unet" in text
+    assert "page:  runs/unet" in use(program, folder, "evaluate", "--model", "unet")
+    use(program, folder, "map", "--model", "unet", "--store", "data/sample.zarr", "--scheduler", "processes")
+    assert list((folder / "maps").glob("*/map.json"))
 
 
 def test_versions_agree():

@@ -271,15 +271,22 @@ def _colour_space(name: str, names: tuple[str, str, str], run: Callable[[np.ndar
 
 
 def _to_hsv(rgb: np.ndarray) -> np.ndarray:
-    from matplotlib.colors import rgb_to_hsv
-
-    return np.asarray(rgb_to_hsv(rgb))
+    """Hue (share of the circle; 0 for grey), saturation and value of colours (..., 3) between 0 and 1."""
+    red, green, blue = np.moveaxis(rgb, -1, 0)
+    value, spread = rgb.max(-1), np.ptp(rgb, axis=-1)
+    unit = np.where(spread > 0, spread, 1)
+    sixth = np.select([value == red, value == green], [(green - blue) / unit, 2 + (blue - red) / unit],
+                      4 + (red - green) / unit)
+    return np.stack([np.where(spread > 0, sixth / 6 % 1, 0), spread / np.where(value > 0, value, 1), value], -1)
 
 
 def _to_rgb(hsv: np.ndarray) -> np.ndarray:
-    from matplotlib.colors import hsv_to_rgb
-
-    return np.asarray(hsv_to_rgb(hsv))
+    """Red, green and blue of hue, saturation and value (..., 3), all between 0 and 1."""
+    hue, saturation, value = np.moveaxis(hsv, -1, 0)
+    # Each primary is full over a third of the circle and falls to its least within a sixth on both sides.
+    turned = (np.array([5.0, 3.0, 1.0]) + 6 * hue[..., None]) % 6
+    away = np.clip(np.minimum(turned, 4 - turned), 0, 1)
+    return np.asarray(value[..., None] * (1 - saturation[..., None] * away))
 
 
 _colour_space("rgbToHsv", ("hue", "saturation", "value"), _to_hsv)
