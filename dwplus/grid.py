@@ -78,6 +78,12 @@ class PixelGrid:
         west, south, east, north = self.bounds
         return transformer(self.epsg, 4326).transform((west + east) / 2, (south + north) / 2)
 
+    @property
+    def ground_epsg(self) -> int:
+        """Zone that the grid's centre lies in; another than its own where an image reaches over a zone's border."""
+        lon, lat = self.center
+        return int(utm_epsgs(np.array(lon), np.array(lat))) or self.epsg
+
     def footprint(self) -> shapely.Polygon:
         """Outline in EPSG:4326, each side in four pieces; longitudes run on past 180 rather than jump."""
         ring = shapely.segmentize(shapely.box(*self.bounds), max(self.height, self.width) * self.scale / 4)
@@ -141,10 +147,10 @@ _UTM_ID = re.compile(rf"utm_(\d{{5}})_({_NUMBER})_({_NUMBER})_(\d+)x({_NUMBER})"
 def tile_from_id(tile_id: str) -> Tile:
     """The tile behind an id.
 
-    An annotated Dynamic World tile, ``dw_<lon>_<lat>-<yyyymmdd>``: in the UTM zone of the id's
-    point, by the plain 6-degree rule, its centre is
-    (ceil(x/10)*10, floor(y/10)*10), its footprint centre +/- 2550 m, 510x510 px of 10 m. Earth Engine spells these ids
-    ``label_dw_..`` with ``p`` for the decimal point; both spellings are read. A planned tile's id carries its grid.
+    An annotated Dynamic World tile, ``dw_<lon>_<lat>-<yyyymmdd>``: in the UTM zone of the id's point, by the plain
+    6-degree rule, its centre is (ceil(x/10)*10, floor(y/10)*10), its footprint centre +/- 2550 m, 510x510 px of 10 m.
+    Earth Engine spells these ids ``label_dw_..`` with ``p`` for the decimal point; both spellings are read. A planned
+    tile's id carries its grid.
 
     Raises
     ------

@@ -75,7 +75,7 @@ def connected(geometry: shapely.Geometry) -> shapely.Geometry:
     if not parts:
         return shapely.Polygon()
     parts = [shifted(part, -int(np.floor((part.bounds[0] + 180.0) / 360.0))) for part in parts]
-    west = _west(parts)
+    west = _west(np.array([(part.bounds[0], part.bounds[2]) for part in parts]))
     parts = [shifted(part, int(part.bounds[0] < west - 1e-12)) for part in parts]
     return parts[0] if len(parts) == 1 else shapely.MultiPolygon(parts)
 
@@ -91,16 +91,15 @@ def polygons_of(geometry: shapely.Geometry) -> list[shapely.Polygon]:
     return []
 
 
-def _west(parts: Iterable[shapely.Geometry]) -> float:
-    """The western end of the narrowest box around shapes that begin in -180..180, degrees."""
-    spans = sorted((part.bounds[0], part.bounds[2]) for part in parts)
-    gap, west, reach = -1.0, spans[0][0], spans[0][1]
-    for start, end in spans[1:]:
-        if start - reach > gap:
-            gap, west = start - reach, start
-        reach = max(reach, end)
+def _west(spans: np.ndarray) -> float:
+    """The western end of the narrowest box around spans (n, 2) of longitudes that begin in -180..180, degrees."""
+    west, east = spans[np.argsort(spans[:, 0], kind="stable")].T
+    reach = np.maximum.accumulate(east)
+    gaps = west[1:] - reach[:-1]
     # The gap that is there without turning anything wins a tie.
-    return spans[0][0] if spans[0][0] + 360.0 - reach >= gap else west
+    if not len(gaps) or west[0] + 360.0 - reach[-1] >= gaps.max():
+        return float(west[0])
+    return float(west[1 + int(np.argmax(gaps))])
 
 
 def _polygon(polygon: shapely.Polygon) -> shapely.Polygon:
@@ -160,9 +159,13 @@ def box_of(geometries: Iterable[shapely.Geometry]) -> tuple[float, float, float,
     ----------
     geometries : each connected, or cut at the antimeridian.
     """
-    found = [g for g in geometries if not g.is_empty]
-    whole = connected(shapely.MultiPolygon([p for g in found for p in polygons_of(g)]))
-    west, south, east, north = whole.bounds
+    parts = shapely.get_parts(shapely.get_parts(np.array(list(geometries), object)))
+    bounds = shapely.bounds(parts[~shapely.is_empty(parts)])
+    south, north = float(bounds[:, 1].min()), float(bounds[:, 3].max())
+    turned = bounds[:, [0, 2]] - 360.0 * np.floor((bounds[:, [0]] + 180.0) / 360.0)
+    west = _west(turned)
+    turned += 360.0 * (turned[:, [0]] < west - 1e-12)
+    east = float(turned[:, 1].max())
     if east - west >= 360.0:
         return -180.0, south, 180.0, north
     return west, south, east if east <= 180.0 else east - 360.0, north

@@ -23,7 +23,7 @@ import shapely
 from dwplus.errors import InputError
 from dwplus.grid import PixelGrid
 from dwplus.taxonomy import CLASSES
-from dwplus.zones import transformer, utm_epsgs
+from dwplus.zones import transformer
 
 #: Side of the blocks that go to one split as a whole: five 5.1 km tiles.
 BLOCK_METRES = 25_500
@@ -53,8 +53,7 @@ def block_of(grid: PixelGrid) -> tuple[int, int, int]:
     """
     west, south, east, north = grid.bounds
     x, y = (west + east) / 2, (south + north) / 2
-    lon, lat = grid.center
-    epsg = int(utm_epsgs(np.array(lon), np.array(lat))) or grid.epsg
+    epsg = grid.ground_epsg
     if epsg != grid.epsg:
         x, y = transformer(grid.epsg, epsg).transform(x, y)
     return epsg, math.floor(x / BLOCK_METRES), math.floor(y / BLOCK_METRES)

@@ -21,6 +21,8 @@ from rasterio.windows import Window
 
 from dwplus.errors import InputError
 from dwplus.grid import PixelGrid, transformer
+from dwplus.longitude import shifted
+from dwplus.planning import vectors
 from dwplus.taxonomy import CLASSES, IGNORE
 
 #: Half width of a 95 % interval of a normal distribution, standard errors.
@@ -180,7 +182,7 @@ def count_by_polygon(paths: Sequence[Path], names: Sequence[str], shapes: Sequen
 
     Parameters
     ----------
-    names : of the polygons; those of one name are counted together. shapes : in EPSG:4326.
+    names : of the polygons; those of one name are counted together. shapes : in EPSG:4326, in whatever turn.
 
     Returns
     -------
@@ -191,12 +193,14 @@ def count_by_polygon(paths: Sequence[Path], names: Sequence[str], shapes: Sequen
     for grid, labels in pieces(paths):
         if (labels == IGNORE).all():
             continue
-        for index in sorted(tree.query(grid.footprint()).tolist()):
-            ground = _in_metres(shapes[index], grid)
-            if ground.is_empty:
-                continue
-            inside = rasterio.features.geometry_mask([ground], grid.shape, grid.transform, invert=True)
-            found[names[index]] += count(labels[inside])
+        footprint = grid.footprint()
+        for turn in (-1, 0, 1):
+            for index in sorted(tree.query(shifted(footprint, turn)).tolist()):
+                ground = _in_metres(shifted(shapes[index], -turn), grid)
+                if ground.is_empty:
+                    continue
+                inside = rasterio.features.geometry_mask([ground], grid.shape, grid.transform, invert=True)
+                found[names[index]] += count(labels[inside])
     return pd.DataFrame.from_dict(found, orient="index", columns=list(CLASSES))
 
 
@@ -209,7 +213,7 @@ def _in_metres(shape: shapely.Geometry, grid: PixelGrid) -> shapely.Geometry:
 
 
 def read_polygons(path: str | Path, name_field: str | None = None) -> tuple[list[str], list[shapely.Geometry]]:
-    """Names and polygons (EPSG:4326) of any file geopandas reads.
+    """Names and polygons (EPSG:4326, connected: longitudes may run past 180) of any file geopandas reads.
 
     Parameters
     ----------
@@ -220,23 +224,18 @@ def read_polygons(path: str | Path, name_field: str | None = None) -> tuple[list
     InputError
         Where it cannot be read, holds no polygon, or lacks the property.
     """
-    import geopandas as gpd
-
-    try:
-        frame = gpd.read_file(path)
-    except Exception as error:  # noqa: BLE001  each of GDAL's drivers raises its own
-        raise InputError(f"polygons {path}: cannot be read ({' '.join(str(error).split())[:200]})") from None
-    frame = frame[frame.geometry.notna() & frame.geom_type.isin(["Polygon", "MultiPolygon"])]
-    if not len(frame):
+    frame = vectors.read_frame(path, "polygons")
+    where = f"polygons {path}"
+    shapes = [shapely.Polygon() if shape is None else vectors.polygon(shape, where) for shape in frame.geometry]
+    frame, shapes = frame[[not shape.is_empty for shape in shapes]], [s for s in shapes if not s.is_empty]
+    if not shapes:
         raise InputError(f"polygons {path}: holds no polygon")
     if name_field is not None and name_field not in frame:
         raise InputError(f"polygons {path}: has no property {name_field!r}; its properties are "
                          f"{', '.join(c for c in frame.columns if c != 'geometry')}")
-    if frame.crs is not None:
-        frame = frame.to_crs(4326)
     field = name_field or next((f for f in NAME_FIELDS if f in frame), None)
     names = [f"polygon {i + 1}" for i in range(len(frame))] if field is None else frame[field].astype(str).tolist()
-    return names, [s if s.is_valid else shapely.make_valid(s) for s in frame.geometry]
+    return names, shapes
 
 
 def change(before: Sequence[Path], after: Sequence[Path]) -> pd.DataFrame:

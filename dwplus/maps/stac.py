@@ -13,8 +13,8 @@ from typing import Any
 
 import rasterio
 import shapely
-import shapely.affinity
 
+from dwplus.longitude import box_of, connected, cut, polygons_of
 from dwplus.maps.blocks import Block
 from dwplus.maps.raster import Layer
 from dwplus.store.card import STAC_VERSION
@@ -28,11 +28,8 @@ COG = "image/tiff; application=geotiff; profile=cloud-optimized"
 
 def ground(blocks: Sequence[Block]) -> shapely.Geometry:
     """Outline of the blocks in EPSG:4326, cut at the antimeridian as GeoJSON wants it."""
-    union = shapely.union_all([block.grid.footprint() for block in blocks])
-    parts = [shapely.affinity.translate(shapely.intersection(union, shapely.box(360 * turn - 180, -90, 360 * turn + 180,
-                                                                                90)), -360 * turn)
-             for turn in (-1, 0, 1)]
-    return shapely.simplify(shapely.union_all(parts), 1e-4)
+    parts = [part for block in blocks for part in polygons_of(block.grid.footprint())]
+    return cut(shapely.simplify(shapely.union_all(polygons_of(connected(shapely.MultiPolygon(parts)))), 1e-4))
 
 
 def iso(milliseconds: int) -> str:
@@ -55,7 +52,7 @@ def item(name: str, blocks: Sequence[Block], rasters: dict[str, tuple[Layer, Pat
         assets[key] = {"href": f"./{path.name}", "type": kind, "roles": ["overview" if "png" in kind else "metadata"]}
     return {
         "type": "Feature", "stac_version": STAC_VERSION, "stac_extensions": EXTENSIONS, "id": name,
-        "geometry": json.loads(shapely.to_geojson(outline)), "bbox": list(outline.bounds),
+        "geometry": json.loads(shapely.to_geojson(outline)), "bbox": list(box_of([outline])),
         "properties": {
             "datetime": iso(times[len(times) // 2]), "start_datetime": iso(times[0]), "end_datetime": iso(times[-1]),
             "created": created, "license": "proprietary", "title": f"Land cover, {name}",

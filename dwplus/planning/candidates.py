@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import shapely
 
+from dwplus import longitude
 from dwplus.earth import Session
 from dwplus.earth.tables import Place, drawn, ecoregion_map, places
 from dwplus.errors import InputError
@@ -177,10 +178,14 @@ def cells(shapes: Iterable[shapely.Geometry]) -> dict[Key, shapely.Geometry]:
         west, south, east, north = shape.bounds
         for i in range(math.floor(west / CELL_DEGREES), math.ceil(east / CELL_DEGREES)):
             for j in range(math.floor(south / CELL_DEGREES), math.ceil(north / CELL_DEGREES)):
-                cell = shapely.box(*(CELL_DEGREES * v for v in (i, j, i + 1, j + 1)))
-                if shape.intersects(cell):
-                    areas[i, j, None, ""] = cell
+                if shape.intersects(_cell(i, j)):
+                    own = math.floor(longitude.wrapped(CELL_DEGREES * (i + 0.5)) / CELL_DEGREES)
+                    areas[own, j, None, ""] = _cell(own, j)
     return areas
+
+
+def _cell(i: int, j: int) -> shapely.Geometry:
+    return shapely.box(*(CELL_DEGREES * v for v in (i, j, i + 1, j + 1)))
 
 
 def label_grid(scenes: Iterable[LabelScene], shapes: Sequence[shapely.Geometry], spec: DatasetSpec) -> list[Tile]:
@@ -213,13 +218,7 @@ def _cut(scene: LabelScene, spec: DatasetSpec) -> Iterator[Tile]:
 
 def contains(shapes: Iterable[shapely.Geometry], point: tuple[float, float]) -> bool:
     """Whether a point (lon, lat) lies in one of the shapes, whose longitudes may run past 180."""
-    lon, lat = point
-    for shape in shapes:
-        west, _, east, _ = shape.bounds
-        turns = range(math.ceil((west - lon) / 360), math.floor((east - lon) / 360) + 1)
-        if any(shapely.contains_xy(shape, lon + 360 * turn, lat) for turn in turns):
-            return True
-    return False
+    return any(longitude.contains(shape, *point) for shape in shapes)
 
 
 def annotated(session: Session, spec: DatasetSpec, shapes: Sequence[shapely.Geometry]) -> list[Candidate]:
@@ -262,8 +261,9 @@ def _annotations(session: Session, spec: DatasetSpec, shapes: Sequence[shapely.G
     else:
         assert spec.labels.asset is not None
         boxes = [shape.bounds for shape in shapes]
-        plain = len(boxes) <= FILTER_PARTS and all(w >= -180 and e <= 180 and e - w < 180 for w, _, e, _ in boxes)
-        area = shapely.MultiPolygon([shapely.box(*box) for box in boxes]) if plain else None
+        plain = len(boxes) <= FILTER_PARTS and all(e - w < 180 for w, _, e, _ in boxes)
+        area = shapely.MultiPolygon([part for box in boxes for part in longitude.polygons_of(
+            longitude.cut(shapely.box(*box)))]) if plain else None
         unique: dict[str, Annotation] = {}
         for window in spec.windows:
             unique |= {a.scene.index: a for a in drawn(session, spec.labels.asset, window.start, window.end, area)}

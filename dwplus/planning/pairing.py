@@ -368,9 +368,10 @@ def usable_labels(grid: PixelGrid, labels: Sequence[LabelScene], optical: Optica
 
 
 def _of_zone(labels: Iterable[LabelScene], grid: PixelGrid, rules: Rules) -> list[LabelScene]:
-    """The labels that may serve a tile: those of its zone (the zone has a granule wherever the neighbour's reaches
-    over), or where tiles are cut from the labels' own grids, all."""
-    return [label for label in labels if rules.on_label_grid or label.in_zone(grid.epsg)]
+    """The labels that may serve a tile: those of its zone and of its ground's (which has a granule wherever the
+    neighbour's reaches over), or where tiles are cut from the labels' own grids, all."""
+    zones = {grid.epsg, grid.ground_epsg}
+    return [label for label in labels if rules.on_label_grid or any(map(label.in_zone, zones))]
 
 
 def with_labels(pairing: Pairing, indices: Sequence[str]) -> Pairing:

@@ -135,7 +135,7 @@ def prospects(grid: PixelGrid, window: tuple[int, int], labels: Sequence[LabelSc
 
 
 def _in_zone(scene: OpticalScene, grid: PixelGrid) -> bool:
-    return scene.mgrs is None or int(scene.mgrs[:2]) == grid.epsg % 100
+    return scene.mgrs is None or int(scene.mgrs[:2]) in (grid.epsg % 100, grid.ground_epsg % 100)
 
 
 def _one_per_overpass(scenes: Iterable[OpticalScene]) -> list[OpticalScene]:
@@ -160,7 +160,8 @@ def _labelled(tile: shapely.Geometry, grid: PixelGrid, labels: Sequence[LabelSce
     found: list[tuple[OpticalScene, LabelScene, str]] = []
     furthest = NO_LABEL
     enough = rules.radar.min_coverage
-    for label in label_choices(tile, [label for label in labels if label.in_zone(grid.epsg)], enough):
+    own = [label for label in labels if label.in_zone(grid.epsg) or label.in_zone(grid.ground_epsg)]
+    for label in label_choices(tile, own, enough):
         if coverage(tile, [label.footprint]) < enough:
             furthest = max(furthest, LABEL_PARTIAL, key=lambda r: r.stage)
             continue

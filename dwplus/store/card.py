@@ -19,10 +19,10 @@ from typing import Any
 import geopandas as gpd
 import numpy as np
 import pandas as pd
-import shapely
 
 import dwplus
 from dwplus.errors import InputError
+from dwplus.longitude import box_of, cut
 from dwplus.splits import GUARD, grids_of
 from dwplus.store import layout, stats
 from dwplus.store.locks import run_place
@@ -122,20 +122,6 @@ def _description(attrs: dict[str, Any], tiles: int) -> str:
             f"{spec['sentinel1']['max_gap_hours']:g} h); {labels}; label dates {windows}.{synthetic}")
 
 
-def _valid(footprint: shapely.Geometry) -> shapely.Geometry:
-    """A footprint whose longitudes run past 180, cut at the antimeridian as GeoJSON has it (RFC 7946, 3.1.9)."""
-    west, _, east, _ = footprint.bounds
-    if west >= -180 and east <= 180:
-        return footprint
-    parts = []
-    for turn in (-360, 0, 360):
-        moved = shapely.transform(footprint, lambda xy, turn=turn: xy + [turn, 0])
-        part = shapely.intersection(moved, shapely.box(-180, -90, 180, 90))
-        if not part.is_empty and part.area:
-            parts.append(part)
-    return shapely.MultiPolygon(parts) if len(parts) > 1 else parts[0]
-
-
 def item_table(store: str | Path, table: pd.DataFrame, attrs: dict[str, Any], href: str) -> gpd.GeoDataFrame:
     """The exported tiles as STAC items, one a row, as the stac-geoparquet specification lays them out.
 
@@ -172,7 +158,7 @@ def item_table(store: str | Path, table: pd.DataFrame, attrs: dict[str, Any], hr
                                         ("label", "Dynamic World class"))} for group in rows["group"]],
         "links": [[{"rel": "collection", "href": "collection.json", "type": "application/json"}]] * len(rows),
     }
-    return gpd.GeoDataFrame(frame, geometry=[_valid(grid.footprint()) for grid in grids], crs="OGC:CRS84")
+    return gpd.GeoDataFrame(frame, geometry=[cut(grid.footprint()) for grid in grids], crs="OGC:CRS84")
 
 
 def _write_items(items: gpd.GeoDataFrame, stac: dict[str, Any], path: Path) -> None:
@@ -195,7 +181,7 @@ def _iso(time: pd.Timestamp) -> str:
 
 
 def _bounds(items: gpd.GeoDataFrame) -> list[float]:
-    return [round(float(v), 6) for v in items.total_bounds]
+    return [round(float(v), 6) for v in box_of(items.geometry)]
 
 
 def collection(attrs: dict[str, Any], items: gpd.GeoDataFrame, href: str, origin: dict[str, Any]) -> dict[str, Any]:
