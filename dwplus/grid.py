@@ -30,6 +30,8 @@ __all__ = ["DW_TILE_SCALE", "DW_TILE_SIZE", "UTM_NORTH", "UTM_SOUTH", "LatticeCe
            "covering_tiles", "gives_way", "in_zone", "lattice_cells", "lattice_tiles", "near_longitude", "tile_from_id",
            "tile_on_grid", "transformer", "utm_epsg", "zone_pieces"]
 
+#: Lattice cells made at once, and columns of a zone at the most.
+CELLS_AT_ONCE, MOST_COLUMNS = 1_000_000, 10_000_000
 #: Size (pixels) and pixel width (metres) of an annotated Dynamic World tile.
 DW_TILE_SIZE, DW_TILE_SCALE = 510, 10
 
@@ -234,7 +236,8 @@ class LatticeCells:
 
 
 def lattice_cells(region: shapely.Geometry, step: float, limit: int | None = None) -> Iterator[LatticeCells]:
-    """The cells of :func:`lattice_tiles` as arrays, zone by zone, north to south and west to east in each.
+    """The cells of :func:`lattice_tiles` as arrays, zone by zone, north to south and west to east in each; a large zone
+    comes in several parts.
 
     Parameters
     ----------
@@ -251,20 +254,27 @@ def lattice_cells(region: shapely.Geometry, step: float, limit: int | None = Non
         forward, back = transformer(4326, epsg), transformer(epsg, 4326)
         x, y = forward.transform(*shapely.get_coordinates(
             shapely.segmentize(near_longitude(shapely.box(*piece.bounds), meridian(epsg)), 0.25)).T)
-        columns = np.arange(math.floor(x.min() / step), math.ceil(x.max() / step))
-        rows = np.arange(math.floor(y.min() / step), math.ceil(y.max() / step))
-        cells += len(columns) * len(rows)
+        first, last = math.floor(x.min() / step), math.ceil(x.max() / step)
+        bottom, top = math.floor(y.min() / step), math.ceil(y.max() / step)
+        cells += (last - first) * (top - bottom)
         if limit is not None and cells > limit:
             raise ValueError(f"the region holds more than {limit:,} tiles of {step / 1000:g} km; "
                              "plan it in smaller pieces")
-        cx, cy = (axis.ravel() for axis in np.meshgrid((columns + 0.5) * step, (rows[::-1] + 0.5) * step))
-        lon, lat = back.transform(cx, cy)
-        # The piece's own longitudes may run past 180; move the centres to where the piece is.
-        shift = np.round((piece.centroid.x - lon) / 360.0) * 360.0
+        if last - first > MOST_COLUMNS:
+            raise ValueError(f"a tile of {step:g} m is too small for a region so wide; take larger tiles")
+        middle = piece.centroid.x
         shapely.prepare(piece)
-        inside = shapely.contains_xy(piece, lon + shift, lat)
-        lon, lat = lon[inside], lat[inside]
-        yield LatticeCells(epsg, cx[inside], cy[inside], lon, lat, _near_first_zone(epsg, lon, lat, step))
+        # Some rows at a time: whole zones of small tiles would not fit the memory.
+        rows_at_once = max(1, CELLS_AT_ONCE // max(1, last - first))
+        for high in range(top, bottom, -rows_at_once):
+            rows = np.arange(high - 1, max(bottom, high - rows_at_once) - 1, -1)
+            cx, cy = (axis.ravel() for axis in np.meshgrid((np.arange(first, last) + 0.5) * step, (rows + 0.5) * step))
+            lon, lat = back.transform(cx, cy)
+            # The piece's own longitudes may run past 180; move the centres to where the piece is.
+            inside = shapely.contains_xy(piece, lon + np.round((middle - lon) / 360.0) * 360.0, lat)
+            if inside.any():
+                lon, lat = lon[inside], lat[inside]
+                yield LatticeCells(epsg, cx[inside], cy[inside], lon, lat, _near_first_zone(epsg, lon, lat, step))
 
 
 def covering_tiles(region: shapely.Geometry, size: int, scale: float, limit: int = 5_000_000) -> list[Tile]:
@@ -294,11 +304,12 @@ def covering_tiles(region: shapely.Geometry, size: int, scale: float, limit: int
     for epsg, piece in zone_pieces(region):
         ground = in_zone(piece, epsg)
         west, south, east, north = ground.bounds
-        columns = np.arange(math.floor(west / step), math.ceil(east / step))
-        rows = np.arange(math.ceil(north / step), math.floor(south / step), -1)
-        if len(tiles) + len(columns) * len(rows) > limit:
+        first, last = math.floor(west / step), math.ceil(east / step)
+        bottom, top = math.floor(south / step), math.ceil(north / step)
+        if len(tiles) + (last - first) * (top - bottom) > limit:
             raise ValueError(f"the region spans more than {limit:,} tiles of {step / 1000:g} km; "
                              "map it in smaller pieces")
+        columns, rows = np.arange(first, last), np.arange(top, bottom, -1)
         x, y = (axis.ravel() * step for axis in np.meshgrid(columns, rows))
         shapely.prepare(ground)
         # A hair less than the whole tile, so that a mere common edge is no common ground.

@@ -9,19 +9,33 @@ import math
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+import shapely
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from dwplus.errors import InputError
+from dwplus.longitude import polygons_of
+from dwplus.yaml_text import read_yaml
 
 #: Sentinel-2 bands of the two products, in the catalogue's order.
 #: Source: https://developers.google.com/earth-engine/datasets/catalog/COPERNICUS_S2_SR_HARMONIZED
 SR_BANDS = ("B1", "B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B9", "B11", "B12")
 TOA_BANDS = ("B1", "B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B9", "B10", "B11", "B12")
 
+#: Years that dates of labels may have.
+FIRST_YEAR, LAST_YEAR = 1970, 2199
+
 
 class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class BBox(_Model):
@@ -43,23 +57,63 @@ class BBox(_Model):
 
 
 class RegionFile(_Model):
-    """Polygons of a GeoJSON file."""
+    """Polygons of a file."""
 
-    file: str = Field(description="path of a GeoJSON file in EPSG:4326, relative to the spec file")
+    file: str = Field(description="path of a file of polygons, relative to the spec file: GeoJSON, GeoPackage, "
+                                  "Shapefile, FlatGeobuf, KML, GeoParquet, in any CRS")
 
 
-RegionPart = Literal["sample"] | BBox | RegionFile
+#: Words a WKT text of polygons begins with.
+WKT_WORDS = ("POLYGON", "MULTIPOLYGON", "GEOMETRYCOLLECTION", "SRID=4326;")
+
+
+def _wkt(text: str) -> str:
+    if not text.strip().upper().startswith(WKT_WORDS):
+        raise ValueError("is no WKT")
+    try:
+        geometry = shapely.from_wkt(text.strip().rpartition(";")[2])
+    except (shapely.errors.ShapelyError, RecursionError) as error:
+        raise ValueError(f"is no WKT ({' '.join(str(error).split())[:100]})") from None
+    if not polygons_of(geometry):
+        raise ValueError("holds no polygon")
+    return text
+
+
+RegionPart = Literal["sample"] | BBox | RegionFile | Annotated[str, AfterValidator(_wkt)]
 
 
 def _as_list(value: Any) -> Any:
     return value if isinstance(value, list | tuple) else [value]
 
 
+def _day(value: Any) -> Any:
+    """A day in UTC; a time of another zone is refused rather than dropped, and a number is no day."""
+    said = f"must be a day in UTC such as 2021-06-01, found {_short(value)}"
+    if isinstance(value, str):
+        try:
+            value = dt.datetime.fromisoformat(value.strip())
+        except ValueError as error:
+            raise ValueError(f"{said} ({error})") from None
+    if isinstance(value, dt.datetime):
+        moment = value if value.tzinfo is None else value.astimezone(dt.UTC)
+        if moment.time() != dt.time():
+            raise ValueError(said)
+        value = moment.date()
+    if not isinstance(value, dt.date):
+        raise ValueError(said)
+    if not FIRST_YEAR <= value.year <= LAST_YEAR:
+        raise ValueError(f"{said}; years are {FIRST_YEAR} to {LAST_YEAR}")
+    return value
+
+
+Day = Annotated[dt.date, BeforeValidator(_day)]
+
+
 class Window(_Model):
     """A half-open span of label dates, [start, end)."""
 
-    start: dt.date = Field(description="first day, UTC")
-    end: dt.date = Field(description="day after the last, UTC")
+    start: Day = Field(description="first day, UTC")
+    end: Day = Field(description="day after the last, UTC")
 
     @model_validator(mode="before")
     @classmethod
@@ -127,8 +181,8 @@ class Sentinel1(_Model):
 
     policy: Literal["nearest", "mean"] = Field(
         "nearest", description="nearest: the one pass with the smallest |gap|; mean: the mean of all passes in reach")
-    max_gap_hours: float = Field(144, gt=0, description="largest |S1 - S2| gap in hours; a tile without such a pass is "
-                                                        "rejected")
+    max_gap_hours: float = Field(144, gt=0, le=100_000, description="largest |S1 - S2| gap in hours; a tile without "
+                                                                    "such a pass is rejected")
     min_gap_hours: float = Field(0, ge=0, description="smallest |S1 - S2| gap in hours, for experiments on what a gap "
                                                       "costs; nearer passes are left aside")
     average: Literal["linear", "db"] = Field("linear", description="what the mean policy averages: linear power or dB")
@@ -234,7 +288,8 @@ class DatasetSpec(_Model):
 
     name: str = Field(description="name of the data set", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     region: Annotated[tuple[RegionPart, ...], BeforeValidator(_as_list)] = Field(
-        min_length=1, description="sample (the planet's sites), {bbox: [w, s, e, n]}, {file: x.geojson}, or a list")
+        min_length=1, description="sample (the planet's sites), {bbox: [w, s, e, n]}, {file: x.geojson}, a WKT text, "
+                                  "or a list of these")
     windows: tuple[Window, ...] = Field(min_length=1, description="list of [start, end) label dates")
     labels: Labels = Labels()
     tile: TileShape = TileShape()
@@ -311,14 +366,7 @@ def load_spec(path: str | Path, overrides: dict[str, Any] | None = None) -> Data
         One sentence with the file, the key and what would be right.
     """
     path = Path(path)
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; a spec is a YAML file, see pipelines/regions") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read ({error})") from None
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: is no YAML ({' '.join(str(error).split())})") from None
+    raw = read_yaml(path, "a spec is a YAML file, see pipelines/regions")
     if not isinstance(raw, dict):
         raise InputError(f"{path}: a spec is a mapping of keys such as name, region and windows, "
                          f"found {type(raw).__name__}")
@@ -380,7 +428,7 @@ def _first_problem(error: ValidationError) -> str:
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "too_short":
         message = "needs at least one item"
-    found = "" if problem["type"] in ("value_error", "too_short") else f", found {problem['input']!r}"
+    found = "" if problem["type"] in ("value_error", "too_short") else f", found {_short(problem['input'])}"
     return f"{key}: {message[0].lower()}{message[1:]}{found}{more}"
 
 
@@ -394,11 +442,19 @@ def _key(location: tuple[str | int, ...]) -> str:
 def _region_problem(problems: list[Any]) -> str:
     """A region part fits one of three forms; report what fits the form the user meant."""
     for problem in problems:
-        if problem["loc"][2:] == ("BBox", "bbox"):
-            return f"region[{problem['loc'][1]}].bbox: {problem['msg'].removeprefix('Value error, ')}"
+        if problem["loc"][2:4] == ("BBox", "bbox") and isinstance(problems[0]["input"], dict | BBox):
+            return f"{_key((*problem['loc'][:2], *problem['loc'][3:]))}: {problem['msg'].removeprefix('Value error, ')}"
     index, value = problems[0]["loc"][1], problems[0]["input"]  # the first problem is of the whole part
-    return (f"region[{index}]: must be sample, {{bbox: [west, south, east, north]}} or {{file: x.geojson}}, "
-            f"found {value!r}")
+    if isinstance(value, str) and value.strip().upper().startswith(WKT_WORDS):
+        said = next(p["msg"] for p in problems if p["type"] == "value_error").removeprefix("Value error, ")
+        return f"region[{index}]: {said}, found {_short(value)}"
+    return (f"region[{index}]: must be sample, {{bbox: [west, south, east, north]}}, {{file: x.geojson}} or a WKT "
+            f"text, found {_short(value)}")
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 120 else f"{text[:110]}..."
 
 
 def differences(one: DatasetSpec, other: DatasetSpec) -> list[str]:

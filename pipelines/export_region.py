@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from dwplus.console import say
 from dwplus.earth import connect
 from dwplus.errors import InputError
 from dwplus.planning.plan import describe, make_plan, read_plan, spec_of, write_plan
-from dwplus.spec import DatasetSpec, differences, load_spec, make_spec
+from dwplus.spec import WKT_WORDS, DatasetSpec, differences, load_spec, make_spec
 from dwplus.store.places import companion
 from pipelines.door import run_command
 from pipelines.export_plan import export_and_show
 
 REGIONS = Path(__file__).parent / "regions"
+#: Ends of names of files of polygons.
+REGION_FILES = (".geojson", ".json", ".gpkg", ".shp", ".zip", ".fgb", ".kml", ".kmz", ".gml", ".parquet", ".geoparquet")
 #: Label dates of a region that is given without any.
 DEFAULT_WINDOW = ("2021-06-01", "2021-09-01")
 
@@ -23,8 +26,8 @@ def spec_for(region: str, start: str | None, end: str | None) -> DatasetSpec:
 
     Parameters
     ----------
-    region : a spec (YAML file, or the name of one in ``pipelines/regions``), a GeoJSON file, or
-        ``west,south,east,north``.
+    region : a spec (YAML file, or the name of one in ``pipelines/regions``), a file of polygons, a
+        WKT text, or ``west,south,east,north``.
     start, end : label dates [start, end); both or neither, they replace the windows of a spec.
 
     Raises
@@ -38,9 +41,11 @@ def spec_for(region: str, start: str | None, end: str | None) -> DatasetSpec:
     shipped = REGIONS / f"{region}.yaml"
     if shipped.exists() or region.endswith((".yaml", ".yml")):
         return load_spec(shipped if shipped.exists() else region, {"windows": [window]} if window else None)
-    if Path(region).suffix in (".geojson", ".json"):
+    if Path(region).suffix.lower() in REGION_FILES:
         part: object = {"file": region}
-        name = Path(region).stem
+        name = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(region).stem).lstrip("._-") or "region"
+    elif region.strip().upper().startswith(WKT_WORDS):
+        part, name = region, "wkt"
     elif region.count(",") == 3:
         try:
             part = {"bbox": [float(v) for v in region.split(",")]}
@@ -49,8 +54,8 @@ def spec_for(region: str, start: str | None, end: str | None) -> DatasetSpec:
         name = "bbox"
     else:
         names = ", ".join(sorted(p.stem for p in REGIONS.glob("*.yaml")))
-        raise InputError(f"REGION {region!r}: must be a spec (.yaml), one of {names}, a .geojson file, or "
-                         "west,south,east,north")
+        raise InputError(f"REGION {region!r}: must be a spec (.yaml), one of {names}, a file of polygons "
+                         f"({', '.join(REGION_FILES)}), a WKT text, or west,south,east,north")
     return make_spec({"name": name, "region": part, "windows": [window or DEFAULT_WINDOW]}, f"REGION {region}")
 
 

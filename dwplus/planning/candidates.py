@@ -16,7 +16,17 @@ from dwplus import longitude
 from dwplus.earth import Session
 from dwplus.earth.tables import Place, drawn, ecoregion_map, places
 from dwplus.errors import InputError
-from dwplus.grid import PixelGrid, Tile, gives_way, lattice_cells, lattice_tiles, tile_from_id, tile_on_grid
+from dwplus.grid import (
+    UTM_NORTH,
+    UTM_SOUTH,
+    PixelGrid,
+    Tile,
+    gives_way,
+    lattice_cells,
+    lattice_tiles,
+    tile_from_id,
+    tile_on_grid,
+)
 from dwplus.planning import sampling
 from dwplus.scenes.annotated import SETS, Annotation, read_folder
 from dwplus.scenes.records import LabelScene
@@ -97,7 +107,7 @@ def guarded(candidates: list[Candidate], spec: DatasetSpec) -> list[Candidate]:
     return [candidate for candidate, stays in zip(candidates, keep, strict=True) if stays]
 
 
-def lattice(shapes: Iterable[shapely.Geometry], spec: DatasetSpec) -> list[Tile]:
+def lattice(shapes: Sequence[shapely.Geometry], spec: DatasetSpec) -> list[Tile]:
     """Tiles of the world's lattice whose centre lies in one of the shapes."""
     tiles: dict[str, Tile] = {}
     for shape in shapes:
@@ -107,9 +117,28 @@ def lattice(shapes: Iterable[shapely.Geometry], spec: DatasetSpec) -> list[Tile]
             raise InputError(f"region: {error}") from None
         tiles |= {tile.id: tile for tile in found}
     if not tiles:
-        raise InputError(f"region: holds the centre of no {spec.tile.size}-pixel tile; it is too small, "
-                         "or tile.size too large")
+        raise InputError(f"region: {too_small(shapes, spec)}")
     return list(tiles.values())
+
+
+def too_small(shapes: Iterable[shapely.Geometry], spec: DatasetSpec) -> str:
+    """What a region without a tile lacks, as a clause: how large it is, and how large it must be to be sure of one."""
+    step = spec.tile.size * spec.tile.scale
+    _, widest = max(((shape.area, shape) for shape in shapes), key=lambda item: item[0])
+    west, south, east, north = widest.bounds
+    metres = 111_320.0 * math.cos(math.radians((south + north) / 2))
+    x, y = (west + east) / 2, (south + north) / 2
+    side, box = step, widest
+    # A tile belongs to the region that holds its centre; where zones meet that may take more than one step.
+    for side in (1.2 * step, 2 * step, 3 * step, 5 * step):
+        wide, high = side / metres / 2, side / 110_570.0 / 2
+        box = shapely.box(x - wide, max(y - high, UTM_SOUTH), x + wide, min(y + high, UTM_NORTH))
+        if lattice_tiles(box, spec.tile.size, spec.tile.scale):
+            break
+    corners = ",".join(f"{v:.4f}" for v in box.bounds)
+    return (f"holds the centre of no {spec.tile.size}-pixel tile: it is {(east - west) * metres / 1000:.2g} x "
+            f"{(north - south) * 110.57:.2g} km, a tile is {step / 1000:g} km; {side / 1000:.3g} km each way hold one, "
+            f"such as {corners}; take a larger region, or a smaller tile.size")
 
 
 def is_sparse(shapes: Iterable[shapely.Geometry], spec: DatasetSpec) -> bool:
