@@ -26,7 +26,7 @@ class EarthError(DwplusError):
     """Earth Engine refused or failed; the message keeps the server's words."""
 
 
-class HealingError(EarthError):
+class TransientError(EarthError):
     """May pass by itself: too many requests, a server error, a dropped or cut-off answer.
 
     Attributes
@@ -38,6 +38,10 @@ class HealingError(EarthError):
     def __init__(self, message: str, *, throttled: bool = False, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.throttled, self.retry_after = throttled, retry_after
+
+
+#: Its name until version 0.1; goes with version 0.3.
+HealingError = TransientError
 
 
 class TooLargeError(EarthError):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import enum
 
-from dwplus.errors import AssetGoneError, DwplusError, HealingError, RefusedError, TooLargeError
+from dwplus.errors import AssetGoneError, DwplusError, RefusedError, TooLargeError, TransientError
 
 
 class Reason(enum.StrEnum):
@@ -71,7 +71,7 @@ class Reason(enum.StrEnum):
 
 _BY_CODE = {reason.value: reason for reason in Reason}
 _BY_ERROR: tuple[tuple[type[DwplusError], Reason], ...] = (
-    (AssetGoneError, Reason.ASSET_GONE), (RefusedError, Reason.REFUSED), (HealingError, Reason.TRANSIENT),
+    (AssetGoneError, Reason.ASSET_GONE), (RefusedError, Reason.REFUSED), (TransientError, Reason.TRANSIENT),
     (TooLargeError, Reason.TOO_LARGE))
 
 

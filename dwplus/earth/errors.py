@@ -15,9 +15,9 @@ from dwplus.errors import (
     AssetGoneError,
     DwplusError,
     EarthError,
-    HealingError,
     RefusedError,
     TooLargeError,
+    TransientError,
 )
 
 #: Shrink: the service's words for "too much at once"; waiting does not help. Whether "too many concurrent
@@ -64,13 +64,13 @@ def classify(error: BaseException) -> DwplusError:
         return error
     words = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, google.auth.exceptions.TransportError | ConnectionError | TimeoutError):
-        return HealingError(f"the connection to Earth Engine failed ({words})")
+        return TransientError(f"the connection to Earth Engine failed ({words})")
     if isinstance(error, google.auth.exceptions.GoogleAuthError):
         return _no_access(words)
     if isinstance(error, ee.EEException):
         return _answered(words, getattr(error.__context__, "resp", None))
     if isinstance(error, OSError):
-        return HealingError(f"the connection to Earth Engine failed ({words})")
+        return TransientError(f"the connection to Earth Engine failed ({words})")
     return EarthError(f"{type(error).__name__}: {words}")
 
 
@@ -89,9 +89,9 @@ def _answered(words: str, answer: Any) -> DwplusError:
                            "it, then run the same command again")
     wait = retry_after(answer.get("retry-after")) if hasattr(answer, "get") else None
     if status == 429 or (status == 403 and any(text in low for text in _RATE)):
-        return HealingError(words, throttled=True, retry_after=wait)
+        return TransientError(words, throttled=True, retry_after=wait)
     if status in (408, 500, 502, 503, 504):
-        return HealingError(words, retry_after=wait)
+        return TransientError(words, retry_after=wait)
     if status == 403 and ("quota" in low or any(text in low for text in _NO_PROJECT)):
         return AccessError(f"Earth Engine does not serve this project ({words}); register or enable it, then run the "
                            "same command again")

@@ -18,7 +18,7 @@ import tenacity
 
 from dwplus.earth import limits
 from dwplus.earth.errors import classify
-from dwplus.errors import HealingError, StopError
+from dwplus.errors import StopError, TransientError
 
 T = TypeVar("T")
 #: Metadata goes before pixels at the gate; while pixels wait it takes no more than a share of it.
@@ -250,11 +250,11 @@ class Limiter:
                 return state.attempt_number >= ATTEMPTS
             return time.monotonic() - max(began, self._answered) > OUTAGE_SECONDS
 
-        retry = tenacity.Retrying(retry=tenacity.retry_if_exception_type(HealingError), stop=stop, wait=_wait,
+        retry = tenacity.Retrying(retry=tenacity.retry_if_exception_type(TransientError), stop=stop, wait=_wait,
                                   reraise=True, before_sleep=self._count_healing)
         try:
             return retry(once)
-        except HealingError as error:
+        except TransientError as error:
             if self._answered > began:
                 raise
             raise StopError(f"Earth Engine answered no request for {OUTAGE_SECONDS / 60:.0f} minutes (last: {error}); "
@@ -262,7 +262,7 @@ class Limiter:
 
     def _note(self, error: Exception) -> None:
         with self._changed:
-            if isinstance(error, HealingError):
+            if isinstance(error, TransientError):
                 if error.throttled:
                     self.throttled += 1
                     self.asked = max(self.asked, error.retry_after or 0.0)

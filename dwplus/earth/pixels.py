@@ -10,7 +10,7 @@ import numpy as np
 
 from dwplus.earth import limits
 from dwplus.earth.session import Session
-from dwplus.errors import EarthError, HealingError, TooLargeError
+from dwplus.errors import EarthError, TooLargeError, TransientError
 from dwplus.grid import PixelGrid
 
 
@@ -98,7 +98,7 @@ def decode(body: bytes, grid: PixelGrid, dtype: np.dtype) -> np.ndarray:
 
     Raises
     ------
-    HealingError
+    TransientError
         Where the body is cut off, garbled or of another shape.
     EarthError
         Where the bands are of other types.
@@ -109,9 +109,9 @@ def decode(body: bytes, grid: PixelGrid, dtype: np.dtype) -> np.ndarray:
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, fortran, found = read(stream)
     except (ValueError, EOFError, SyntaxError) as error:
-        raise HealingError(f"Earth Engine answered {len(body)} bytes that are no NPY array ({error})") from None
+        raise TransientError(f"Earth Engine answered {len(body)} bytes that are no NPY array ({error})") from None
     if tuple(shape) != grid.shape or fortran or len(body) - stream.tell() != found.itemsize * shape[0] * shape[1]:
-        raise HealingError(f"Earth Engine answered {len(body)} bytes of {shape} pixels where {grid.shape} were asked "
+        raise TransientError(f"Earth Engine answered {len(body)} bytes of {shape} pixels where {grid.shape} were asked "
                            "for")
     if found != dtype:
         raise EarthError(f"Earth Engine answered bands of type {found} where {dtype} was asked for")

@@ -20,7 +20,7 @@ import rasterio
 import torch
 
 from dwplus.earth import connect
-from dwplus.errors import HealingError, InputError, RejectedError
+from dwplus.errors import InputError, RejectedError, TransientError
 from dwplus.grid import PixelGrid
 from dwplus.maps.blocks import Block, Frame, Scene, WindowShape, overlap
 from dwplus.maps.inputs import WindowPixels
@@ -323,7 +323,7 @@ class Arrays:
         if block.id in self.refused:
             raise RejectedError("s2_invalid: too little of it")
         if block.id in self.failing and self.down:
-            raise HealingError("503")
+            raise TransientError("503")
         rng = np.random.default_rng(int(block.grid.x0) + 7 * int(block.grid.y0))
         side = WindowShape(8, 16).window(block.grid).width
         return WindowPixels(rng.integers(200, 4000, (10, side, side)).astype("uint16"),

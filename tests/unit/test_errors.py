@@ -54,12 +54,12 @@ def test_every_error_pickles_whole(type_):
 
 def test_errors_cross_processes():
     gone = errors.AssetGoneError("Image asset 'A/1' not found", asset="A/1")
-    busy = errors.HealingError("429", throttled=True, retry_after=7.0)
+    busy = errors.TransientError("429", throttled=True, retry_after=7.0)
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         with pytest.raises(errors.AssetGoneError) as found:
             pool.submit(raise_it, gone).result()
         assert found.value.asset == "A/1"
-        with pytest.raises(errors.HealingError) as found:
+        with pytest.raises(errors.TransientError) as found:
             pool.submit(raise_it, busy).result()
         assert found.value.throttled and found.value.retry_after == 7.0
 
@@ -119,7 +119,7 @@ def test_a_reason_is_read_back_from_what_a_store_keeps():
 
 @pytest.mark.parametrize("error,reason", [
     (errors.AssetGoneError("x"), "asset_gone"), (errors.RefusedError("x"), "refused"),
-    (errors.HealingError("x"), "transient"), (errors.TooLargeError("x"), "too_large"),
+    (errors.TransientError("x"), "transient"), (errors.TooLargeError("x"), "too_large"),
     (errors.EarthError("x"), "other")])
 def test_an_error_has_a_reason(error, reason):
     assert Reason.of_error(error) == reason

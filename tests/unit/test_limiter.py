@@ -15,7 +15,7 @@ from dwplus.earth import errors, limiter
 from dwplus.earth.errors import classify, retry_after
 from dwplus.earth.limiter import Limiter, Window
 from dwplus.earth.sharing import EXPIRY_SECONDS, Coordinator, Report, fair_parts
-from dwplus.errors import AccessError, AssetGoneError, HealingError, RefusedError, StopError, TooLargeError
+from dwplus.errors import AccessError, AssetGoneError, RefusedError, StopError, TooLargeError, TransientError
 
 
 def answered(words, status, **headers):
@@ -38,16 +38,16 @@ class SimpleNamespaceError(Exception):
 
 @pytest.mark.parametrize(("words", "status", "kind"), [
     ("Too Many Requests: Request was rejected because the request rate or concurrency limit was exceeded.", 429,
-     HealingError),
+     TransientError),
     ("Quota exceeded for quota metric 'Number of read requests' and limit 'Number of read requests per minute per "
-     "user' of service 'earthengine.googleapis.com'", 429, HealingError),
+     "user' of service 'earthengine.googleapis.com'", 429, TransientError),
     ("Quota exceeded: monthly EECU-hours of the project are used up.", 429, AccessError),
-    ("An internal error has occurred", 500, HealingError), ("unavailable", 503, HealingError),
+    ("An internal error has occurred", 500, TransientError), ("unavailable", 503, TransientError),
     ("User memory limit exceeded.", 400, TooLargeError), ("Computation timed out.", 400, TooLargeError),
     ("Total request size (60000000 bytes) must be less than or equal to 50331648 bytes.", 400, TooLargeError),
     ("Too many pixels in the region.", 400, TooLargeError),
     ("Image.load: Image asset 'X' not found.", 400, AssetGoneError), ("Permission denied.", 403, RefusedError),
-    ("Not found.", 404, RefusedError), ("User Rate Limit Exceeded: rateLimitExceeded", 403, HealingError),
+    ("Not found.", 404, RefusedError), ("User Rate Limit Exceeded: rateLimitExceeded", 403, TransientError),
     ("Request had invalid authentication credentials.", 401, AccessError),
     ("Earth Engine API has not been used in project 1 before or it is disabled.", 403, AccessError),
 ])
@@ -57,8 +57,8 @@ def test_errors_are_sorted_by_what_to_do(words, status, kind):
 
 
 def test_dropped_and_slow_connections_heal():
-    assert type(classify(ConnectionError("reset"))) is HealingError
-    assert type(classify(TimeoutError("slow"))) is HealingError
+    assert type(classify(ConnectionError("reset"))) is TransientError
+    assert type(classify(TimeoutError("slow"))) is TransientError
 
 
 def test_retry_after_is_seconds_or_a_date():
@@ -169,7 +169,7 @@ def test_what_does_not_heal_is_raised_at_once_and_what_never_heals_at_last(monke
         raise ConnectionError("only me")
 
     before = gate.requests
-    with pytest.raises(HealingError, match="only me"):
+    with pytest.raises(TransientError, match="only me"):
         gate.send(down_while_others_succeed)
     assert gate.requests - before == limiter.ATTEMPTS
 
