@@ -86,7 +86,8 @@ def to_six(label: np.ndarray, shrub: str = "grassland") -> np.ndarray:
     lookup = np.full(256, IGNORE, "uint8")
     for number, name in enumerate(CLASSES):
         lookup[number] = IGNORE if name == "shrub_and_scrub" and shrub == "ignore" else _SIX_OF[name]
-    return lookup[label]
+    out: np.ndarray = lookup[label]
+    return out
 
 
 def from_six(label: np.ndarray) -> np.ndarray:
@@ -105,7 +106,8 @@ def from_six(label: np.ndarray) -> np.ndarray:
     for nine, six in reversed(list(enumerate(_SIX_OF[name] for name in CLASSES))):
         if six != IGNORE:
             lookup[six] = nine  # the first of the nine comes last and stays
-    return lookup[label]
+    out: np.ndarray = lookup[label]
+    return out
 
 
 def annotation_to_label(codes: np.ndarray) -> np.ndarray:
@@ -130,4 +132,5 @@ def annotation_to_label(codes: np.ndarray) -> np.ndarray:
     if codes.size and (codes.min() < 0 or codes.max() > 10):
         raise ValueError(f"annotation codes must be 0..10, found {codes.min()}..{codes.max()}")
     lookup = np.array([IGNORE, *range(9), IGNORE], dtype=np.uint8)
-    return lookup[codes]
+    out: np.ndarray = lookup[codes]
+    return out

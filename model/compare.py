@@ -116,7 +116,8 @@ def gigamacs(name: str, options: dict[str, Any], size: int) -> float:
         inputs = (torch.empty(1, options["s2_bands"], size, size), torch.empty(1, options["s1_bands"], size, size))
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         net(*inputs)
-    return counter.get_total_flops() / 2e9
+    out: float = counter.get_total_flops() / 2e9
+    return out
 
 
 @torch.inference_mode()
@@ -185,7 +186,8 @@ def drawn(matrices: np.ndarray, blocks: Sequence[Any], draws: int, seed: int = 0
     rng = np.random.default_rng(seed)
     weights = rng.multinomial(len(unique), np.full(len(unique), 1 / len(unique)), size=draws).astype("float64")
     rare = rarest(matrices[0].sum(0))  # of all tiles: a draw must not choose its own
-    return np.mean([score_all(np.tensordot(weights, s, axes=1), rare) for s in sums], axis=0)
+    out: np.ndarray = np.mean([score_all(np.tensordot(weights, s, axes=1), rare) for s in sums], axis=0)
+    return out
 
 
 def interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float]:

@@ -183,9 +183,11 @@ def parse_override(text: str) -> dict[str, Any]:
         # YAML 1.1 reads 1e-3, which people write, as text.
         with contextlib.suppress(ValueError):
             out = float(out)
-    for part in reversed(key.strip().split(".")):
-        out = {part: out}
-    return out
+    *outer, last = key.strip().split(".")
+    found: dict[str, Any] = {last: out}
+    for part in reversed(outer):
+        found = {part: found}
+    return found
 
 
 def flat_differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:

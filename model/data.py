@@ -145,7 +145,8 @@ class TileDataset(torch.utils.data.Dataset[dict[str, Any]]):
     @property
     def class_counts(self) -> np.ndarray:
         """Labelled pixels per class of the split, int64 (9,), as the stores count them."""
-        return self.table[[f"count_{name}" for name in CLASSES]].sum().to_numpy("int64")
+        counts: np.ndarray = self.table[[f"count_{name}" for name in CLASSES]].sum().to_numpy("int64")
+        return counts
 
     @property
     def normalisation(self) -> Normalisation:

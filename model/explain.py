@@ -127,7 +127,8 @@ def measure(checkpoint: Checkpoint, data: TileDataset, index: int, normaliser: N
     stored = [torch.from_numpy(np.ascontiguousarray(a))[None].to(device) for a in (raw.s2, raw.s1, raw.label)]
 
     def shown(s2: bool, s1: bool) -> tuple[Tensor, Tensor, Tensor]:
-        return normaliser(*stored, torch.tensor([[s2, s1]], device=device))
+        out: tuple[Tensor, Tensor, Tensor] = normaliser(*stored, torch.tensor([[s2, s1]], device=device))
+        return out
 
     s2, s1, label = shown(True, True)
     valid = label != IGNORE

@@ -71,7 +71,8 @@ def transformers_model(folder: str | Path, device: str | None = None, tokens: in
         with torch.inference_mode():
             made = net.generate(input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=tokens,
                                 do_sample=False, pad_token_id=tokenizer.pad_token_id or tokenizer.eos_token_id or 0)
-        return tokenizer.decode(made[0, ids.shape[1]:], skip_special_tokens=True)
+        out: str = tokenizer.decode(made[0, ids.shape[1]:], skip_special_tokens=True)
+        return out
 
     return write
 

@@ -30,7 +30,8 @@ def class_weights(counts: Sequence[float] | np.ndarray, power: float = 0.5, larg
     if power == 0 or counts.sum() == 0:
         return np.ones(len(counts), "float32")
     ratio = np.minimum((counts.max() / np.maximum(counts, 1e-9)) ** power, largest)
-    return (ratio / ((ratio * counts).sum() / counts.sum())).astype("float32")
+    out: np.ndarray = (ratio / ((ratio * counts).sum() / counts.sum())).astype("float32")
+    return out
 
 
 class FocalLoss(nn.Module):
@@ -90,7 +91,8 @@ def clipped_weights(counts: Sequence[float] | np.ndarray, power: float = 1.0, lo
     if power == 0 or counts.sum() == 0:
         return np.ones(len(counts), "float32")
     relative = np.maximum(counts, 1e-9) * len(counts) / counts.sum()
-    return np.clip(relative ** -power, low, high).astype("float32")
+    out: np.ndarray = np.clip(relative ** -power, low, high).astype("float32")
+    return out
 
 
 class TverskyLoss(nn.Module):
@@ -160,7 +162,8 @@ class RiftLoss(nn.Module):
     def forward(self, logits: Tensor, target: Tensor, pixels: float | Tensor | None = None) -> Tensor:
         """Loss; shapes and ``pixels`` as for :class:`FocalLoss` and :class:`TverskyLoss`."""
         focal, tversky = self.focal(logits, target, pixels), self.tversky(logits, target, pixels)
-        return self.mix * focal + (1 - self.mix) * tversky
+        out: Tensor = self.mix * focal + (1 - self.mix) * tversky
+        return out
 
 
 def make_loss(part: LossPart, counts: Sequence[float] | np.ndarray) -> FocalLoss | RiftLoss:

@@ -70,7 +70,8 @@ def scores(confusion: np.ndarray | Sequence[Sequence[float]]) -> dict[str, Any]:
     present = true > 0
 
     def share(part: np.ndarray, whole: np.ndarray, where: np.ndarray) -> np.ndarray:
-        return np.divide(part, whole, out=np.full(len(matrix), np.nan), where=where)
+        out: np.ndarray = np.divide(part, whole, out=np.full(len(matrix), np.nan), where=where)
+        return out
 
     iou = share(hit, true + said - hit, present)
     f1 = share(2 * hit, true + said, present)

@@ -35,7 +35,8 @@ def colours(label: np.ndarray) -> np.ndarray:
     """Classes (y, x) to uint8 (y, x, 3) in Dynamic World's palette; no label is white."""
     table = np.full((256, 3), 255, "uint8")
     table[:len(PALETTE)] = [[int(c[i:i + 2], 16) for i in (1, 3, 5)] for c in PALETTE]
-    return table[label]
+    out: np.ndarray = table[label]
+    return out
 
 
 def optical_picture(s2: np.ndarray, bands: tuple[str, ...]) -> np.ndarray:
@@ -80,7 +81,8 @@ def predict(checkpoint: Checkpoint, raw: Raw) -> np.ndarray:
     device = next(checkpoint.net.parameters()).device
     arrays = [torch.from_numpy(np.ascontiguousarray(a))[None].to(device) for a in (raw.s2, raw.s1, raw.label)]
     s2, s1, _ = Normaliser(checkpoint.normalisation).to(device)(*arrays, torch.tensor([raw.keep], device=device))
-    return checkpoint.net(s2, s1).argmax(1)[0].cpu().numpy().astype("uint8")
+    out: np.ndarray = checkpoint.net(s2, s1).argmax(1)[0].cpu().numpy().astype("uint8")
+    return out
 
 
 def chosen_tiles(result: Result, shown: int) -> list[int]:

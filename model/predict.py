@@ -68,7 +68,8 @@ class Predictor:
         here = (..., slice(top, top + keep), slice(left, left + keep))
         chance = logits[here].float().softmax(1).mul_(UNIT).round_()
         chance.masked_fill_(seen[here][:, None] != 0, 0)
-        return chance[:count].to(torch.int32).cpu().numpy().astype("uint16")
+        out: np.ndarray = chance[:count].to(torch.int32).cpu().numpy().astype("uint16")
+        return out
 
 
 def merged(dates: Sequence[np.ndarray]) -> np.ndarray:
@@ -82,7 +83,8 @@ def merged(dates: Sequence[np.ndarray]) -> np.ndarray:
         return dates[0]
     total = np.sum(dates, axis=0, dtype="uint64")
     count = np.sum([date.any(axis=0) for date in dates], axis=0, dtype="uint64")
-    return ((total + count // 2) // np.maximum(count, 1)).astype("uint16")
+    out: np.ndarray = ((total + count // 2) // np.maximum(count, 1)).astype("uint16")
+    return out
 
 
 def map_array(predictor: Predictor, s2: np.ndarray, s1: np.ndarray, size: int = 510,

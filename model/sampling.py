@@ -68,7 +68,9 @@ def drawn(weights: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """
     n = len(weights)
     line = np.cumsum(weights, dtype="float64")
-    return np.minimum(np.searchsorted(line, (np.arange(n) + rng.random()) / n * line[-1], side="right"), n - 1)
+    places = (np.arange(n) + rng.random()) / n * line[-1]
+    out: np.ndarray = np.minimum(np.searchsorted(line, places, side="right"), n - 1)
+    return out
 
 
 def tile_weights(table: pd.DataFrame, balance: str) -> np.ndarray:
@@ -87,10 +89,11 @@ def tile_weights(table: pd.DataFrame, balance: str) -> np.ndarray:
         On another word, or where no tile has a labelled pixel to balance by.
     """
     if balance == "biome":
-        return 1.0 / table.groupby("biome")["biome"].transform("size").to_numpy("float64")
+        out: np.ndarray = 1.0 / table.groupby("biome")["biome"].transform("size").to_numpy("float64")
+        return out
     if balance == "class":
         counts = table[[f"count_{name}" for name in CLASSES]].to_numpy("float64")
-        found = (counts / np.maximum(counts.sum(axis=0), 1)).sum(axis=1)
+        found: np.ndarray = (counts / np.maximum(counts.sum(axis=0), 1)).sum(axis=1)
         if not found.any():
             raise InputError("balance class: no tile of the split has a labelled pixel; take balance biome, or none")
         return found
@@ -124,7 +127,8 @@ class TileSampler:
         if self._line is None or self._weights is None:
             return shuffled(self._shards, rng, self.buffer)
         samples = self._line[drawn(self._weights, rng)]
-        return samples[shuffled(self._shards[samples], rng, self.buffer)]
+        out: np.ndarray = samples[shuffled(self._shards[samples], rng, self.buffer)]
+        return out
 
     def batches(self, epoch: int, rank: int = 0, processes: int = 1, part: int | None = None) -> list[list[int]]:
         """One process's share of the epoch's batches, all processes' of the same length.

@@ -381,7 +381,8 @@ class Trainer:
         loss = self.loss(logits, label, pixels) + extra * ((label != IGNORE).sum() / pixels)
         # DDP averages gradients over processes; the losses are shares of one sum.
         self.scaler.scale(loss * self.world.size).backward()
-        return loss.detach()
+        out: Tensor = loss.detach()
+        return out
 
     @torch.no_grad()
     def _average(self) -> None:

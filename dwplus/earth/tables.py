@@ -297,14 +297,16 @@ def ecoregion_map(session: Session, bounds: tuple[float, float, float, float]) -
 
 
 def _points(batch: _Batch) -> ee.FeatureCollection:
-    return ee.FeatureCollection([
+    out: ee.FeatureCollection = ee.FeatureCollection([
         ee.Feature(ee.Geometry.Point([(lon + 180) % 360 - 180, lat]), {"i": i}) for i, (lon, lat) in batch])
+    return out
 
 
 def _features(collection: ee.ImageCollection, properties: list[str]) -> ee.FeatureCollection:
     """Each scene as a feature of its footprint with a few properties: a scene's own JSON is several kB."""
-    return ee.FeatureCollection(collection.map(
+    out: ee.FeatureCollection = ee.FeatureCollection(collection.map(
         lambda image: ee.Feature(ee.Image(image).geometry()).copyProperties(image, properties)))
+    return out
 
 
 def _read(collection: dict[str, Any], names: dict[str, str]) -> list[tuple[dict[str, Any], shapely.Geometry]]:

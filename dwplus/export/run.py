@@ -22,9 +22,10 @@ import zarr
 import dwplus
 from dwplus import cluster
 from dwplus.earth import EarthConfig, connect_config
+from dwplus.earth.cost import eecu_hours
 from dwplus.earth.limiter import Counts, Traffic
 from dwplus.errors import InputError, StopError
-from dwplus.export.budget import NO_LIMIT, Budget, eecu_hours
+from dwplus.export.budget import NO_LIMIT, Budget
 from dwplus.export.log import Ledger
 from dwplus.export.shard import ROW, ShardReport, ShardTask, export_shard, export_tile, keep_memory
 from dwplus.planning import plan as plans

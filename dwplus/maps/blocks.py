@@ -245,7 +245,7 @@ def percent(total: np.ndarray, weight: np.ndarray) -> np.ndarray:
 def _percent(part: np.ndarray, weight: np.ndarray, nothing: np.ndarray) -> np.ndarray:
     # In whole numbers, rounded to nearest: every machine gives the same.
     whole = np.where(nothing, 1, weight * np.array(UNIT, weight.dtype))
-    out = ((200 * part + whole) // (2 * whole)).astype("uint8")
+    out: np.ndarray = ((200 * part + whole) // (2 * whole)).astype("uint8")
     out[nothing] = IGNORE
     return out
 

@@ -181,7 +181,7 @@ def in_order(blocks: list[Block]) -> list[Block]:
 
 
 def _ms(time: pd.Timestamp) -> int:
-    return round(time.timestamp() * 1000)
+    return int(round(time.timestamp() * 1000))
 
 
 def check_dates(text: str) -> int | None:

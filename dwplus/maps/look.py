@@ -49,7 +49,8 @@ def colours(label: np.ndarray) -> np.ndarray:
     """Classes (y, x) in Dynamic World's palette, uint8 (y, x, 4); no data is transparent."""
     table = np.zeros((256, 4), "uint8")
     table[:len(PALETTE)] = [(*rgb(colour), 255) for colour in PALETTE]
-    return table[label]
+    out: np.ndarray = table[label]
+    return out
 
 
 def shades(confidence: np.ndarray) -> np.ndarray:
@@ -58,7 +59,8 @@ def shades(confidence: np.ndarray) -> np.ndarray:
 
     table = np.zeros((256, 4), "uint8")
     table[:101] = colormaps["magma"](np.linspace(0, 1, 101), bytes=True)
-    return table[confidence]
+    out: np.ndarray = table[confidence]
+    return out
 
 
 def round_length(metres: float) -> float:

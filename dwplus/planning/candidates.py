@@ -147,7 +147,8 @@ def is_sparse(shapes: Iterable[shapely.Geometry], spec: DatasetSpec) -> bool:
         return False
     kilometres = sum(shapely.transform(shape, lambda xy: np.column_stack(
         [xy[:, 0] * 111.32, np.sin(np.radians(xy[:, 1])) * 6371.0])).area for shape in shapes)  # equal-area cylinder
-    return kilometres / (spec.tile.size * spec.tile.scale / 1000) ** 2 > SPARSE_ABOVE
+    out: bool = kilometres / (spec.tile.size * spec.tile.scale / 1000) ** 2 > SPARSE_ABOVE
+    return out
 
 
 def sparse(session: Session, spec: DatasetSpec, shapes: Sequence[shapely.Geometry],

@@ -239,7 +239,7 @@ def world_map(dots: Sequence[Dot], names: Mapping[int, str]) -> str:
 
 def _apart(true: np.ndarray, radius: np.ndarray) -> np.ndarray:
     """Places near the true ones at which circles do not overlap (as good as a few rounds give)."""
-    place = true + np.column_stack([np.arange(len(true)), np.zeros(len(true))]) * 1e-3
+    place: np.ndarray = true + np.column_stack([np.arange(len(true)), np.zeros(len(true))]) * 1e-3
     for _ in range(60):
         for i in range(len(place)):
             away = place[i] - place

@@ -31,7 +31,7 @@ def true_colour(s2: np.ndarray, bands: list[str]) -> np.ndarray:
     missing = (rgb == layout.S2_NODATA).any(axis=-1)
     good = rgb[~missing]
     low, high = (np.percentile(good, 2), np.percentile(good, 98)) if good.size else (0, 1)
-    out = np.clip((rgb - low) / max(high - low, 1500 if low < 1500 else 1), 0, 1)
+    out: np.ndarray = np.clip((rgb - low) / max(high - low, 1500 if low < 1500 else 1), 0, 1)
     out[missing] = 0.5
     return out
 
@@ -59,7 +59,8 @@ def label_colours(label: np.ndarray) -> np.ndarray:
     """Labels (y, x) in Dynamic World's palette, float (y, x, 3); ignored pixels are white."""
     table = np.ones((256, 3))
     table[:len(PALETTE)] = [[int(c[i:i + 2], 16) / 255 for i in (1, 3, 5)] for c in PALETTE]
-    return table[label]
+    out: np.ndarray = table[label]
+    return out
 
 
 def most_varied(table: pd.DataFrame) -> pd.DataFrame:

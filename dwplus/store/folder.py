@@ -260,7 +260,7 @@ def _read(folder: Path, row: dict[str, Any], key: str, shape: tuple[int, int, in
     path = _file(folder, row, key)
     try:
         with rasterio.open(path) as raster:
-            values = raster.read(masked=True)
+            values: np.ma.MaskedArray = raster.read(masked=True)
     except RasterioError as error:
         raise InputError(f"{path}: cannot be read ({error})") from None
     if values.shape != shape:

@@ -26,14 +26,15 @@ from typing import Any, Protocol
 import obstore
 import obstore.store
 import zarr
-from obstore.exceptions import AlreadyExistsError, PreconditionError
-from obstore.exceptions import BaseError as BucketError
+from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
 from zarr.storage import LocalStore, ObjectStore
 
 from dwplus.errors import InputError
 
 #: Object storage that is written and read, by scheme of its URL.
 BUCKETS = {"s3": obstore.store.S3Store, "gs": obstore.store.GCSStore}
+#: What they raise.
+BucketError = BaseError
 #: Longest wait for one answer, and for all attempts at it, s: a shard of 50 MB goes up in one request.
 REQUEST_SECONDS, PATIENCE_SECONDS = 300, 180
 ROOT = "zarr.json"
@@ -51,7 +52,7 @@ class Place(Protocol):
     def remove(self, key: str) -> None: ...
     def clear(self) -> None: ...
     def files(self) -> dict[str, int]: ...
-    def zarr(self, mode: str = "r") -> LocalStore | ObjectStore: ...
+    def zarr(self, mode: str = "r") -> LocalStore | ObjectStore[Any]: ...
 
 
 def place_of(store: str | Path) -> Folder | Bucket:
@@ -240,7 +241,7 @@ class Bucket:
             return {str(meta["path"])[start:]: int(meta["size"])
                     for page in obstore.list(self.client, prefix=self.prefix) for meta in page}
 
-    def zarr(self, mode: str = "r") -> ObjectStore:
+    def zarr(self, mode: str = "r") -> ObjectStore[Any]:
         """For zarr-python and xarray."""
         return ObjectStore(_client(self.scheme, self.bucket, self.prefix), read_only=mode == "r")
 

@@ -163,4 +163,5 @@ def tile(path: str | Path, tile_id: str, window: str | None = None, *, decoded: 
         if not decoded and name == "s1" and pixels["s1"].dtype.kind == "i":
             found[name].attrs["scale_factor"] = layout.S1_SCALE
         found[name].rio.write_nodata(fill[name], inplace=True)
-    return found.rio.write_crs(grid.crs).rio.write_transform(grid.transform)
+    out: xr.Dataset = found.rio.write_crs(grid.crs).rio.write_transform(grid.transform)
+    return out

@@ -59,7 +59,7 @@ class ShardFormat:
     blocksize: int
 
     @classmethod
-    def of(cls, store: str | Path, array: zarr.Array) -> ShardFormat:
+    def of(cls, store: str | Path, array: zarr.Array[Any]) -> ShardFormat:
         """The format of a pixel array.
 
         Raises

@@ -96,7 +96,8 @@ class Statistics:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON would have it."""
-        return json.loads(json.dumps(asdict(self)))
+        out: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return out
 
     @classmethod
     def from_dict(cls, found: dict[str, Any]) -> Statistics:
@@ -236,7 +237,8 @@ def measure(store: str | Path, split: str = "train", *, max_tiles: int | None = 
     InputError
         Where the split has no exported tile, or a shard is damaged.
     """
-    import dask
+    from dask.base import compute
+    from dask.delayed import delayed
 
     if split not in (*layout.SPLITS, "all"):
         raise InputError(f"split {split!r}: must be one of {', '.join(layout.SPLITS)}, all")
@@ -256,11 +258,11 @@ def measure(store: str | Path, split: str = "train", *, max_tiles: int | None = 
     bundles = [shards[i:i + step] for i in range(0, len(shards), step)]
     total: tuple[np.ndarray, np.ndarray] | None = None
     wave = 4 * (os.cpu_count() or 1)
-    count, add = dask.delayed(_count_shards), dask.delayed(_add)
+    count, add = delayed(_count_shards), delayed(_add)
     chosen = {} if scheduler == "distributed" else {"scheduler": scheduler}
     for i in range(0, len(bundles), wave):
         parts = [count(str(store), bundle) for bundle in bundles[i:i + wave]]
-        (found,) = dask.compute(add(parts), **chosen)
+        (found,) = compute(add(parts), **chosen)
         total = found if total is None else _add([total, found])
         progress(min(len(shards), (i + wave) * step), len(shards))
     assert total is not None

@@ -7,7 +7,7 @@ import functools
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import obstore
 import obstore.store
@@ -96,12 +96,18 @@ class Web:
             except NotSupportedError:
                 return self.read(key)[offset:offset + length]
 
-    def zarr(self, mode: str = "r") -> ObjectStore:
+    def zarr(self, mode: str = "r") -> ObjectStore[Any]:
         """For zarr-python and xarray."""
         return _WholeFiles(self.client, read_only=True)
 
 
-class _WholeFiles(ObjectStore):
+if TYPE_CHECKING:
+    _ZarrStore = ObjectStore[Any]
+else:
+    _ZarrStore = ObjectStore  # not subscriptable in every version
+
+
+class _WholeFiles(_ZarrStore):
     """For servers that know no byte ranges, as ``python -m http.server``: the whole file, cut to what was asked for."""
 
     async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:

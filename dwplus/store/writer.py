@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import zarr
@@ -115,7 +116,7 @@ def columns_of(group: zarr.Group) -> tuple[str, ...]:
     return (*TRIPLET_COLUMNS, *COLUMNS) if TRIPLET_COLUMNS[0] in group else COLUMNS
 
 
-def array_of(group: zarr.Group, name: str) -> zarr.Array:
+def array_of(group: zarr.Group, name: str) -> zarr.Array[Any]:
     """An array of a group."""
     found = group[name]
     assert isinstance(found, zarr.Array)

@@ -65,7 +65,8 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.drop(self.attention(self.norm1(x)))
-        return x + self.drop(self.ffn(self.norm2(x)))
+        out: Tensor = x + self.drop(self.ffn(self.norm2(x)))
+        return out
 
 
 class SegFormer(nn.Module):
@@ -97,7 +98,8 @@ class SegFormer(nn.Module):
         for embed, stage, norm in zip(self.embeds, self.stages, self.norms, strict=True):
             maps.append(norm(stage(embed(x))))
             x = to_map(maps[-1])
-        return self.decoder(maps, size)
+        out: Tensor = self.decoder(maps, size)
+        return out
 
 
 class LateFusion(nn.Module):
@@ -115,7 +117,8 @@ class LateFusion(nn.Module):
         self.spec, self.sar = branch("s2"), branch("s1")
 
     def forward(self, s2: Tensor, s1: Tensor) -> Tensor:
-        return (self.spec(s2, s1) + self.sar(s2, s1)) / 2
+        out: Tensor = (self.spec(s2, s1) + self.sar(s2, s1)) / 2
+        return out
 
 
 def double_conv(bands: int, width: int) -> nn.Sequential:
@@ -150,4 +153,5 @@ class UNet(nn.Module):
         for i in range(len(self.up) - 1, -1, -1):
             x = F.interpolate(x, size=skips[i].shape[2:], mode="bilinear", align_corners=False)
             x = self.up[i](torch.cat([skips[i], x], dim=1))
-        return self.classify(x)
+        out: Tensor = self.classify(x)
+        return out

@@ -124,7 +124,8 @@ class CLAIRE(nn.Module):
         """
         optical, radar = self._maps(s2, s1)
         fused = [fuse(o, s) for fuse, o, s in zip(self.fusions, optical, radar, strict=True)]
-        return self.decoder(fused, s2.shape[2:])
+        out: Tensor = self.decoder(fused, s2.shape[2:])
+        return out
 
     @torch.no_grad()
     def optical_shares(self, s2: Tensor, s1: Tensor) -> Tensor:

@@ -173,7 +173,8 @@ class Anchor(nn.Module):
         apart = 1 - F.cosine_similarity(latent.float(), anchor.detach().float(), dim=1)
         wrong = -(shares * self.readout(anchor).float().log_softmax(1)).sum(1)
         # Tokens count by their labelled pixels.
-        return ((self.weight * apart + wrong) * seen).sum() / seen.sum().clamp_min(1e-6)
+        out: Tensor = ((self.weight * apart + wrong) * seen).sum() / seen.sum().clamp_min(1e-6)
+        return out
 
 
 class CloudLULCNet(nn.Module):
@@ -264,7 +265,7 @@ class CloudLULCNet(nn.Module):
         latent = self.third(fused[2]) + resize(self.fourth(fused[3]), fused[2].shape[2:])
         if self.usmt is not None:
             latent = self.usmt(latent)
-        logits = self.decoder([*fused[:2], latent], s2.shape[2:])
+        logits: Tensor = self.decoder([*fused[:2], latent], s2.shape[2:])
         if label is None:
             return logits
         return logits, logits.new_zeros(()) if self.anchor is None else self.anchor(latent, label)

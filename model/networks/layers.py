@@ -102,7 +102,8 @@ class GlobalBatchNorm2d(nn.BatchNorm2d):
                 self.num_batches_tracked.add_(1)
         scale = self.weight * torch.rsqrt(var + self.eps)
         shift = self.bias - mean * scale
-        return (wide * scale[:, None, None] + shift[:, None, None]).to(x.dtype)
+        out: Tensor = (wide * scale[:, None, None] + shift[:, None, None]).to(x.dtype)
+        return out
 
 
 class PatchEmbed(nn.Module):
@@ -114,7 +115,8 @@ class PatchEmbed(nn.Module):
         self.norm = nn.LayerNorm(dim, eps=1e-5)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.norm(to_last(self.proj(x)))
+        out: Tensor = self.norm(to_last(self.proj(x)))
+        return out
 
 
 class Attention(nn.Module):
@@ -156,7 +158,8 @@ class Attention(nn.Module):
             out = weights.softmax(dim=-1) @ v
         else:
             out = F.scaled_dot_product_attention(q, k, v)
-        return self.proj(out.transpose(1, 2).reshape(batch, height, width, dim))
+        found: Tensor = self.proj(out.transpose(1, 2).reshape(batch, height, width, dim))
+        return found
 
 
 class MixFFN(nn.Module):
@@ -170,7 +173,8 @@ class MixFFN(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = to_last(self.depthwise(to_map(self.up(x))))
-        return self.down(F.gelu(x, approximate="tanh"))
+        out: Tensor = self.down(F.gelu(x, approximate="tanh"))
+        return out
 
 
 class MLPDecoder(nn.Module):
@@ -205,7 +209,8 @@ class MLPDecoder(nn.Module):
     def _plain(self, maps: Sequence[Tensor], grid: Sequence[int]) -> Tensor:
         wide = [to_map(linear(m)) for linear, m in zip(self.linears, maps, strict=True)]
         same = [m if tuple(m.shape[2:]) == tuple(grid) else resize(m, grid) for m in wide]
-        return self.fuse(torch.cat(same[::-1], dim=1))
+        out: Tensor = self.fuse(torch.cat(same[::-1], dim=1))
+        return out
 
     def _merged(self, maps: Sequence[Tensor], grid: Sequence[int]) -> Tensor:
         slices = self.fuse.weight[:, :, 0, 0].chunk(len(maps), dim=1)[::-1]

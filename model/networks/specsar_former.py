@@ -160,7 +160,8 @@ class Stage(nn.Module):
     def forward(self, s: Tensor, a: Tensor) -> Tensor:
         for block in self.blocks:
             s, a = block(s, a)
-        return self.norm(torch.cat([s, a], dim=-1) if self.mmam is None else self.mmam(s, a))
+        out: Tensor = self.norm(torch.cat([s, a], dim=-1) if self.mmam is None else self.mmam(s, a))
+        return out
 
 
 class SpecSARFormer(nn.Module):
@@ -229,4 +230,5 @@ class SpecSARFormer(nn.Module):
                 s, a = fused.split([stage.spec, stage.sar], dim=-1)
                 s, a = s.contiguous(), a.contiguous()
             maps.append(stage(s, a))
-        return self.decoder(maps, (s2.shape[2], s2.shape[3]))
+        out: Tensor = self.decoder(maps, (s2.shape[2], s2.shape[3]))
+        return out

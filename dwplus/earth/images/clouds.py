@@ -40,7 +40,8 @@ def cloud(source: str, s2_index: str) -> ee.Image:
         mask = _of_scene(SCORE, SCORE_BAND, s2_index, lambda image: image.lt(CLEAR_SCORE))
     else:
         mask = _of_scene(PROBABILITY, "probability", s2_index, lambda image: image.gte(CLOUDY_PERCENT))
-    return mask.unmask(UNKNOWN, False).toUint8().rename(["cloud"])
+    out: ee.Image = mask.unmask(UNKNOWN, False).toUint8().rename(["cloud"])
+    return out
 
 
 def clear(label_id: str) -> ee.Image:

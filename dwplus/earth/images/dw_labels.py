@@ -15,11 +15,13 @@ DW_LABELS = "projects/wri-datalab/dynamic_world/v1/DW_LABELS"
 
 def scenes(asset: str) -> ee.ImageCollection:
     """The collection of an asset, with its first band, the label, only."""
-    return ee.ImageCollection(asset).select([0], ["label"])
+    out: ee.ImageCollection = ee.ImageCollection(asset).select([0], ["label"])
+    return out
 
 
 def label(asset: str, index: str) -> ee.Image:
     """Band ``label`` (uint8: 0..8, 255 where nothing or cloud was drawn) of one drawn tile, nearest neighbour."""
     codes = ee.Image(f"{asset}/{index}").select([0], ["label"])
     drawn = codes.updateMask(codes.gte(1).And(codes.lte(9))).subtract(1)
-    return drawn.unmask(IGNORE, False).toUint8().rename(["label"])
+    out: ee.Image = drawn.unmask(IGNORE, False).toUint8().rename(["label"])
+    return out

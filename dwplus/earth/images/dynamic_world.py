@@ -16,7 +16,8 @@ COLLECTION = "GOOGLE/DYNAMICWORLD/V1"
 
 def scenes() -> ee.ImageCollection:
     """The collection."""
-    return ee.ImageCollection(COLLECTION)
+    out: ee.ImageCollection = ee.ImageCollection(COLLECTION)
+    return out
 
 
 def label(indices: list[str], min_confidence: float = 0.0) -> ee.Image:
@@ -37,7 +38,7 @@ def label(indices: list[str], min_confidence: float = 0.0) -> ee.Image:
 
 
 def _confident(image: ee.Image, min_confidence: float) -> ee.Image:
-    labels = image.select(["label"])
+    labels: ee.Image = image.select(["label"])
     if min_confidence > 0:
         labels = labels.updateMask(image.select(list(CLASSES)).reduce(ee.Reducer.max()).gte(min_confidence))
     return labels

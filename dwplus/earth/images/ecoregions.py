@@ -12,7 +12,8 @@ TABLE = "RESOLVE/ECOREGIONS/2017"
 
 def regions() -> ee.FeatureCollection:
     """The polygons that belong to a biome. "Rock and Ice" carries BIOME_NUM 11 (tundra's) and BIOME_NAME "N/A"."""
-    return ee.FeatureCollection(TABLE).filter(ee.Filter.neq("BIOME_NAME", "N/A"))
+    out: ee.FeatureCollection = ee.FeatureCollection(TABLE).filter(ee.Filter.neq("BIOME_NAME", "N/A"))
+    return out
 
 
 def painted() -> ee.Image:
@@ -21,4 +22,5 @@ def painted() -> ee.Image:
     Painting and sampling costs one request for thousands of points; the polygons have millions of vertices, so that
     joining them with points does not.
     """
-    return ee.Image().toInt16().paint(regions(), "ECO_ID").rename(["eco_id"])
+    out: ee.Image = ee.Image().toInt16().paint(regions(), "ECO_ID").rename(["eco_id"])
+    return out

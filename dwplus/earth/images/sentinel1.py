@@ -20,10 +20,10 @@ UNITS = 100
 
 def scenes(orbit: str = "any") -> ee.ImageCollection:
     """IW scenes with both VV and VH, of one orbit pass or any."""
-    collection = (ee.ImageCollection(COLLECTION)
-                  .filter(ee.Filter.eq("instrumentMode", "IW"))
-                  .filter(ee.Filter.listContains("transmitterReceiverPolarisation", "VV"))
-                  .filter(ee.Filter.listContains("transmitterReceiverPolarisation", "VH")))
+    collection: ee.ImageCollection = (ee.ImageCollection(COLLECTION)
+                                      .filter(ee.Filter.eq("instrumentMode", "IW"))
+                                      .filter(ee.Filter.listContains("transmitterReceiverPolarisation", "VV"))
+                                      .filter(ee.Filter.listContains("transmitterReceiverPolarisation", "VH")))
     if orbit != "any":
         collection = collection.filter(ee.Filter.eq("orbitProperties_pass", orbit.upper()))
     return collection
@@ -36,7 +36,7 @@ def _scene(index: str, edge_db: float, angle: bool, power: bool) -> ee.Image:
     """
     image = ee.Image(f"{COLLECTION}/{index}")
     decibels = image.select(list(POLARISATIONS))
-    value = decibels.multiply(math.log(10) / 10).exp() if power else decibels
+    value: ee.Image = decibels.multiply(math.log(10) / 10).exp() if power else decibels
     value = value.updateMask(decibels.select(["VV"]).gt(edge_db)).resample("bilinear")
     if angle:
         value = value.addBands(image.select(["angle"]).resample("bilinear"))

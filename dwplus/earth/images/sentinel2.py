@@ -17,7 +17,8 @@ NODATA = 65535
 
 def scenes(product: str) -> ee.ImageCollection:
     """The collection of a product, ``sr`` or ``toa``."""
-    return ee.ImageCollection(COLLECTIONS[product])
+    out: ee.ImageCollection = ee.ImageCollection(COLLECTIONS[product])
+    return out
 
 
 def reflectance(index: str, product: str, bands: tuple[str, ...]) -> ee.Image:
@@ -27,4 +28,5 @@ def reflectance(index: str, product: str, bands: tuple[str, ...]) -> ee.Image:
     unchanged.
     """
     image = granule(COLLECTIONS[product], index, lambda one: one.select(list(bands)).resample("bilinear"))
-    return image.round().unmask(NODATA, False).toUint16().rename(list(bands))
+    out: ee.Image = image.round().unmask(NODATA, False).toUint16().rename(list(bands))
+    return out
