@@ -14,6 +14,8 @@ from typing import overload
 import numpy as np
 import shapely
 
+from dwplus.errors import DwplusError
+
 #: Latitudes that UTM serves; beyond them lies UPS, which this project does not use.
 UTM_SOUTH, UTM_NORTH = -80.0, 84.0
 #: An edge this long or longer (degrees, below a whole turn) is one across the antimeridian, read the short way. Between
@@ -21,7 +23,7 @@ UTM_SOUTH, UTM_NORTH = -80.0, 84.0
 JUMP = 270.0
 
 
-class LongitudeError(ValueError):
+class LongitudeError(DwplusError, ValueError):
     """A shape whose longitudes cannot be read; the message is a clause for people."""
 
 

@@ -255,7 +255,7 @@ class _Finisher:
         return any(other not in self.finished and self._may_be_mapped(other) for other in self.frame.touching(name))
 
     def _may_be_mapped(self, name: str) -> bool:
-        return self.outcomes.get(name, {}).get("state", "mapped") != "rejected"
+        return bool(self.outcomes.get(name, {}).get("state", "mapped") != "rejected")
 
     def settled(self, name: str) -> None:
         """A window is there, or is known not to come."""

@@ -81,7 +81,7 @@ def _answered(words: str, answer: Any) -> DwplusError:
     if any(text in low for text in _TOO_LARGE):
         return TooLargeError(words)
     if any(text in low for text in _LOADED):
-        return HealingError(words, throttled=True)
+        return TransientError(words, throttled=True)
     if status == 401:
         return _no_access(words)
     if status in (403, 429) and "quota" in low and any(text in low for text in _QUOTA_GONE):

@@ -48,7 +48,7 @@ def false_colour(s1: np.ndarray) -> np.ndarray:
     float (y, x, 3), 0..1, over -20..0, -26..-5 and 0..15 dB; no data is mid grey.
     """
     vv, vh = s1[0], s1[1]
-    out = np.stack([(vv + 20) / 20, (vh + 26) / 21, (vv - vh) / 15], axis=-1)
+    out: np.ndarray = np.stack([(vv + 20) / 20, (vh + 26) / 21, (vv - vh) / 15], axis=-1)
     missing = ~np.isfinite(out).all(axis=-1)
     out = np.clip(np.nan_to_num(out), 0, 1)
     out[missing] = 0.5

@@ -76,7 +76,7 @@ def first_difference(plan: pd.DataFrame, store: pd.DataFrame, free: set[str]) ->
 
 
 def _unlike(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    same = one == other
+    same: np.ndarray = one == other
     if one.dtype.kind == "f":
         same |= np.isnan(one) & np.isnan(other)
     return ~same

@@ -10,7 +10,7 @@ import pytest
 from dwplus.earth import connect, tables
 from dwplus.earth.errors import _answered
 from dwplus.earth.probes import SCENES_PER_REQUEST, cloud_shares, probe
-from dwplus.errors import HealingError, TooLargeError
+from dwplus.errors import TooLargeError, TransientError
 from dwplus.grid import PixelGrid
 from dwplus.planning.plan import make_plan
 from dwplus.spec import make_spec
@@ -120,5 +120,5 @@ def test_what_is_too_much_at_once_is_split_whatever_its_code(status, words):
 @pytest.mark.parametrize("status", [400, 429, 500, 503])
 def test_a_service_short_of_memory_is_waited_for(status):
     error = _answered("Earth Engine memory capacity exceeded.", SimpleNamespace(status=status))
-    assert isinstance(error, HealingError)
+    assert isinstance(error, TransientError)
     assert error.throttled
