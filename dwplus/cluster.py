@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 
 from dwplus.earth.limiter import Limiter, Traffic
 from dwplus.earth.session import EarthConfig, connect_config
-from dwplus.earth.sharing import REPORT_SECONDS, Coordinator, Grant, Report
+from dwplus.earth.sharing import REPORT_SECONDS, Coordinator, Grant, WorkerState
 from dwplus.errors import InputError
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def _install(key: str, concurrency: int, per_second: float, dask_scheduler: Any)
         coordinators = dask_scheduler.dwplus_allowances = {}
 
         async def exchange(key: str, report: dict[str, Any]) -> dict[str, Any]:
-            return asdict(coordinators[key].exchange(Report(**report), time.monotonic()))
+            return asdict(coordinators[key].exchange(WorkerState(**report), time.monotonic()))
 
         dask_scheduler.handlers["dwplus_allowance"] = exchange
     known = coordinators.get(key)
@@ -156,7 +156,7 @@ def _report(limiter_of: weakref.ref[Limiter], worker: Any, key: str) -> None:
         places, rate = limiter.allowance
         counts = limiter.state().counts
         asked, limiter.asked = limiter.asked, 0.0
-        report = Report(worker.address, places, rate, active, wanted, counts.throttled - throttled, asked,
+        report = WorkerState(worker.address, places, rate, active, wanted, counts.throttled - throttled, asked,
                         counts.requests, counts.healed, counts.seconds)
         pause = REPORT_SECONDS
         try:

@@ -38,7 +38,7 @@ LOOK_SECONDS = 0.5
 METADATA_SHARE = 0.2
 
 
-class Window:
+class RateWindow:
     """How much of the allowance is in use: additive increase, multiplicative decrease. Pure, the clock is given.
 
     Parameters
@@ -118,7 +118,7 @@ class Limiter:
 
     def __init__(self, concurrency: int = limits.CONCURRENT_REQUESTS,
                  per_second: float = limits.REQUESTS_PER_SECOND) -> None:
-        self._window = Window(concurrency, per_second)
+        self._window = RateWindow(concurrency, per_second)
         self._changed = threading.Condition()
         self._waiting: dict[Lane, int] = {"metadata": 0, "pixels": 0}
         self._active: dict[Lane, int] = {"metadata": 0, "pixels": 0}
@@ -292,3 +292,7 @@ def _wait(state: tenacity.RetryCallState) -> float:
     asked = getattr(error, "retry_after", None)
     pause = _exponential(state)
     return pause if asked is None else asked + min(pause, 1.0)
+
+
+#: Its name until version 0.1; goes with version 0.3.
+Window = RateWindow

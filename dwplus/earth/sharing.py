@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dwplus.earth.limiter import Counts, Traffic, Window
+from dwplus.earth.limiter import Counts, RateWindow, Traffic
 
 #: Seconds a worker may go on without a new grant, and after which its part is given to others.
 LEASE_SECONDS, EXPIRY_SECONDS = 6.0, 12.0
@@ -21,7 +21,7 @@ REPORT_SECONDS, REPORTS_PER_SECOND = 0.2, 200.0
 
 
 @dataclass(frozen=True)
-class Report:
+class WorkerState:
     """What a worker tells.
 
     Attributes
@@ -92,12 +92,12 @@ class Coordinator:
     """
 
     def __init__(self, concurrency: int, per_second: float) -> None:
-        self.window = Window(concurrency, per_second)
+        self.window = RateWindow(concurrency, per_second)
         self._parts: dict[str, _Part] = {}
         self._throttled = 0
         self._counts: dict[str, tuple[int, int, float]] = {}
 
-    def exchange(self, report: Report, now: float) -> Grant:
+    def exchange(self, report: WorkerState, now: float) -> Grant:
         """Take a report, answer with a grant."""
         for name in [n for n, part in self._parts.items() if now - part.seen > EXPIRY_SECONDS]:
             del self._parts[name]
@@ -131,3 +131,7 @@ class Coordinator:
         return Traffic(sum(part.active for part in self._parts.values()), self.window.places, self.window.rate,
                        Counts(sum(c[0] for c in counts), self._throttled, sum(c[1] for c in counts),
                               sum(c[2] for c in counts)))
+
+
+#: Its name until version 0.1; goes with version 0.3.
+Report = WorkerState

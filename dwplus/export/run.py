@@ -46,7 +46,7 @@ __all__ = ["ShardReport", "ShardTask", "Summary", "by_biome_lines", "export", "e
            "run_shards", "summarise", "summarise_table", "unfinished_shards"]
 
 #: Called with (shards done, shards in all, tiles by status so far in this run, state of the gate in words).
-Progress = Callable[[int, int, "Counter[str]", str], None]
+RunProgress = Callable[[int, int, "Counter[str]", str], None]
 #: Seconds between two looks at budget and progress, and between two lines of the run log.
 TICK_SECONDS, LOG_SECONDS = 1.0, 30.0
 #: Times a run goes over tiles that failed for a reason that may pass.
@@ -54,7 +54,7 @@ ROUNDS = 2
 
 
 def export(plan_path: str | Path, store: str | Path, config: EarthConfig, *, scheduler: str = "threads",
-           budget: Budget = NO_LIMIT, progress: Progress = lambda *_: None) -> Summary:
+           budget: Budget = NO_LIMIT, progress: RunProgress = lambda *_: None) -> Summary:
     """Export a plan into a store, or go on where an earlier run stopped.
 
     Parameters
@@ -100,7 +100,8 @@ def export(plan_path: str | Path, store: str | Path, config: EarthConfig, *, sch
         return run_shards(store, rows, spec, config, hold, scheduler=scheduler, budget=budget, progress=progress)
 
 
-def repair(store: str | Path, config: EarthConfig, *, scheduler: str = "threads", progress: Progress = lambda *_: None,
+def repair(store: str | Path, config: EarthConfig, *, scheduler: str = "threads",
+           progress: RunProgress = lambda *_: None,
            say: Callable[[str], None] = lambda _: None) -> tuple[Summary, list[Fault]]:
     """Check a store, fetch again the shards that are damaged, and check those faults again.
 
@@ -139,7 +140,7 @@ def repair(store: str | Path, config: EarthConfig, *, scheduler: str = "threads"
 
 
 def run_shards(store: str | Path, rows: pd.DataFrame, spec: DatasetSpec, config: EarthConfig, hold: Hold, *,
-               scheduler: str = "threads", budget: Budget = NO_LIMIT, progress: Progress = lambda *_: None,
+               scheduler: str = "threads", budget: Budget = NO_LIMIT, progress: RunProgress = lambda *_: None,
                only: frozenset[tuple[str, int]] | None = None) -> Summary:
     """Fetch whatever is unfinished in a store, for who holds it (:func:`dwplus.store.locks.only_run`).
 
@@ -205,7 +206,7 @@ class _Run:
     """One run over the unfinished shards of a store: hands them out, watches the budget, writes the ledger."""
 
     def __init__(self, store: str | Path, rows: pd.DataFrame, spec: DatasetSpec, config: EarthConfig, hold: Hold,
-                 scheduler: str, budget: Budget, progress: Progress,
+                 scheduler: str, budget: Budget, progress: RunProgress,
                  only: frozenset[tuple[str, int]] | None) -> None:
         self.store, self.spec, self.config, self.hold = store, spec, config, hold
         self.spec_json = spec.to_json()

@@ -15,7 +15,7 @@ from dwplus.earth.probes import Probe, probe
 from dwplus.earth.tables import Place, Query, catalogues, places
 from dwplus.planning import clouded, pairing, sampling
 from dwplus.planning.candidates import Candidate, Key, areas_of
-from dwplus.planning.triplets import STRATUM_FULL, Balance, Triplet
+from dwplus.planning.triplets import STRATUM_FULL, StrataBalance, Triplet
 from dwplus.reasons import Reason
 from dwplus.scenes.records import LabelScene
 from dwplus.spec import DatasetSpec, Window
@@ -175,7 +175,7 @@ class Drawing:
             return DUPLICATE
         return FEW_LABELS if candidate.annotation.labelled < self.spec.quality.min_label_fraction else None
 
-    def balance(self, candidate: Candidate, strata: Balance, quota: float = math.inf) -> None:
+    def balance(self, candidate: Candidate, strata: StrataBalance, quota: float = math.inf) -> None:
         """Of a settled candidate's triplets keep the one its biome needs most; it is rejected where none is."""
         outcome = self.outcomes[candidate.id]
         if self.spec.triplets is not None and isinstance(outcome, list):
@@ -250,7 +250,7 @@ def draw(drawing: Drawing, candidates: Sequence[Candidate], quota: int | None, p
     quota : tiles wanted per biome; None takes all.
     """
     if quota is None:
-        strata: dict[int, Balance] = defaultdict(Balance)
+        strata: dict[int, StrataBalance] = defaultdict(StrataBalance)
         for i in range(0, len(candidates), 4000):
             drawing.resolve(candidates[i:i + 4000])
             for candidate in candidates[i:i + 4000]:
@@ -292,7 +292,7 @@ class _InTurn:
             for name, queue in self.queues.items()})
         self.drawn: list[Candidate] = []
         self.taken = 0
-        self.strata = Balance()
+        self.strata = StrataBalance()
 
     @property
     def exhausted(self) -> bool:

@@ -8,7 +8,7 @@ import math
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,7 +34,7 @@ from dwplus.planning.candidates import (
     sparse,
     window_of,
 )
-from dwplus.planning.draw import Archive, Drawing, draw
+from dwplus.planning.draw import Archive, Drawing, Progress, draw
 from dwplus.planning.triplets import Triplet
 from dwplus.reasons import Reason, meaning
 from dwplus.spec import DatasetSpec, Window
@@ -54,9 +54,6 @@ MORE_COLUMNS = {"platform": "", "s2_product": "", "s2_match": "", "label_set": "
 #: Columns of a plan of triplets, after those: the label's own S2 scene, its time minus the clouded one's, and the cloud
 #: over the tile as planning measured it, 100 m apart; a store measures it again at every pixel.
 TRIPLET_COLUMNS = ("clear_id", "label_gap_hours", "cloud_fraction", "stratum")
-
-Progress = Callable[[str], None]
-
 
 def make_plan(session: Session, spec: DatasetSpec, progress: Progress = lambda _: None,
               kept: list[Candidate] | None = None) -> gpd.GeoDataFrame:

@@ -234,7 +234,7 @@ def triplets(offer: Prospects, measured: Mapping[str, float], rules: TripletRule
     return found or furthest
 
 
-class Balance:
+class StrataBalance:
     """Tiles taken of each stratum of one biome, so that the strata become equally many."""
 
     def __init__(self) -> None:
@@ -254,3 +254,7 @@ class Balance:
         chosen = min(open_, key=lambda t: self.counts[t.stratum])
         self.counts[chosen.stratum] += 1
         return chosen
+
+
+#: Its name until version 0.1; goes with version 0.3.
+Balance = StrataBalance

@@ -13,8 +13,8 @@ import pytest
 
 from dwplus.earth import errors, limiter
 from dwplus.earth.errors import classify, retry_after
-from dwplus.earth.limiter import Limiter, Window
-from dwplus.earth.sharing import EXPIRY_SECONDS, Coordinator, Report, fair_parts
+from dwplus.earth.limiter import Limiter, RateWindow
+from dwplus.earth.sharing import EXPIRY_SECONDS, Coordinator, WorkerState, fair_parts
 from dwplus.errors import AccessError, AssetGoneError, RefusedError, StopError, TooLargeError, TransientError
 
 
@@ -71,7 +71,7 @@ def test_retry_after_is_seconds_or_a_date():
 
 
 def test_a_window_shrinks_by_a_share_and_grows_by_steps():
-    window = Window(40, 100)
+    window = RateWindow(40, 100)
     window.throttled(0.0)
     assert (window.places, window.rate) == (28, 70)
     window.throttled(0.5)  # of requests sent before the first decrease
@@ -201,7 +201,7 @@ def test_parts_never_add_up_to_more_than_the_whole():
         if live:
             name = rng.choice(live)
             worker = workers[name]
-            grant = coordinator.exchange(Report(name, worker.places, worker.rate, worker.active,
+            grant = coordinator.exchange(WorkerState(name, worker.places, worker.rate, worker.active,
                                                 worker.active + rng.randint(0, 50), int(rng.random() < 0.01)), now)
             assert grant.rate == 0 or grant.rate > 1e-4  # never what rounding left of the others' parts
             worker.places, worker.rate, worker.until = grant.places, grant.rate, now + grant.seconds
@@ -215,10 +215,10 @@ def test_parts_never_add_up_to_more_than_the_whole():
 
 def test_a_silent_worker_loses_its_part():
     coordinator = Coordinator(40, 100)
-    first = coordinator.exchange(Report("a", 0, 0, 0, 50), 0.0)
+    first = coordinator.exchange(WorkerState("a", 0, 0, 0, 50), 0.0)
     assert first.places == 40 and first.rate == 100
-    assert coordinator.exchange(Report("b", 0, 0, 0, 50), 1.0).places == 0
-    assert coordinator.exchange(Report("b", 0, 0, 0, 50), EXPIRY_SECONDS + 0.1).places == 40
+    assert coordinator.exchange(WorkerState("b", 0, 0, 0, 50), 1.0).places == 0
+    assert coordinator.exchange(WorkerState("b", 0, 0, 0, 50), EXPIRY_SECONDS + 0.1).places == 40
 
 
 def test_a_part_next_to_nothing_holds_up_only_while_it_is_in_force():

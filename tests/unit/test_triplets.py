@@ -15,7 +15,7 @@ from dwplus.planning.triplets import (
     CLOUD_UNKNOWN,
     DAY_MS,
     NO_CLEAR_LABEL,
-    Balance,
+    StrataBalance,
     TripletRules,
     prospects,
     triplets,
@@ -154,11 +154,11 @@ def test_strata():
 def test_balance_takes_what_is_needed_most_and_stops_at_its_share():
     found, _ = find([(0, 60), (-10, 1), (5, 20)], [-10], [1, -8])  # strata 3, 1, 0 by distance from the middle
     assert [t.stratum for t in found] == [3, 1, 0]
-    strata = Balance()
+    strata = StrataBalance()
     taken = [strata.choose(found, quota=10) for _ in range(7)]
     assert [t.stratum for t in taken if t] == [3, 1, 0, 3, 1, 0] and taken[6] is None
-    assert Balance().choose([]) is None
-    endless = Balance()
+    assert StrataBalance().choose([]) is None
+    endless = StrataBalance()
     assert all(endless.choose(found[:1]) for _ in range(50))
 
 
