@@ -27,7 +27,7 @@ from dwplus.planning import regions
 from dwplus.planning.plan import created, describe, read_plan, spec_of, write_plan
 from dwplus.spec import DatasetSpec, differences
 from dwplus.store.locks import only_run
-from dwplus.store.places import companion
+from dwplus.store.places import beside
 from pipelines.defaults import run_folder
 from pipelines.door import run_command
 from pipelines.export_region import spec_for
@@ -133,7 +133,7 @@ def run(options: Options) -> int:
     settings = _settings(options, spec, weights)
     if not _is_new(out, settings):
         return 0
-    folder = companion(out, ".run")  # where only_run keeps its lock
+    folder = Path(beside(out, ".run").name)  # where only_run keeps its lock
     with only_run(out), _leaving_nothing(folder):
         _keep_settings(folder / "settings.json", settings, out)
         work = Work(folder)
@@ -251,7 +251,7 @@ def _from_earth(options: Options, spec: DatasetSpec, shape: WindowShape, folder:
     shapes = regions.polygons(session, spec)
     path = folder / "plan.parquet"
     if path.exists():
-        plan = read_plan(path)
+        plan = read_plan(path, places=False)
         if changed := differences(spec_of(plan), spec):
             raise InputError(f"OUT: {path} was planned under another spec ({'; '.join(changed[:3])}); remove {folder}")
         say(f"plan {path} is there: going on with it")

@@ -51,7 +51,8 @@ Key = tuple[int, int, dt.date | None, str]
 class Candidate:
     """A tile that may be taken, with its place on earth, its split, its turn in the seeded order, and the annotation
     it comes from, if any; ``duplicate`` where a better annotation of the same tile is taken; ``sparse`` where its place
-    was read off a coarse map and its neighbours are far, so that it is looked up alone."""
+    was read off a coarse map and its neighbours are far, so that it is looked up alone; ``own_grid`` where it was taken
+    from elsewhere and may lie off the lattice."""
 
     tile: Tile
     place: Place | None
@@ -60,6 +61,7 @@ class Candidate:
     annotation: Annotation | None = None
     duplicate: bool = False
     sparse: bool = False
+    own_grid: bool = False
 
     @property
     def alone(self) -> bool:
@@ -89,7 +91,7 @@ def candidates_of(tiles: pd.DataFrame) -> list[Candidate]:
         tiles = tiles[tiles["state"] == "planned"]
     unique = tiles.drop_duplicates("tile_id")
     return [Candidate(tile_from_id(row.tile_id), Place(int(row.biome), row.ecoregion, not row.coastal),
-                      str(row.split), 0.0) for row in unique.itertuples()]
+                      str(row.split), 0.0, own_grid=True) for row in unique.itertuples()]
 
 
 def place(session: Session, spec: DatasetSpec, tiles: list[Tile]) -> list[Candidate]:

@@ -15,12 +15,14 @@ from pathlib import Path
 import geopandas as gpd
 import pandas as pd
 import pyarrow
+import pyarrow.parquet as pq
 import shapely
 
 from dwplus.earth import Session
 from dwplus.errors import InputError
 from dwplus.grid import Tile
-from dwplus.planning import pairing, regions
+from dwplus.longitude import cut
+from dwplus.planning import pairing, regions, table
 from dwplus.planning.candidates import (
     Candidate,
     annotated,
@@ -49,8 +51,9 @@ COLUMNS = ("tile_id", "window", "epsg", "x0", "y0", "size", "scale", "biome", "e
 #: Further columns, after those; a plan without them is read as one that knows nothing of them. ``platform`` holds the
 #: satellites of ``s1_id``; ``s2_match`` says how the S2 scene was found (``id``, ``sensing``, ``date``); ``label_set``
 #: is an annotation's set; ``clear`` (0..1, NaN where not looked at) is what ``quality.clouds`` measured; ``strata``
-#: rates the classes, see :func:`dwplus.planning.sampling.strata`.
-MORE_COLUMNS = {"platform": "", "s2_product": "", "s2_match": "", "label_set": "", "clear": math.nan, "strata": ""}
+#: rates the classes, see :func:`dwplus.planning.sampling.strata`; ``own_grid``: the tile may lie off the lattice.
+MORE_COLUMNS = {"platform": "", "s2_product": "", "s2_match": "", "label_set": "", "clear": math.nan, "strata": "",
+                "own_grid": True}
 #: Columns of a plan of triplets, after those: the label's own S2 scene, its time minus the clouded one's, and the cloud
 #: over the tile as planning measured it, 100 m apart; a store measures it again at every pixel.
 TRIPLET_COLUMNS = ("clear_id", "label_gap_hours", "cloud_fraction", "stratum")
@@ -144,6 +147,7 @@ def _row(candidate: Candidate, window: Window, spec: DatasetSpec, reason: Reason
         "state": "rejected" if reason else "planned", "reason": reason.value if reason else "",
         "geometry": grid.outline(),
         "label_set": drawn.set if drawn else "", "clear": clear, "strata": strata,
+        "own_grid": candidate.own_grid or drawn is not None or spec.tile.grid == "label",
     }
     if pair is not None:
         row |= {
@@ -178,34 +182,35 @@ def _frame(rows: list[dict[str, object]], spec: DatasetSpec) -> gpd.GeoDataFrame
     for column in COLUMNS:
         if column not in frame:
             frame[column] = None
-    for column in ("s2_time", "s1_time"):
-        frame[column] = pd.to_datetime(pd.to_numeric(frame[column]), unit="ms", utc=True).astype("datetime64[ms, UTC]")
-    types = {"epsg": "int32", "x0": "float64", "y0": "float64", "size": "int32", "scale": "float64", "biome": "int16",
-             "gap_hours": "float64", "s1_coverage": "float64", "s2_cloud": "float64", "s1_count": "Int32",
-             "relative_orbit": "Int32"}
-    frame = frame.astype(types)
+    for column in table.TIMES:
+        frame[column] = pd.to_datetime(pd.to_numeric(frame[column]), unit="ms", utc=True)
     for column, default in MORE_COLUMNS.items():
         if column not in frame:
             frame[column] = default
-    for column in ("label_id", "s2_id", "s1_id", "orbit_pass", "platform", "s2_product", "s2_match"):
-        frame[column] = frame[column].fillna("")
     more = () if spec.triplets is None else TRIPLET_COLUMNS
     if more:
-        frame["clear_id"], frame["stratum"] = frame["clear_id"].fillna(""), frame["stratum"].fillna(-1).astype("int8")
+        frame["stratum"] = frame["stratum"].fillna(-1)
     frame["spec"] = spec.to_json()
-    frame = frame.sort_values(["biome", "window", "epsg", "x0", "y0", "label_id"], kind="stable", ignore_index=True)
+    frame = table.typed(frame, "made").sort_values(["biome", "window", "epsg", "x0", "y0", "label_id"], kind="stable",
+                                                   ignore_index=True)
     return frame[[*COLUMNS, *MORE_COLUMNS, *more, "geometry"]]
 
 
 def write_plan(plan: gpd.GeoDataFrame, path: str | Path) -> None:
-    """Write a plan as GeoParquet: whole, or not at all."""
+    """Write a plan as GeoParquet 1.1 with a box of each row, footprints within -180..180: whole, or not at all."""
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         os.close(handle)
         try:
-            plan.to_parquet(partial, compression="zstd")
+            west, _, east, _ = plan.bounds.to_numpy().T
+            if (past := (west < -180) | (east > 180)).any():
+                shapes = plan.geometry.to_numpy().copy()
+                shapes[past] = [cut(shape) for shape in shapes[past]]
+                plan = plan.set_geometry(gpd.GeoSeries(shapes, plan.index, crs=plan.crs))
+            plan = plan.drop(columns="bbox", errors="ignore")
+            plan.to_parquet(partial, compression="zstd", write_covering_bbox=True, schema_version="1.1.0")
             os.chmod(partial, 0o644)
             os.replace(partial, path)
         finally:
@@ -214,40 +219,80 @@ def write_plan(plan: gpd.GeoDataFrame, path: str | Path) -> None:
         raise InputError(f"plan {path}: cannot be written ({error.strerror or error})") from None
 
 
-def read_plan(path: str | Path) -> gpd.GeoDataFrame:
-    """Read a plan, edited or not.
+def read_plan(path: str | Path, *, places: bool = True) -> gpd.GeoDataFrame:
+    """Read a plan, edited or not, by whatever software: every row is checked before it is followed.
+
+    A geometry is not needed, for it follows from the grid; rows may be missing, in any order, and ``rejected`` or
+    ``planned`` by hand, where planned rows have scenes and times. See :mod:`dwplus.planning.table`.
+
+    Parameters
+    ----------
+    places : whether planned tiles must have a biome; a map's plan needs none.
+
+    Returns
+    -------
+    GeoDataFrame in EPSG:4326 with :data:`COLUMNS` and :data:`MORE_COLUMNS` in their types, columns of a user's own
+    that are plain, and footprints within -180..180.
 
     Raises
     ------
     InputError
-        Where the file is no plan, or a column is missing.
+        Where the file is no plan; else with its first row that cannot be followed: tile, column, value, what is right.
     """
+    frame = _read(path)
+    _demand(frame, path, COLUMNS)
+    for column, default in MORE_COLUMNS.items():
+        if column not in frame:
+            frame[column] = default
+    if frame.empty:
+        raise InputError(f"plan {path}: has no rows")
+    frame = table.typed(frame, path)
+    table.refuse(frame, path, "spec", frame["spec"] == "", "must be that of the other rows")
+    if frame["spec"].nunique() != 1:
+        raise InputError(f"plan {path}: holds rows of {frame['spec'].nunique()} specs; export them one by one")
+    spec = DatasetSpec.from_json(frame["spec"].iat[0], f"plan {path}: column spec")
+    if spec.triplets is not None:
+        _demand(frame, path, TRIPLET_COLUMNS)
+    frame = table.check(frame, spec, path, places=places)
+    return gpd.GeoDataFrame(frame, geometry=table.footprints(frame), crs="EPSG:4326")
+
+
+def _read(path: str | Path) -> pd.DataFrame:
+    """A Parquet file's plain columns, whoever wrote it; no geometry, no index."""
+    if Path(path).is_dir():
+        raise InputError(f"plan {path}: is a folder; a plan is one GeoParquet file")
+    known = {*COLUMNS, *MORE_COLUMNS, *TRIPLET_COLUMNS}
     try:
-        plan = gpd.read_parquet(path)
+        with pq.ParquetFile(path) as file:
+            names = [str(name) for name in file.schema_arrow.names]
+            if twice := [name for name, count in Counter(names).items() if count > 1 and name in known]:
+                raise InputError(f"plan {path}: has the column {twice[0]!r} twice")
+            plain = [field.name for field in file.schema_arrow
+                     if field.name in known or (_is_plain(field.type) and not field.name.startswith("__index_"))]
+            columns = file.read(columns=[name for name in plain if names.count(name) == 1])
+        return pd.DataFrame({name: _to_pandas(columns.column(name)) for name in columns.column_names})
     except FileNotFoundError:
         raise InputError(f"plan {path}: no such file; make one with `dwplus plan SPEC -o {path}`") from None
-    except (OSError, ValueError, pyarrow.ArrowException) as error:
-        raise InputError(f"plan {path}: is no GeoParquet plan ({' '.join(str(error).split())})") from None
-    _demand(plan, path, COLUMNS)
-    for column, default in MORE_COLUMNS.items():
-        if column not in plan:
-            plan[column] = default
-    if plan.empty:
-        raise InputError(f"plan {path}: has no rows")
-    states = set(plan["state"]) - {"planned", "rejected"}
-    if states:
-        raise InputError(f"plan {path}: state {sorted(states)[0]!r} is neither planned nor rejected")
-    if plan["spec"].nunique() != 1:
-        raise InputError(f"plan {path}: holds rows of {plan['spec'].nunique()} specs; export them one by one")
-    keys = plan.loc[plan["state"] == "planned", ["tile_id", "window", "label_id"]]
-    if keys.duplicated().any():
-        raise InputError(f"plan {path}: tile {keys[keys.duplicated()].iloc[0, 0]} is planned twice with the same label")
-    if spec_of(plan).triplets is not None:
-        _demand(plan, path, TRIPLET_COLUMNS)
-    return plan
+    except (OSError, ValueError, TypeError, OverflowError, pyarrow.ArrowException) as error:
+        raise InputError(f"plan {path}: is no GeoParquet plan ({' '.join(str(error).split())[:200]})") from None
 
 
-def _demand(plan: gpd.GeoDataFrame, path: str | Path, columns: Sequence[str]) -> None:
+def _is_plain(kind: pyarrow.DataType) -> bool:
+    return any(of(kind) for of in (pyarrow.types.is_boolean, pyarrow.types.is_integer, pyarrow.types.is_floating,
+                                   pyarrow.types.is_string, pyarrow.types.is_large_string))
+
+
+def _to_pandas(column: pyarrow.ChunkedArray) -> pd.Series:
+    if pyarrow.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if pyarrow.types.is_decimal(column.type):
+        column = column.cast(pyarrow.float64())
+    if column.type == pyarrow.string_view() or pyarrow.types.is_large_string(column.type):
+        column = column.cast(pyarrow.string())
+    return column.to_pandas()
+
+
+def _demand(plan: pd.DataFrame, path: str | Path, columns: Sequence[str]) -> None:
     missing = [column for column in columns if column not in plan]
     if missing:
         raise InputError(f"plan {path}: lacks the column {missing[0]!r}; a plan has {', '.join(columns)}")

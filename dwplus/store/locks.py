@@ -1,8 +1,9 @@
 """Who may write: one run a store, one process a shard. The kernel drops a lock with the process that held it.
 
 Locks are byte ranges of one file in ``STORE.run``, the folder beside the store for what a run leaves behind that is no
-data. They hold between processes of one machine, and between machines on a file system that shares locks (NFS 4, Lustre
-and GPFS do). In a bucket they are leases, see :mod:`dwplus.store.leases`.
+data. Of a store with several names (symbolic links, relative paths, a URL with the service's host) it lies beside the
+one place they mean. Locks hold between processes of one machine, and between machines on a file system that shares
+them (NFS 4, Lustre and GPFS do). In a bucket they are leases, see :mod:`dwplus.store.leases`.
 """
 
 from __future__ import annotations
@@ -61,6 +62,22 @@ def _try(file: int, position: int) -> bool:
     return True
 
 
+def _still(file: int, path: Path, store: str | Path) -> Callable[[], None]:
+    """A check that the open file is the one that others find: one that was removed locks nobody out."""
+    def check() -> None:
+        try:
+            same = os.path.samestat(os.fstat(file), os.stat(path))
+        except FileNotFoundError:
+            same = False
+        except OSError:  # a file system that stutters says nothing about the lock
+            same = True
+        if not same:
+            raise StopError(f"store {store}: its lock {path} was removed while it was held; nothing more is written, "
+                            "run the same command again")
+
+    return check
+
+
 @contextlib.contextmanager
 def only_run(store: str | Path) -> Iterator[Hold]:
     """Hold a store against other runs.
@@ -95,7 +112,7 @@ def _folder_run(store: str | Path, folder: Path) -> Iterator[Callable[[], None]]
         with contextlib.suppress(OSError):  # who holds it is a courtesy: a full disk must not stop a run that frees it
             os.ftruncate(file, 0)
             os.pwrite(file, text.encode(), 0)
-        yield lambda: None
+        yield _still(file, folder / "lock", store)
     finally:
         os.close(file)
 
@@ -144,11 +161,12 @@ def only_writer(store: str | Path, group: str, start: int) -> Iterator[Callable[
             lease.release()
         return
     number = int(group.removeprefix("biome_")) << 32 | start
-    file = os.open(place.path / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+    path = place.path / "lock"
+    file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         while not _try(file, _SHARDS + number):
             wait(0.2)
-        yield lambda: None
+        yield _still(file, path, store)
     finally:
         os.close(file)
 

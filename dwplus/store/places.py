@@ -19,7 +19,7 @@ import time
 import urllib.parse
 import uuid
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -38,6 +38,11 @@ BucketError = BaseError
 #: Longest wait for one answer, and for all attempts at it, s: a shard of 50 MB goes up in one request.
 REQUEST_SECONDS, PATIENCE_SECONDS = 300, 180
 ROOT = "zarr.json"
+#: Hosts of the services, which some people put into a URL. Source: https://docs.aws.amazon.com/AmazonS3/latest/userguide/
+#: access-bucket-intro.html and https://cloud.google.com/storage/docs/request-endpoints
+_SERVICES = {"s3": (r"s3(?:[.-](?:dualstack\.)?[a-z0-9-]+)?\.amazonaws\.com(?:\.cn)?",),
+             "gs": (r"(?:[a-z0-9-]+-)?storage\.googleapis\.com", r"storage\.cloud\.google\.com")}
+_ENDPOINTS = {"s3": "AWS_ENDPOINT_URL", "gs": "STORAGE_EMULATOR_HOST"}
 
 
 class Place(Protocol):
@@ -69,22 +74,51 @@ def place_of(store: str | Path) -> Folder | Bucket:
     url = urllib.parse.urlsplit(text)
     if url.scheme == "file" and url.netloc in ("", "localhost"):
         return Folder(Path(urllib.parse.unquote(url.path)))
-    prefix = url.path.strip("/")
-    if url.scheme not in BUCKETS or not url.netloc or not prefix or url.query or url.fragment:
+    bucket, parts = _one_spelling(url.scheme, url.netloc, [part for part in url.path.split("/") if part])
+    if (url.scheme not in BUCKETS or not bucket or "@" in bucket or not parts or {".", ".."} & set(parts) or url.query
+            or url.fragment):
         raise InputError(f"store {text}: must be a folder, file:///path, s3://bucket/prefix or gs://bucket/prefix (to "
                          "read also http(s)://host/path)")
-    return Bucket(url.scheme, url.netloc, prefix)
+    return Bucket(url.scheme, bucket, "/".join(parts))
+
+
+def _one_spelling(scheme: str, host: str, parts: list[str]) -> tuple[str, list[str]]:
+    """Bucket and parts of the key of a URL that may name the service's host: one store has one name, and one lock.
+
+    ``bucket.s3.eu-west-1.amazonaws.com`` is ``bucket``; behind ``s3.eu-west-1.amazonaws.com``, or the host of the
+    endpoint in the environment, the bucket is the first part.
+    """
+    endpoint = urllib.parse.urlsplit(_endpoint(scheme)).netloc
+    for service in (*_SERVICES.get(scheme, ()), *([re.escape(endpoint)] if endpoint else [])):
+        if match := re.fullmatch(rf"(?:(?P<bucket>.+)\.)?{service}", host, re.IGNORECASE):
+            if match["bucket"]:
+                return match["bucket"], parts
+            return (parts[0], parts[1:]) if parts else ("", [])
+    return host, parts
 
 
 def beside(store: str | Path, suffix: str) -> Folder | Bucket:
-    """The place next to a store, named after it: ``STORE.run`` and its like."""
-    return place_of(f"{str(store).rstrip('/')}{suffix}")
+    """The place next to a store, named after it: ``STORE.run`` and its like; the same for all of a store's names."""
+    place = resolved(store)
+    return replace(place, path=Path(f"{place.path}{suffix}")) if isinstance(place, Folder) else replace(
+        place, prefix=f"{place.prefix}{suffix}")
 
 
 def resolved(store: str | Path) -> Folder | Bucket:
-    """The place of a store in one spelling, to compare it with another."""
+    """The place of a store in one spelling: symbolic links followed, ``..`` and doubled slashes gone.
+
+    Raises
+    ------
+    InputError
+        As :func:`place_of`; where links lead in a circle.
+    """
     place = place_of(store)
-    return Folder(place.path.resolve()) if isinstance(place, Folder) else place
+    if not isinstance(place, Folder):
+        return place
+    try:
+        return Folder(place.path.resolve())
+    except (OSError, RuntimeError) as error:  # RuntimeError: a circle, up to Python 3.12
+        raise InputError(f"store {store}: cannot be found ({error})") from None
 
 
 def companion(store: str | Path, suffix: str) -> Path:
@@ -313,8 +347,12 @@ class as_os_error:
 
 
 def _client(scheme: str, bucket: str, prefix: str, retries: int = 10) -> Any:
-    variable = "AWS_ENDPOINT_URL" if scheme == "s3" else "STORAGE_EMULATOR_HOST"
-    return _made(scheme, bucket, prefix, retries, os.environ.get(variable, ""))
+    return _made(scheme, bucket, prefix, retries, _endpoint(scheme))
+
+
+def _endpoint(scheme: str) -> str:
+    """The server that the environment names in place of the service; empty for none."""
+    return os.environ.get(_ENDPOINTS.get(scheme, ""), "")
 
 
 @functools.lru_cache(maxsize=32)
