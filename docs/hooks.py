@@ -57,12 +57,21 @@ def commands() -> Iterator[str]:
             for key, inner in command.commands.items():
                 yield from rows(inner, f"{name} {key}")
             return
-        words = [option.opts[0] if option.param_type_name == "option" else option.metavar or option.name.upper()
-                 for option in command.params if option.name != "help"]
+        words = [word_of(option) for option in command.params if option.name != "help"]
         yield f"| `{name}` | {cell(command.help)} | {' '.join(f'`{cell(word)}`' for word in words)} |"
 
     yield from ("| command | what it does | arguments and options |", "|---|---|---|")
     yield from rows(typer.main.get_command(app), "dwplus")
+
+
+def word_of(option: Any) -> str:
+    """An option with its default or an argument's name, for a table."""
+    if option.param_type_name != "option":
+        return str(option.metavar or option.name.upper())
+    default = option.default
+    if default in (None, "") or isinstance(default, bool) or callable(default):
+        return str(option.opts[0])
+    return f"{option.opts[0]} ({' '.join(map(str, default)) if isinstance(default, (list, tuple)) else default})"
 
 
 def targets() -> Iterator[str]:
