@@ -78,7 +78,7 @@ def _fewest(tile: shapely.Geometry, products: Iterable[_Granule], enough: float)
     for scene in sorted(newest_first, key=lambda s: -round(alone[s.index], 3)):
         if alone[scene.index] == 0 or (taken and share >= enough):
             break
-        footprints = [s.footprint for s in taken]
+        footprints: list[shapely.Geometry] = [s.footprint for s in taken]
         together = coverage(tile, [*footprints, scene.footprint])
         if together > share + 1e-9:
             taken.append(scene)
