@@ -261,8 +261,8 @@ def _nearest_to(batch: _Batch) -> ee.Dictionary:
     nearest = ee.Join.saveBest("nearest", "distance").apply(
         _points(batch), ecoregions.regions(),
         ee.Filter.withinDistance(distance=COAST_METRES, leftField=".geo", rightField=".geo", maxError=100))
-    out: ee.Dictionary = nearest.map(lambda f: f.set("eco_id", ee.Feature(f.get("nearest")).get("ECO_ID"))).reduceColumns(
-        ee.Reducer.toList(2), ["i", "eco_id"])
+    named = nearest.map(lambda f: f.set("eco_id", ee.Feature(f.get("nearest")).get("ECO_ID")))
+    out: ee.Dictionary = named.reduceColumns(ee.Reducer.toList(2), ["i", "eco_id"])
     return out
 
 
