@@ -280,7 +280,7 @@ def test_the_two_commands(store, tmp_path):
     done = tool("train", "--store", store, "--run", run, "--config", "small", "--model", "segformer:small", "--set",
                 "data.crop=32", "--set", "optim.epochs=2", "--set", "run.tensorboard=false")
     assert done.returncode == 0, done.stderr
-    assert "epoch 2/2" in done.stdout and f"make evaluate STORE='{store}' RUN='{run}'" in done.stdout
+    assert "epoch 2/2" in done.stdout and f"dwplus evaluate --store {store} --run {run}" in done.stdout
     done = tool("evaluate", "--store", store, "--run", run, "--shown", 1)
     assert done.returncode == 0, done.stderr
     assert "mIoU" in done.stdout and (run / "evaluation_test" / "index.html").exists()
