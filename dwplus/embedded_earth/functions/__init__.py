@@ -2,6 +2,7 @@
 
 from dwplus.embedded_earth.functions import (  # noqa: F401  (each registers its family)
     arithmetic,
+    array_numbers,
     arrays,
     collections,
     dates,
@@ -12,6 +13,7 @@ from dwplus.embedded_earth.functions import (  # noqa: F401  (each registers its
     kernels,
     lists,
     masking,
+    matrices,
     neighborhood,
     projections,
     reducers,

@@ -1,66 +1,20 @@
-"""Arrays: NumPy's, of whole (64 bits) or floating numbers.
-
-Division, remainders and powers are left out: what the service makes of whole numbers there is not documented.
-"""
+"""Arrays: making them, their shape, and their elements along an axis."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from dwplus.embedded_earth.arrays import MAX_SIZE, array_of
 from dwplus.embedded_earth.errors import ComputeError
-from dwplus.embedded_earth.functions import registry
+from dwplus.embedded_earth.functions.reducers import reduce_rows
 from dwplus.embedded_earth.functions.registry import Context, function
-from dwplus.embedded_earth.pixel_types import PixelType, cast, integer_type
-
-#: Numbers an array may hold.
-MAX_SIZE = 10_000_000
+from dwplus.embedded_earth.values import Reducer
 
 
-def _depth(value: Any) -> int:
-    depth = 0
-    while isinstance(value, list) and value and depth < 64:
-        value, depth = value[0], depth + 1
-    return depth
-
-
-def array_of(value: Any) -> np.ndarray | None:
-    """Numbers and nested lists of them as an array; None where they are none."""
-    if isinstance(value, np.ndarray):
-        return value
-    if isinstance(value, bool) or not isinstance(value, int | float | list) or _depth(value) > 16:
-        return None
-    try:
-        found = np.array(value)
-    except (ValueError, OverflowError):
-        return None
-    if found.size > MAX_SIZE:
-        raise ComputeError("User memory limit exceeded.")
-    if found.dtype.kind in "bui":
-        return found.astype("i8")
-    if found.dtype.kind == "f":
-        # JSON has no whole floats: 1.0 arrives as it was meant, 1 as a whole number.
-        return found.astype("f8")
-    return None
-
-
-registry._CONVERTERS["Array"] = lambda context, value: array_of(value)
-
-
-@function("Array")
-def make(context: Context, value: Any, kind: PixelType | None) -> np.ndarray:
-    found = array_of(value)
-    if found is None:
-        raise ComputeError("Array: Parameter 'values' must be numbers in nested lists of equal lengths.")
-    if kind is not None:
-        found = cast(found, kind).astype("i8" if kind.precision == "int" else "f8")
-    return found
-
-
-def _axis(array: np.ndarray, axis: int, where: str) -> int:
+def axis_of(array: np.ndarray, axis: int, where: str) -> int:
     if not 0 <= axis < max(array.ndim, 1):
         raise ComputeError(f"{where}: the axis {axis} is not one of the array's {array.ndim}.")
     return axis
@@ -108,13 +62,13 @@ def slice_(context: Context, array: np.ndarray, axis: int, start: int, end: int 
     if step < 1:
         raise ComputeError("Array.slice: 'step' must be positive.")
     index: list[Any] = [slice(None)] * array.ndim
-    index[_axis(array, axis, "Array.slice")] = slice(start, end, step)
+    index[axis_of(array, axis, "Array.slice")] = slice(start, end, step)
     return array[tuple(index)]
 
 
 @function("Array.transpose", "Array.matrixTranspose")
 def transpose(context: Context, array: np.ndarray, one: int, other: int) -> np.ndarray:
-    return np.swapaxes(array, _axis(array, one, "Array.transpose"), _axis(array, other, "Array.transpose"))
+    return np.swapaxes(array, axis_of(array, one, "Array.transpose"), axis_of(array, other, "Array.transpose"))
 
 
 @function("Array.reshape")
@@ -127,7 +81,7 @@ def reshape(context: Context, array: np.ndarray, shape: np.ndarray) -> np.ndarra
 
 @function("Array.project")
 def project(context: Context, array: np.ndarray, axes: list[int]) -> np.ndarray:
-    kept = [_axis(array, axis, "Array.project") for axis in axes]
+    kept = [axis_of(array, axis, "Array.project") for axis in axes]
     dropped = [axis for axis in range(array.ndim) if axis not in kept]
     if any(array.shape[axis] != 1 for axis in dropped) or len(set(kept)) != len(kept):
         raise ComputeError("Array.project: only axes of length 1 can be dropped.")
@@ -139,13 +93,13 @@ def repeat(context: Context, array: np.ndarray, axis: int, copies: int) -> np.nd
     if copies < 0 or array.size * copies > MAX_SIZE:
         raise ComputeError("User memory limit exceeded." if copies > 0 else "Array.repeat: 'copies' is negative.")
     shaped = array[..., None] if axis == array.ndim else array
-    return np.concatenate([shaped] * copies, _axis(shaped, axis, "Array.repeat")) if copies else shaped[:0]
+    return np.concatenate([shaped] * copies, axis_of(shaped, axis, "Array.repeat")) if copies else shaped[:0]
 
 
 @function("Array.identity")
 def identity(context: Context, size: int) -> np.ndarray:
-    if not 1 <= size <= 3000:
-        raise ComputeError("Array.identity: 'size' must be 1 to 3000.")
+    if not 0 <= size <= 3000:
+        raise ComputeError("Array.identity: 'size' must be 0 to 3000.")
     return np.eye(size)
 
 
@@ -154,118 +108,156 @@ def argmax(context: Context, array: np.ndarray) -> list[int] | None:
     return [int(i) for i in np.unravel_index(array.argmax(), array.shape)] if array.size else None
 
 
-def _matrix(array: np.ndarray, where: str, square: bool = False) -> np.ndarray:
-    if array.ndim != 2 or (square and array.shape[0] != array.shape[1]):
-        raise ComputeError(f"{where}: a {'square ' if square else ''}matrix is needed; the array is "
+# ------------------------------------------------------------------------------------------- elements along an axis
+
+
+def cut(array: np.ndarray, position: list[int], where: str) -> np.ndarray:
+    """A single place along every axis, or all of it where the position is -1."""
+    if len(position) != array.ndim:
+        raise ComputeError(f"{where}: the position has {len(position)} coordinates; the array {array.ndim} axes.")
+    index = []
+    for at, size in zip(position, array.shape, strict=True):
+        if not -1 <= at < size:
+            raise ComputeError(f"{where}: the position {position} lies outside the array's "
+                               f"{'x'.join(map(str, array.shape))}.")
+        index.append(slice(None) if at == -1 else slice(at, at + 1))
+    return array[tuple(index)]
+
+
+@function("Array.cut")
+def cut_array(context: Context, array: np.ndarray, position: list[int]) -> np.ndarray:
+    return cut(array, position, "Array.cut")
+
+
+def padded(array: np.ndarray, lengths: list[int], value: float, where: str) -> np.ndarray:
+    """Longer along its axes, never shorter."""
+    if len(lengths) != array.ndim:
+        raise ComputeError(f"{where}: 'lengths' has {len(lengths)} entries; the array {array.ndim} axes.")
+    shape = [max(size, wanted) for size, wanted in zip(array.shape, lengths, strict=True)]
+    if math.prod(shape) > MAX_SIZE:
+        raise ComputeError("User memory limit exceeded.")
+    out = np.full(shape, value, "i8" if array.dtype.kind == "i" and float(value).is_integer() else "f8")
+    out[tuple(slice(size) for size in array.shape)] = array
+    return out
+
+
+@function("Array.pad")
+def pad(context: Context, array: np.ndarray, lengths: list[int], value: float) -> np.ndarray:
+    return padded(array, lengths, value, "Array.pad")
+
+
+def _long_axis(array: np.ndarray, what: str, where: str) -> int:
+    """The one axis along which there are several elements; the first where there is none."""
+    long = [axis for axis, size in enumerate(array.shape) if size != 1]
+    if len(long) > 1:
+        raise ComputeError(f"{where}: {what} may have several elements along one axis only; got "
                            f"{'x'.join(map(str, array.shape))}.")
-    return array
+    return long[0] if long else 0
 
 
-@function("Array.matrixMultiply")
-def matrix_multiply(context: Context, left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    _matrix(left, "Array.matrixMultiply"), _matrix(right, "Array.matrixMultiply")
-    if left.shape[1] != right.shape[0]:
-        raise ComputeError(f"Array.matrixMultiply: {left.shape[1]} columns do not meet {right.shape[0]} rows.")
-    return left @ right
+def masked(array: np.ndarray, mask: np.ndarray, where: str) -> np.ndarray:
+    """Places whose mask is not 0, along the axis the mask runs along."""
+    if mask.ndim != array.ndim or not array.ndim:
+        raise ComputeError(f"{where}: the mask must have the array's {array.ndim} axes, at least one; it has "
+                           f"{mask.ndim}.")
+    axis = _long_axis(mask, "the mask", where)
+    if mask.shape[axis] != array.shape[axis]:
+        raise ComputeError(f"{where}: the mask's {mask.shape[axis]} elements do not meet the array's "
+                           f"{array.shape[axis]}.")
+    return np.compress(mask.ravel() != 0, array, axis)
 
 
-@function("Array.dotProduct")
-def dot_product(context: Context, one: np.ndarray, other: np.ndarray) -> Any:
-    if one.ndim != 1 or one.shape != other.shape:
-        raise ComputeError("Array.dotProduct: two vectors of the same length are needed.")
-    return (one @ other).item()
+@function("Array.mask")
+def mask_array(context: Context, array: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    return masked(array, mask, "Array.mask")
 
 
-@function("Array.matrixSolve")
-def matrix_solve(context: Context, left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    _matrix(left, "Array.matrixSolve"), _matrix(right, "Array.matrixSolve")
-    if left.shape[0] != right.shape[0]:
-        raise ComputeError("Array.matrixSolve: the matrices must have as many rows.")
-    return np.linalg.lstsq(left, right, rcond=None)[0]
+def sorted_array(array: np.ndarray, keys: np.ndarray | None, where: str) -> np.ndarray:
+    """Along the axis the keys run along, equal keys in the order they had."""
+    by = array if keys is None else keys
+    if by.ndim != array.ndim or not array.ndim:
+        raise ComputeError(f"{where}: the keys must have the array's {array.ndim} axes, at least one; they have "
+                           f"{by.ndim}.")
+    axis = _long_axis(by, "the keys", where)
+    if by.shape[axis] != array.shape[axis]:
+        raise ComputeError(f"{where}: {by.shape[axis]} keys do not meet the array's {array.shape[axis]} elements.")
+    return np.take(array, np.argsort(by.ravel(), kind="stable"), axis)
 
 
-def _register_matrix(name: str, run: Callable[[np.ndarray], Any], square: bool) -> None:
-    @function(f"Array.{name}")
-    def apply(context: Context, array: np.ndarray) -> Any:
-        try:
-            return run(_matrix(array, f"Array.{name}", square).astype("f8"))
-        except np.linalg.LinAlgError:
-            raise ComputeError(f"Array.{name}: the matrix is singular.") from None
+@function("Array.sort")
+def sort(context: Context, array: np.ndarray, keys: np.ndarray | None) -> np.ndarray:
+    return sorted_array(array, keys, "Array.sort")
 
 
-_register_matrix("matrixInverse", np.linalg.inv, True)
-_register_matrix("matrixPseudoInverse", np.linalg.pinv, False)
-_register_matrix("matrixDeterminant", lambda m: float(np.linalg.det(m)), True)
-_register_matrix("matrixTrace", lambda m: float(np.trace(m)), True)
-_register_matrix("matrixFnorm", lambda m: float(np.linalg.norm(m)), False)
-_register_matrix("matrixDiagonal", lambda m: np.diagonal(m)[:, None], False)
+def _reduced(reducer: Reducer, rows: list[list[Any]], where: str) -> list[float]:
+    found = list(reduce_rows(reducer, rows, None).values())
+    if not all(isinstance(value, int | float) for value in found):
+        raise ComputeError(f"{where}: Reducer.{reducer.name} gives no number here.")
+    return found
 
 
-@function("Array.matrixToDiag")
-def matrix_to_diag(context: Context, array: np.ndarray) -> np.ndarray:
-    if array.ndim != 2 or array.shape[1] != 1 or len(array) > 3000:
-        raise ComputeError("Array.matrixToDiag: a matrix of one column is needed.")
-    return np.diag(array[:, 0])
+def reduced(context: Context, array: np.ndarray, reducer: Reducer, axes: list[int], field: int | None,
+            where: str) -> np.ndarray:
+    """A reducer on all elements along some axes, which become 1 long; a field axis feeds several inputs and outputs.
+
+    Raises
+    ------
+    ComputeError
+        For axes that there are not, and a field axis that is missing or does not fit.
+    """
+    for axis in axes:
+        axis_of(array, axis, where)
+    if field is None and (reducer.inputs > 1 or len(reducer.outputs) > 1):
+        raise ComputeError(f"{where}: 'fieldAxis' is needed: Reducer.{reducer.name} has {reducer.inputs} inputs and "
+                           f"{len(reducer.outputs)} outputs.")
+    if field is not None:
+        axis_of(array, field, where)
+        if field in axes:
+            raise ComputeError(f"{where}: 'fieldAxis' must not be one of 'axes'.")
+        if array.shape[field] != max(1, reducer.inputs):
+            raise ComputeError(f"{where}: the field axis has {array.shape[field]} elements; Reducer.{reducer.name} "
+                               f"takes {reducer.inputs}.")
+    kept = [axis for axis in range(array.ndim) if axis not in axes and axis != field]
+    width = 1 if field is None else array.shape[field]
+    order = [*kept, *sorted(set(axes)), *([] if field is None else [field])]
+    groups = np.transpose(array, order).reshape(
+        [math.prod(array.shape[axis] for axis in kept), math.prod(array.shape[axis] for axis in set(axes)), width])
+    outputs = len(reducer.outputs) if field is not None else 1
+    out = np.empty((len(groups), outputs))
+    for i, rows in enumerate(groups):
+        context.check_time()
+        out[i] = _reduced(reducer, rows.tolist(), where)
+    shaped = out.reshape([*(array.shape[axis] for axis in kept), *(1 for _ in set(axes)), outputs])
+    if field is None:
+        shaped = shaped[..., 0]
+    return np.transpose(shaped, np.argsort(order))
 
 
-# --------------------------------------------------------------------------------------------------------- elementwise
-
-_BINARY: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
-    "add": np.add, "subtract": np.subtract, "multiply": np.multiply, "max": np.maximum, "min": np.minimum,
-    "eq": np.equal, "neq": np.not_equal, "gt": np.greater, "gte": np.greater_equal, "lt": np.less,
-    "lte": np.less_equal, "and": lambda a, b: (a != 0) & (b != 0), "or": lambda a, b: (a != 0) | (b != 0),
-    "atan2": np.arctan2, "hypot": np.hypot,
-    "first": lambda a, b: a, "firstNonZero": lambda a, b: np.where(a != 0, a, b),
-}
-_UNARY: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    **{name: getattr(np, name) for name in ("abs", "cbrt", "ceil", "cos", "cosh", "exp", "floor", "log", "log10", "sin",
-                                            "sinh", "sqrt", "tan", "tanh")},
-    "acos": np.arccos, "asin": np.arcsin, "atan": np.arctan, "signum": np.sign, "not": lambda a: a == 0,
-    "round": lambda a: a if a.dtype.kind == "i" else np.floor(a + 0.5),
-}
+@function("Array.reduce")
+def reduce(context: Context, array: np.ndarray, reducer: Reducer, axes: list[int], field: int | None) -> np.ndarray:
+    return reduced(context, array, reducer, axes, field, "Array.reduce")
 
 
-def _tidy(values: Any) -> np.ndarray:
-    found = np.asarray(values)
-    return found.astype("f8" if found.dtype.kind == "f" else "i8")
+def accumulated(context: Context, array: np.ndarray, axis: int, reducer: Reducer | None, where: str) -> np.ndarray:
+    """Every element replaced by the reduction of all up to it; sums by default."""
+    axis_of(array, axis, where)
+    if reducer is None or reducer.name == "sum":
+        return np.cumsum(array, axis)
+    if reducer.inputs > 1 or len(reducer.outputs) > 1:
+        raise ComputeError(f"{where}: the reducer must have one input and one output.")
+    lines = np.moveaxis(array, axis, -1)
+    out = np.empty(lines.shape)
+    for index in np.ndindex(lines.shape[:-1]):
+        rows = [[value] for value in lines[index].tolist()]
+        for end in range(len(rows)):
+            context.check_time()
+            out[(*index, end)] = _reduced(reducer, rows[:end + 1], where)[0]
+    return np.moveaxis(out, -1, axis)
 
 
-def _register_binary(name: str, operation: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> None:
-    @function(f"Array.{name}")
-    def apply(context: Context, left: np.ndarray, right: np.ndarray) -> np.ndarray:
-        if left.shape != right.shape and left.ndim and right.ndim:
-            raise ComputeError(f"Array.{name}: the arrays must have the same shape; got "
-                               f"{list(left.shape)} and {list(right.shape)}.")
-        with np.errstate(all="ignore"):
-            return _tidy(operation(left, right))
-
-
-def _register_unary(name: str, operation: Callable[[np.ndarray], np.ndarray]) -> None:
-    @function(f"Array.{name}")
-    def apply(context: Context, array: np.ndarray) -> np.ndarray:
-        with np.errstate(all="ignore"):
-            return _tidy(operation(array))
-
-
-for _name, _binary in _BINARY.items():
-    _register_binary(_name, _binary)
-for _name, _unary in _UNARY.items():
-    _register_unary(_name, _unary)
-
-
-def _register_cast(names: tuple[str, ...], to: PixelType) -> None:
-    @function(*names)
-    def apply(context: Context, array: np.ndarray) -> np.ndarray:
-        return cast(array, to).astype("i8" if to.precision == "int" else "f8")
-
-
-for _name, _type in {"byte": "uint8", "short": "int16", "int": "int32", "long": "int64", "int8": "int8",
-                     "int16": "int16", "int32": "int32", "int64": "int64", "uint8": "uint8", "uint16": "uint16",
-                     "uint32": "uint32"}.items():
-    _both = (f"Array.{_name}", f"Array.to{_name[0].upper()}{_name[1:]}")
-    _register_cast(_both, integer_type(_type))
-_register_cast(("Array.float", "Array.toFloat"), PixelType("float"))
-_register_cast(("Array.double", "Array.toDouble"), PixelType("double"))
+@function("Array.accum")
+def accum(context: Context, array: np.ndarray, axis: int, reducer: Reducer | None) -> np.ndarray:
+    return accumulated(context, array, axis, reducer, "Array.accum")
 
 
 # ------------------------------------------------------------------------------------------------- out of other values

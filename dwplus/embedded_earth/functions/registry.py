@@ -11,8 +11,10 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import shapely
 
+from dwplus.embedded_earth.arrays import array_of
 from dwplus.embedded_earth.bands import constant_band
 from dwplus.embedded_earth.client import ALGORITHMS, client_json
 from dwplus.embedded_earth.composites import mosaic, stack
@@ -292,6 +294,10 @@ def _only(kind: type) -> Callable[[Context, Any], Any]:
     return lambda context, value: value if isinstance(value, kind) else None
 
 
+def as_array(context: Context, value: Any) -> np.ndarray | None:
+    return array_of(value)
+
+
 _CONVERTERS: dict[str, Callable[[Context, Any], Any]] = {
     "Image": as_image, "ImageCollection": as_image_collection, "FeatureCollection": as_collection,
     "Element": as_element, "Feature": as_feature, "Geometry": as_geometry, "Projection": as_projection,
@@ -299,7 +305,7 @@ _CONVERTERS: dict[str, Callable[[Context, Any], Any]] = {
     "Float": as_float, "List": as_list, "ErrorMargin": as_margin, "Reducer": as_reducer, "PixelType": as_pixel_type,
     "String": _only(str), "Boolean": lambda _, v: bool(v) if isinstance(v, bool | int | float) else None,
     "Dictionary": _only(dict), "Filter": _only(Filter), "Join": _only(Join), "Kernel": _only(Kernel),
-    "Algorithm": _only(Function),
+    "Algorithm": _only(Function), "Array": as_array,
 }
 
 
