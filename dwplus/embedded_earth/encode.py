@@ -74,8 +74,8 @@ def encode(value: Any, context: Context) -> Any:
     if isinstance(value, PixelType):
         return encode_type(value)
     if isinstance(value, ErrorMargin):
-        size = None if value.value is None else number(value.value)
-        return {"type": "ErrorMargin", "unit": value.unit, "value": size}
+        size = {} if value.unit == "infinite" else {"value": None if value.value is None else number(value.value)}
+        return {"type": "ErrorMargin", "unit": value.unit, **size}
     if isinstance(value, Function | Filter | Reducer) or value is not None:
         raise ComputeError(f"A value of type {type(value).__name__} cannot be returned.")
     return None
@@ -85,6 +85,8 @@ def encode_type(value: PixelType) -> dict[str, Any]:
     out: dict[str, Any] = {"type": "PixelType", "precision": value.precision}
     if value.minimum is not None and value.maximum is not None:
         out |= {"min": number(value.minimum), "max": number(value.maximum)}
+    if value.dimensions:
+        out["dimensions"] = value.dimensions
     return out
 
 

@@ -13,15 +13,21 @@ _RANGES = {"int8": (-128, 127), "uint8": (0, 255), "int16": (-32768, 32767), "ui
 
 @dataclass(frozen=True)
 class PixelType:
-    """``precision`` int, float or double; integers carry their range, from which their size follows."""
+    """``precision`` int, float or double; integers carry their range, from which their size follows.
+
+    ``dimensions`` says how many axes the arrays have that every pixel holds; 0 for numbers.
+    """
 
     precision: str
     minimum: float | None = None
     maximum: float | None = None
+    dimensions: int = 0
 
     @property
     def dtype(self) -> np.dtype:
-        """The smallest NumPy type that holds the range."""
+        """The smallest NumPy type that holds the range; objects where pixels are arrays."""
+        if self.dimensions:
+            return np.dtype(object)
         if self.precision == "float":
             return np.dtype("<f4")
         if self.precision == "double" or self.minimum is None or self.maximum is None:
@@ -37,9 +43,10 @@ class PixelType:
         ranks = ("int", "float", "double")
         precision = ranks[max(ranks.index(self.precision), ranks.index(other.precision))]
         ends = (self.minimum, other.minimum, self.maximum, other.maximum)
+        axes = max(self.dimensions, other.dimensions)
         if any(end is None for end in ends):
-            return PixelType(precision)
-        return PixelType(precision, min(ends[0], ends[1]), max(ends[2], ends[3]))  # type: ignore[type-var]
+            return PixelType(precision, dimensions=axes)
+        return PixelType(precision, min(ends[0], ends[1]), max(ends[2], ends[3]), axes)  # type: ignore[type-var]
 
 
 FLOAT, DOUBLE, BOOLEAN = PixelType("float"), PixelType("double"), PixelType("int", 0, 1)
@@ -53,7 +60,7 @@ def integer_type(name: str) -> PixelType:
 def cast(values: np.ndarray, to: PixelType) -> np.ndarray:
     """Values in a pixel type's dtype; integers clamp and truncate towards zero, as the service's casts do."""
     dtype = to.dtype
-    if values.dtype == dtype:
+    if values.dtype == dtype or dtype.kind == "O":
         return values
     if dtype.kind in "iu":
         info = np.iinfo(dtype)
@@ -84,5 +91,5 @@ def pixel_type(value: Any) -> PixelType | None:
         return integer_type({"int": "int32", "long": "int64", "byte": "uint8", "short": "int16"}.get(value, value))
     if isinstance(value, dict) and value.get("precision") in ("int", "float", "double"):
         return PixelType(value["precision"], value.get("minValue", value.get("min")),
-                         value.get("maxValue", value.get("max")))
+                         value.get("maxValue", value.get("max")), int(value.get("dimensions") or 0))
     return None

@@ -81,6 +81,10 @@ def answer(image: Image, request: dict[str, Any], context: Context, limits: Limi
         image = _visual(image, request.get("visualizationOptions"))
     if not image.bands:
         raise ComputeError("The image has no bands.")
+    for band in image.bands:
+        if band.type.dimensions:
+            raise ComputeError(f"Array-valued pixels cannot be answered: band '{band.id}'. Take elements with "
+                               "Image.arrayGet or Image.arrayFlatten first.")
     grid = grid_of(image, request.get("grid"))
     limits.check_pixels(grid.width, grid.height, [band.type.dtype.itemsize for band in image.bands])
     if form == "NPY":

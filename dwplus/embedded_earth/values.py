@@ -54,6 +54,17 @@ class ErrorMargin:
     unit: str = "meters"
 
 
+#: Metres from which on a margin is infinite: about half the equator, as published.
+LARGEST_MARGIN = 2e7
+
+
+def error_margin(value: float | None, unit: str = "meters") -> ErrorMargin:
+    """A margin as the service keeps it: never negative, and without a value where it is infinite."""
+    if unit == "infinite" or (value is not None and unit == "meters" and abs(value) > LARGEST_MARGIN):
+        return ErrorMargin(None, "infinite")
+    return ErrorMargin(None if value is None else abs(value), unit)
+
+
 @dataclass(frozen=True)
 class Function:
     """A function of the expression, or of ``Image.parseExpression``."""

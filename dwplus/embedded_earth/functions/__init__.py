@@ -2,6 +2,7 @@
 
 from dwplus.embedded_earth.functions import (  # noqa: F401  (each registers its family)
     arithmetic,
+    array_images,
     array_numbers,
     arrays,
     collections,
@@ -22,6 +23,7 @@ from dwplus.embedded_earth.functions import (  # noqa: F401  (each registers its
     sampling,
     scalars,
     statistics,
+    texts,
     vectors,
     visual,
 )

@@ -112,6 +112,11 @@ def _mod(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.where(b == 0, np.zeros((), a.dtype), np.fmod(a, safe))
 
 
+def _angle(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Of the vector (x, y): the left image is x, as published."""
+    return np.arctan2(y, x)
+
+
 def _and(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return (a != 0) & (b != 0)
 
@@ -129,7 +134,7 @@ _BINARY: dict[str, tuple[Operation, Combine]] = {
     "pow": (np.power, _floating), "mod": (_mod, _union), "max": (np.maximum, _union), "min": (np.minimum, _union),
     "gt": (np.greater, _boolean), "gte": (np.greater_equal, _boolean), "lt": (np.less, _boolean),
     "lte": (np.less_equal, _boolean), "eq": (np.equal, _boolean), "neq": (np.not_equal, _boolean),
-    "and": (_and, _boolean), "or": (_or, _boolean), "atan2": (np.arctan2, _floating), "hypot": (np.hypot, _floating),
+    "and": (_and, _boolean), "or": (_or, _boolean), "atan2": (_angle, _floating), "hypot": (np.hypot, _floating),
     "bitwiseAnd": (np.bitwise_and, _union), "bitwise_and": (np.bitwise_and, _union),
     "bitwiseOr": (np.bitwise_or, _union), "bitwise_or": (np.bitwise_or, _union),
     "bitwiseXor": (np.bitwise_xor, _union), "bitwise_xor": (np.bitwise_xor, _union),
@@ -138,8 +143,8 @@ _BINARY: dict[str, tuple[Operation, Combine]] = {
     "rightShift": (np.right_shift, _union), "right_shift": (np.right_shift, _union),
 }
 
-#: What ``Image.divide`` and ``mod`` do by zero: the result is masked.
-_BY_ZERO = {"divide", "mod"}
+#: What is masked where the right image is 0; ``divide`` gives 0 there, as the client's text says.
+_BY_ZERO = {"mod"}
 
 
 def _register_binary(name: str, operation: Operation, combine: Combine) -> None:

@@ -47,14 +47,18 @@ def cat(context: Context, arrays: list[Any], axis: int) -> np.ndarray:
     if not found or any(array is None for array in found):
         raise ComputeError("Array.cat: a list of arrays is needed.")
     listed: list[np.ndarray] = [array for array in found if array is not None]
-    dimensions = max(array.ndim for array in listed)
+    return join(listed, axis, "Array.cat")
+
+
+def join(listed: list[np.ndarray], axis: int, where: str) -> np.ndarray:
+    """Arrays behind each other along an axis, or along a new last one."""
     # Along a new last axis, arrays get one of length 1.
-    if axis == dimensions:
+    if axis == max(array.ndim for array in listed):
         listed = [array[..., None] for array in listed]
     try:
         return np.concatenate(listed, axis)
     except (ValueError, np.exceptions.AxisError):
-        raise ComputeError("Array.cat: the arrays must agree in all axes but the one they are joined along.") from None
+        raise ComputeError(f"{where}: the arrays must agree in all axes but the one they are joined along.") from None
 
 
 @function("Array.slice")
@@ -73,9 +77,15 @@ def transpose(context: Context, array: np.ndarray, one: int, other: int) -> np.n
 
 @function("Array.reshape")
 def reshape(context: Context, array: np.ndarray, shape: np.ndarray) -> np.ndarray:
-    sizes = [int(size) for size in np.ravel(shape)]
+    return reshaped(array, [int(size) for size in np.ravel(shape)], "Array.reshape")
+
+
+def reshaped(array: np.ndarray, sizes: list[int], where: str) -> np.ndarray:
+    """The same numbers in another shape; a single -1 stands for what is left."""
+    if sizes.count(-1) == 1 and math.prod(sizes) != 0 and array.size % math.prod(sizes) == 0:
+        sizes = [array.size // -math.prod(sizes) if size == -1 else size for size in sizes]
     if any(size < 0 for size in sizes) or math.prod(sizes) != array.size:
-        raise ComputeError(f"Array.reshape: {array.size} numbers do not fill the shape {sizes}.")
+        raise ComputeError(f"{where}: {array.size} numbers do not fill the shape {sizes}.")
     return array.reshape(sizes)
 
 

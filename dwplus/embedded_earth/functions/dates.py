@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-import re
 from typing import Any
 
+from dwplus.embedded_earth import joda
 from dwplus.embedded_earth.dates import UNITS, date_of, stamp, unit_of, zone_of
 from dwplus.embedded_earth.errors import ComputeError
-from dwplus.embedded_earth.functions.registry import Context, function, plain_function, type_name
+from dwplus.embedded_earth.functions.registry import Context, as_date_range, function, plain_function, type_name
 from dwplus.embedded_earth.functions.scalars import whole
 from dwplus.embedded_earth.values import Date, DateRange
 
@@ -32,37 +32,13 @@ def from_ymd(context: Context, year: int, month: int, day: int, zone: str | None
 
 @function("Date.parse")
 def parse_date(context: Context, pattern: str, text: str, zone: str | None) -> Date:
-    try:
-        return stamp(dt.datetime.strptime(text, _strftime(pattern)).replace(tzinfo=zone_of(zone)))
-    except ValueError:
-        raise ComputeError(f"Date.parse: '{text[:40]}' does not match '{pattern[:40]}'.") from None
-
-
-_JODA = {"YYYY": "%Y", "yyyy": "%Y", "MM": "%m", "dd": "%d", "HH": "%H", "mm": "%M", "ss": "%S", "DDD": "%j",
-         "D": "%j", "MMM": "%b", "SSS": "%f", "YY": "%y", "yy": "%y", "Y": "%Y", "y": "%Y", "M": "%m", "d": "%d",
-         "w": "%V", "ww": "%V", "E": "%a", "H": "%H", "m": "%M", "s": "%S"}
-
-
-def _strftime(pattern: str) -> str:
-    """A Joda pattern as one of strftime."""
-    def part(match: re.Match[str]) -> str:
-        text = match.group(0)
-        if text.startswith("'"):
-            return text.strip("'").replace("%", "%%")
-        if text not in _JODA:
-            raise ComputeError(f"Date.format: the pattern letters '{text}' are not supported by the embedded Earth.")
-        return _JODA[text]
-
-    return re.sub(r"'[^']*'|([A-Za-z])\1*", part, pattern)
+    return stamp(joda.read(text, pattern, zone_of(zone)))
 
 
 @function("Date.format")
 def format_date(context: Context, when: Date, pattern: str | None, zone: str | None) -> str:
     moment = when.datetime().astimezone(zone_of(zone))
-    if pattern is None:
-        return moment.strftime("%Y-%m-%dT%H:%M:%S")
-    text = moment.strftime(_strftime(pattern).replace("%f", "\0"))
-    return text.replace("\0", f"{moment.microsecond // 1000:03d}")
+    return joda.written(moment, "yyyy-MM-dd'T'HH:mm:ss" if pattern is None else pattern, zone or "UTC")
 
 
 def advance(when: Date, delta: float, unit: str, zone: str | None = None) -> Date:
@@ -163,14 +139,48 @@ def unit_ratio(context: Context, numerator: str, denominator: str) -> float:
 
 @function("DateRange")
 def date_range(context: Context, start: Any, end: Any, zone: str | None) -> DateRange:
+    given = as_date_range(context, start) if end is None and not isinstance(start, Date) else None
+    if given is not None:
+        return given
     first = date_of(start, zone)
     if first is None:
         raise ComputeError("DateRange: 'start' is no date.")
     last = date_of(end, zone) if end is not None else None
+    if end is not None and last is None:
+        raise ComputeError("DateRange: 'end' is no date.")
     span = DateRange(first.ms, first.ms + 1 if last is None else last.ms)
     if span.end is not None and span.start is not None and span.end < span.start:
         raise ComputeError("DateRange: the end lies before the start.")
     return span
+
+
+def _ends(span: DateRange) -> tuple[float, float]:
+    return -math.inf if span.start is None else span.start, math.inf if span.end is None else span.end
+
+
+def _span(start: float, end: float) -> DateRange:
+    return DateRange(None if math.isinf(start) else start, None if math.isinf(end) else end)
+
+
+@function("DateRange.intersects")
+def intersects(context: Context, span: DateRange, other: DateRange) -> bool:
+    (a, b), (c, d) = _ends(span), _ends(other)
+    return max(a, c) < min(b, d)
+
+
+@function("DateRange.intersection")
+def intersection(context: Context, span: DateRange, other: DateRange) -> DateRange:
+    """What both have in common; an empty range where that is nothing."""
+    (a, b), (c, d) = _ends(span), _ends(other)
+    start = max(a, c)
+    return _span(start, max(start, min(b, d)))
+
+
+@function("DateRange.union")
+def union(context: Context, span: DateRange, other: DateRange) -> DateRange:
+    """The shortest range that holds both."""
+    (a, b), (c, d) = _ends(span), _ends(other)
+    return _span(min(a, c), max(b, d))
 
 
 plain_function("DateRange.start", lambda span: Date(span.start))
@@ -182,11 +192,9 @@ plain_function("DateRange.unbounded", lambda: DateRange(None, None))
 
 @function("DateRange.contains")
 def date_range_contains(context: Context, span: DateRange, other: Any) -> bool:
-    when = other if isinstance(other, DateRange) else date_of(other)
-    low = -math.inf if span.start is None else span.start
-    high = math.inf if span.end is None else span.end
-    if isinstance(when, DateRange):
-        return low <= (when.start or -math.inf) and (when.end or math.inf) <= high
+    low, high = _ends(span)
+    if isinstance(other, DateRange):
+        start, end = _ends(other)
+        return low <= start and end <= high
+    when = date_of(other)
     return when is not None and low <= when.ms < high
-
-

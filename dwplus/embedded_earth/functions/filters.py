@@ -13,7 +13,7 @@ from dwplus.embedded_earth.catalog import Bounds
 from dwplus.embedded_earth.dates import date_of
 from dwplus.embedded_earth.errors import ComputeError
 from dwplus.embedded_earth.functions.geometries import distance
-from dwplus.embedded_earth.functions.registry import Context, as_geometry, function
+from dwplus.embedded_earth.functions.registry import Context, as_date_range, as_geometry, function
 from dwplus.embedded_earth.functions.scalars import comparable, equal
 from dwplus.embedded_earth.shapes import Geometry, meet, polygon_of
 from dwplus.embedded_earth.values import EVERYTHING, Collection, DateRange, Element, Feature, Filter, Hints, Image, Join
@@ -103,10 +103,11 @@ for _names, _test in _RELATIONS.items():
 def date_range_contains(context: Context, left_field: Any, right_value: Any, right_field: Any,
                         left_value: Any) -> Filter:
     def test(span: Any, moment: Any) -> bool:
-        when = date_of(moment)
-        return (isinstance(span, DateRange) and when is not None and (span.start is None or when.ms >= span.start)
+        span, when = as_date_range(context, span), date_of(moment)
+        return (span is not None and when is not None and (span.start is None or when.ms >= span.start)
                 and (span.end is None or when.ms < span.end))
 
+    left_value = as_date_range(context, left_value) or left_value
     made = relation(context, "Filter.dateRangeContains", test, (left_field, right_value, right_field, left_value))
     if isinstance(left_value, DateRange) and right_field == "system:time_start":
         return Filter(made.test, Hints(left_value.start, left_value.end), made.pair)

@@ -152,12 +152,27 @@ def _shuffle(items: list[Any], seed: Any) -> list[Any]:
     return out
 
 
+def _starts(items: list[Any], target: list[Any]) -> list[int]:
+    """Places where a list lies within another."""
+    return [start for start in range(len(items) - len(target) + 1)
+            if all(map(equal, items[start:start + len(target)], target))]
+
+
+def _first_start(items: list[Any], target: list[Any]) -> int:
+    return next(iter(_starts(items, target)), -1)
+
+
+def _last_start(items: list[Any], target: list[Any]) -> int:
+    return next(reversed(_starts(items, target)), -1)
+
+
 _LIST: dict[str, Callable[..., Any]] = {
     "add": lambda items, element: [*items, element], "cat": operator.add, "contains": lambda i, e: _index(i, e) >= 0,
     "containsAll": lambda items, other: all(_index(items, element) >= 0 for element in other),
     "distinct": _first_distinct, "equals": equal, "flatten": _flatten,
     "frequency": lambda items, element: sum(equal(item, element) for item in items), "get": _get, "getNumber": _get,
-    "getString": _get, "getGeometry": _get, "indexOf": _index,
+    "getString": _get, "getGeometry": _get, "indexOf": _index, "indexOfSublist": _first_start,
+    "lastIndexOfSubList": _last_start,
     "insert": lambda items, index, element: [*items[:index], element, *items[index:]],
     "join": lambda items, separator: separator.join(str(whole(item)) for item in items), "length": len, "size": len,
     "remove": lambda items, element: _splice(items, _index(items, element), 1, None)

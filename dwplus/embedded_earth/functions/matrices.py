@@ -44,6 +44,26 @@ def matrix_solve(context: Context, left: np.ndarray, right: np.ndarray) -> np.nd
     return np.linalg.lstsq(left, right, rcond=None)[0]
 
 
+#: Functions of one matrix, with context and matrix as arguments.
+ON_ONE: dict[str, Callable[[Context, np.ndarray], Any]] = {}
+
+
+def _determinant(matrix: np.ndarray) -> float:
+    return float(np.linalg.det(matrix))
+
+
+def _trace(matrix: np.ndarray) -> float:
+    return float(np.trace(matrix))
+
+
+def _norm(matrix: np.ndarray) -> float:
+    return float(np.linalg.norm(matrix))
+
+
+def _diagonal(matrix: np.ndarray) -> np.ndarray:
+    return np.diagonal(matrix)[:, None]
+
+
 def _register_matrix(name: str, run: Callable[[np.ndarray], Any], square: bool) -> None:
     @function(f"Array.{name}")
     def apply(context: Context, array: np.ndarray) -> Any:
@@ -52,13 +72,15 @@ def _register_matrix(name: str, run: Callable[[np.ndarray], Any], square: bool) 
         except np.linalg.LinAlgError:
             raise ComputeError(f"Array.{name}: the matrix is singular.") from None
 
+    ON_ONE[name] = apply
+
 
 _register_matrix("matrixInverse", np.linalg.inv, True)
 _register_matrix("matrixPseudoInverse", np.linalg.pinv, False)
-_register_matrix("matrixDeterminant", lambda m: float(np.linalg.det(m)), True)
-_register_matrix("matrixTrace", lambda m: float(np.trace(m)), True)
-_register_matrix("matrixFnorm", lambda m: float(np.linalg.norm(m)), False)
-_register_matrix("matrixDiagonal", lambda m: np.diagonal(m)[:, None], False)
+_register_matrix("matrixDeterminant", _determinant, True)
+_register_matrix("matrixTrace", _trace, True)
+_register_matrix("matrixFnorm", _norm, False)
+_register_matrix("matrixDiagonal", _diagonal, False)
 
 
 @function("Array.matrixToDiag")

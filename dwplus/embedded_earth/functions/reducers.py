@@ -178,7 +178,6 @@ _SIMPLE: dict[str, Reducer] = {r.name: r for r in (
             lambda d, m: (_weighed(d, m).sum(axis=0), m.any(axis=0)), _total),
     _single("min", lambda v, w: v.min(), _extreme(False), _same, False),
     _single("max", lambda v, w: v.max(), _extreme(True), _same, False),
-    _single("count", lambda v, w: len(v), lambda d, m: (m.sum(axis=0), np.ones(d.shape[1:], bool)), _counting, False),
     _single("median", _median, _percentile_stack(50), _double),
     _single("mode", _mode, _mode_stack, _same),
     _single("variance", _variance, _variance_stack, _double),
@@ -192,6 +191,18 @@ _SIMPLE: dict[str, Reducer] = {r.name: r for r in (
     _single("anyNonZero", lambda v, w: int((v != 0).any()),
             lambda d, m: ((_filled(d, m, 0) != 0).any(axis=0), m.any(axis=0)), lambda t: BOOLEAN, False),
 )}
+
+
+def _count_rows(rows: Rows, weights: np.ndarray) -> list[Any]:
+    return [len(rows)]
+
+
+def _count_stack(data: np.ndarray, valid: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    return [(valid.sum(axis=0), np.ones(data.shape[1:], bool))]
+
+
+#: Counts values of every kind, texts too.
+_SIMPLE["count"] = Reducer("count", 1, ("count",), _count_rows, _count_stack, lambda t: [_counting(t)], False)
 
 
 def _register_simple(name: str) -> None:

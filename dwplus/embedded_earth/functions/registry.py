@@ -38,6 +38,7 @@ from dwplus.embedded_earth.values import (
     Kernel,
     Reducer,
     collection_of,
+    error_margin,
 )
 
 _log = logging.getLogger(__name__)
@@ -247,6 +248,11 @@ def as_date_range(context: Context, value: Any) -> DateRange | None:
         return value
     if isinstance(value, Date):
         return DateRange(value.ms, value.ms + 1)
+    if isinstance(value, dict) and value.get("type") == "DateRange":
+        ends = value.get("dates")
+        if isinstance(ends, list) and len(ends) == 2:
+            start, end = (None if end is None else date_of(end) for end in ends)
+            return DateRange(start.ms if start else None, end.ms if end else None)
     return None
 
 
@@ -276,8 +282,8 @@ def as_margin(context: Context, value: Any) -> ErrorMargin | None:
     if isinstance(value, ErrorMargin):
         return value
     if isinstance(value, dict) and value.get("type") == "ErrorMargin":
-        return ErrorMargin(value.get("value"), value.get("unit", "meters"))
-    return ErrorMargin(float(value)) if isinstance(value, int | float) else None
+        return error_margin(value.get("value"), value.get("unit", "meters"))
+    return error_margin(float(value)) if isinstance(value, int | float) else None
 
 
 def as_reducer(context: Context, value: Any) -> Reducer | None:

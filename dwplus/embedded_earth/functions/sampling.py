@@ -48,10 +48,15 @@ class Table:
     def rows(self, chosen: np.ndarray, geometries: bool) -> Iterator[Feature]:
         """A feature per chosen pixel; masked values are left null."""
         for index, at in enumerate(chosen.tolist()):
-            properties: dict[str, Any] = {name: values[at].item() if self.valid[name][at] else None
+            properties: dict[str, Any] = {name: _plain(values[at]) if self.valid[name][at] else None
                                           for name, values in self.values.items()}
             point = Geometry(shapely.Point(self.lon[at], self.lat[at])) if geometries else None
             yield Feature(point, {**properties, "system:index": str(index)}, str(index))
+
+
+def _plain(value: Any) -> Any:
+    """A number as Python's, an array as it is."""
+    return value if isinstance(value, np.ndarray) else value.item()
 
 
 def table_of(context: Context, image: Image, region: Geometry, target: Projection) -> Table:

@@ -1,8 +1,7 @@
-"""Numbers and texts, and what holds for values of every kind."""
+"""Numbers, and what holds for values of every kind."""
 
 from __future__ import annotations
 
-import json
 import math
 import operator
 import re
@@ -11,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from dwplus.embedded_earth.encode import encode
+from dwplus.embedded_earth import special
 from dwplus.embedded_earth.errors import ComputeError
-from dwplus.embedded_earth.functions.registry import Context, function, plain_function, type_name
+from dwplus.embedded_earth.functions.registry import Context, function, type_name
 from dwplus.embedded_earth.pixel_types import PixelType, cast, integer_type
-from dwplus.embedded_earth.values import Date, ErrorMargin
+from dwplus.embedded_earth.values import Date, ErrorMargin, error_margin
 
 
 def comparable(value: Any) -> Any:
@@ -63,8 +62,8 @@ def object_type(context: Context, value: Any) -> str:
 
 
 @function("ErrorMargin")
-def error_margin(context: Context, value: float | None, unit: str) -> ErrorMargin:
-    return ErrorMargin(value, unit)
+def margin(context: Context, value: float | None, unit: str) -> ErrorMargin:
+    return error_margin(value, unit)
 
 
 # -------------------------------------------------------------------------------------------------------- numbers
@@ -84,36 +83,91 @@ def _number_binary(name: str, operation: Any) -> None:
         return int(result) if isinstance(result, bool) else result
 
 
+def _long(value: float) -> int:
+    """A whole number of 64 bits: fractions are cut off, what is too large stops at the ends."""
+    if math.isnan(value):
+        return 0
+    return int(max(-2.0**63, min(value, 2.0**63 - 1024))) if isinstance(value, float) else _wrapped(value)
+
+
+def _wrapped(value: int) -> int:
+    """The last 64 bits of a whole number, with their sign."""
+    return (value + 2**63) % 2**64 - 2**63
+
+
 def _bits(operation: Callable[[int, int], int]) -> Callable[[float, float], int]:
-    return lambda a, b: operation(int(a), int(b))
+    def run(left: float, right: float) -> int:
+        return operation(_long(left), _long(right))
+
+    return run
 
 
-def _divide(a: float, b: float) -> float:
-    return math.nan if a == b == 0 else math.copysign(math.inf, a) if b == 0 else a / b
+def divide(left: float, right: float) -> float:
+    """Left by right; 0 where right is 0, as published."""
+    return 0.0 if right == 0 else left / right
 
 
-def _power(a: float, b: float) -> float:
-    result = float(a) ** b
+def _remainder(left: float, right: float) -> float:
+    """Remainder with the sign of the left value; 0 where the right one is 0."""
+    if right == 0 or math.isinf(left):
+        return 0 if right == 0 else math.nan
+    found = math.fmod(left, right)
+    return found if isinstance(left, float) or isinstance(right, float) else int(found)
+
+
+def _power(left: float, right: float) -> float:
+    try:
+        result = float(left) ** right
+    except ZeroDivisionError:
+        return math.inf
+    except OverflowError:
+        return math.copysign(math.inf, left) if float(right).is_integer() and right % 2 else math.inf
     if isinstance(result, complex):
         return math.nan
-    return whole(result) if isinstance(a, int) and isinstance(b, int) and b >= 0 else result
+    return whole(result) if isinstance(left, int) and isinstance(right, int) and right >= 0 else result
 
 
-def _shift(a: float, b: float) -> int:
-    if not 0 <= b < 64:
-        raise ComputeError("Number.leftShift: shifts go from 0 to 63.")
-    return int(a) << int(b)
+def _angle(x: float, y: float) -> float:
+    """Of the vector (x, y): the left value is x, as published."""
+    return math.atan2(y, x)
 
 
-for _name, _binary in {
-        "add": operator.add, "subtract": operator.sub, "multiply": operator.mul, "divide": _divide, "pow": _power,
-        "mod": lambda a, b: math.fmod(a, b) if isinstance(a, float) or isinstance(b, float) else int(math.fmod(a, b)),
-        "max": max, "min": min, "gt": operator.gt, "gte": operator.ge, "lt": operator.lt, "lte": operator.le,
-        "eq": operator.eq, "neq": operator.ne, "and": lambda a, b: a != 0 and b != 0,
-        "or": lambda a, b: a != 0 or b != 0, "atan2": math.atan2, "hypot": math.hypot, "first": lambda a, b: a,
-        "firstNonZero": lambda a, b: a if a != 0 else b, "bitwiseAnd": _bits(operator.and_),
-        "bitwiseOr": _bits(operator.or_), "bitwiseXor": _bits(operator.xor), "leftShift": _shift,
-        "rightShift": _bits(lambda a, b: a >> min(b, 63))}.items():
+def _shift_left(value: int, places: int) -> int:
+    """As in Java only the last six bits of the distance count."""
+    return _wrapped(value << (places & 63))
+
+
+def _shift_right(value: int, places: int) -> int:
+    return value >> (places & 63)
+
+
+def _both(left: float, right: float) -> bool:
+    return left != 0 and right != 0
+
+
+def _any(left: float, right: float) -> bool:
+    return left != 0 or right != 0
+
+
+def _left(left: float, right: float) -> float:
+    return left
+
+
+def _non_zero(left: float, right: float) -> float:
+    return left if left != 0 else right
+
+
+_BINARY: dict[str, Callable[[float, float], Any]] = {
+    "add": operator.add, "subtract": operator.sub, "multiply": operator.mul, "divide": divide, "pow": _power,
+    "mod": _remainder, "max": max, "min": min, "gt": operator.gt, "gte": operator.ge, "lt": operator.lt,
+    "lte": operator.le, "eq": operator.eq, "neq": operator.ne, "and": _both, "or": _any, "atan2": _angle,
+    "hypot": math.hypot, "first": _left, "firstNonZero": _non_zero, "first_nonzero": _non_zero,
+    "gammainc": special.gamma_incomplete, "bitwiseAnd": _bits(operator.and_), "bitwise_and": _bits(operator.and_),
+    "bitwiseOr": _bits(operator.or_), "bitwise_or": _bits(operator.or_), "bitwiseXor": _bits(operator.xor),
+    "bitwise_xor": _bits(operator.xor), "leftShift": _bits(_shift_left), "left_shift": _bits(_shift_left),
+    "rightShift": _bits(_shift_right), "right_shift": _bits(_shift_right),
+}
+for _name, _binary in _BINARY.items():
     _number_binary(_name, _binary)
 
 
@@ -126,19 +180,64 @@ def _number_unary(name: str, operation: Any) -> None:
             raise ComputeError(f"Number.{name}: {error}.") from error
 
 
-for _name, _unary in {
-        "abs": abs, "floor": math.floor, "ceil": math.ceil, "round": lambda v: math.floor(v + 0.5),
-        "signum": lambda v: (v > 0) - (v < 0), "not": lambda v: int(v == 0), "sqrt": math.sqrt, "exp": math.exp,
-        "log": math.log, "log10": math.log10, "sin": math.sin, "cos": math.cos, "tan": math.tan, "asin": math.asin,
-        "acos": math.acos, "atan": math.atan, "sinh": math.sinh, "cosh": math.cosh, "tanh": math.tanh,
-        "cbrt": math.cbrt, "bitwiseNot": lambda v: ~int(v), "bitCount": lambda v: int(v).bit_count()}.items():
+def _or_nan(operation: Callable[[float], float]) -> Callable[[float], float]:
+    """NaN outside a function's domain; logarithms of 0 are minus infinity."""
+    def run(value: float) -> float:
+        try:
+            return operation(value)
+        except ValueError:
+            return -math.inf if value == 0 and operation in (math.log, math.log10) else math.nan
+        except OverflowError:
+            return math.copysign(math.inf, value) if operation is math.sinh else math.inf
+
+    return run
+
+
+def rounded(value: float) -> float:
+    """To the nearest whole number, halves upwards; what is no number or infinite stays."""
+    return math.floor(value + 0.5) if math.isfinite(value) else value
+
+
+def _whole_part(operation: Callable[[float], int]) -> Callable[[float], float]:
+    def run(value: float) -> float:
+        return operation(value) if math.isfinite(value) else value
+
+    return run
+
+
+def _sign(value: float) -> int:
+    return (value > 0) - (value < 0)
+
+
+def _not(value: float) -> int:
+    return int(value == 0)
+
+
+def _invert(value: float) -> int:
+    return ~_long(value)
+
+
+def _count_bits(value: float) -> int:
+    return (_long(value) & (2**64 - 1)).bit_count()
+
+
+_UNARY: dict[str, Callable[[float], Any]] = {
+    "abs": abs, "floor": _whole_part(math.floor), "ceil": _whole_part(math.ceil), "round": rounded, "signum": _sign,
+    "not": _not, "cbrt": math.cbrt, "bitwiseNot": _invert, "bitwise_not": _invert, "bitCount": _count_bits,
+    "erf": math.erf, "erfc": math.erfc, "erfInv": special.erf_inverse, "erfcInv": special.erfc_inverse,
+    "gamma": special.gamma, "digamma": special.digamma, "trigamma": special.trigamma, "lanczos": special.lanczos,
+    **{name: _or_nan(getattr(math, name)) for name in ("sqrt", "exp", "log", "log10", "sin", "cos", "tan", "asin",
+                                                       "acos", "atan", "sinh", "cosh", "tanh")},
+}
+for _name, _unary in _UNARY.items():
     _number_unary(_name, _unary)
 
 
 def _number_cast(names: tuple[str, ...], to: PixelType) -> None:
     @function(*(f"Number.{name}" for name in names))
     def run(context: Context, value: float) -> Any:
-        return cast(np.asarray(float(value)), to).item()
+        # To whole numbers values are rounded (published for casts to byte).
+        return cast(np.asarray(rounded(float(value)) if to.precision == "int" else float(value)), to).item()
 
 
 for _names, _type in {
@@ -162,7 +261,7 @@ def clamp(context: Context, value: float, low: float, high: float) -> float:
 
 @function("Number.unitScale")
 def unit_scale(context: Context, value: float, low: float, high: float) -> float:
-    return _divide(value - low, high - low)
+    return divide(value - low, high - low)
 
 
 @function("Number.parse")
@@ -181,53 +280,3 @@ def format_number(context: Context, value: float, pattern: str) -> str:
         return pattern % (int(value) if re.search(r"%[-+ 0#]*\d*[dxX]", pattern) else value)
     except (TypeError, ValueError):
         raise ComputeError(f"Number.format: bad pattern '{pattern[:40]}'.") from None
-
-
-# ---------------------------------------------------------------------------------------------------------- texts
-
-
-@function("String")
-def string(context: Context, value: Any) -> str:
-    return value if isinstance(value, str) else str(whole(value)) if isinstance(value, int | float) else str(value)
-
-
-def _flags(flags: str) -> int:
-    return re.IGNORECASE if "i" in flags else 0
-
-
-def _compiled(pattern: str, flags: str) -> re.Pattern[str]:
-    try:
-        return re.compile(pattern, _flags(flags))
-    except re.error as error:
-        raise ComputeError(f"String: bad regular expression '{pattern[:40]}': {error}.") from error
-
-
-_TEXT: dict[str, Callable[..., Any]] = {
-    "cat": operator.add, "length": len, "toLowerCase": str.lower, "toUpperCase": str.upper, "trim": str.strip,
-    "index": str.find, "rindex": str.rfind, "equals": lambda a, b: a == b,
-    "compareTo": lambda a, b: (a > b) - (a < b), "slice": lambda s, a, b: s[a:b],
-    "split": lambda s, pattern, flags: _compiled(pattern, flags).split(s),
-    "replace": lambda s, pattern, new, flags: _compiled(pattern, flags).sub(
-        re.sub(r"\$(\d)", r"\\\1", new), s, count=0 if "g" in flags else 1),
-    "match": lambda s, pattern, flags: (lambda found: [] if found is None else [found.group(0), *found.groups()])(
-        _compiled(pattern, flags).search(s)),
-}
-
-
-for _name, _run in _TEXT.items():
-    plain_function(f"String.{_name}", _run)
-
-
-@function("String.encodeJSON")
-def encode_json(context: Context, value: Any) -> str:
-    return json.dumps(encode(value, context))
-
-
-@function("String.decodeJSON")
-def decode_json(context: Context, text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        raise ComputeError("String.decodeJSON: the text is no JSON.") from None
-
-

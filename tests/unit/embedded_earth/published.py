@@ -6,6 +6,7 @@ rounded, sometimes shortened, sometimes as a console prints them. What they mean
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import math
 import re
@@ -46,6 +47,8 @@ def alike(published: Any, found: Any) -> bool:
         return True
     if isinstance(published, bool) or isinstance(found, bool):
         return bool(published) == bool(found)
+    if isinstance(found, list) and len(found) == 1 and isinstance(published, int | float):
+        found = found[0]  # the sample's comment leaves the brackets out
     if isinstance(published, int | float):
         return _number(published, found)
     if isinstance(published, str):
@@ -53,6 +56,9 @@ def alike(published: Any, found: Any) -> bool:
     if isinstance(published, list):
         if isinstance(found, dict) and found.get("type") == "Image":
             return _bands(published, found)
+        if isinstance(found, dict) and found.get("type") == "Date":  # as Python prints it
+            moment = dt.datetime.fromtimestamp(found["value"] / 1000, dt.UTC)
+            return published == ["date", f"{moment:%Y-%m-%d %H:%M:%S}"]
         return isinstance(found, list) and len(published) == len(found) and all(map(alike, published, found))
     if isinstance(published, dict):
         return isinstance(found, dict) and all(alike(value, found.get(key)) for key, value in published.items()) and \
@@ -118,7 +124,8 @@ def main() -> None:
             place = ("equal", "wrong", "error", "unsupported").index(told.split(":")[0])
             counts[place] += 1
             if place:
-                print(f"{row['source']}:{row['line']} {row.get('call', '')[:160]}\n  published {row['expected']}\n  {told[:300]}")
+                print(f"{row['source']}:{row['line']} {row.get('call', '')[:160]}")
+                print(f"  published {row['expected']}\n  {told[:300]}")
     print("\n| kind | equal | wrong | error | unsupported |\n|---|---|---|---|---|")
     for kind, counts in [*score.items(), ("all", [sum(column) for column in zip(*score.values(), strict=True)])]:
         print(f"| {kind} | {' | '.join(map(str, counts))} |")

@@ -1,0 +1,147 @@
+"""Texts, with regular expressions in RE2's syntax: they take linear time, so that none can stop the process."""
+
+from __future__ import annotations
+
+import functools
+import json
+import re
+from typing import Any
+
+import re2
+
+from dwplus.embedded_earth.encode import encode
+from dwplus.embedded_earth.errors import ComputeError
+from dwplus.embedded_earth.functions.registry import Context, function, plain_function
+from dwplus.embedded_earth.functions.scalars import whole
+
+#: Characters a text may hold.
+MAX_TEXT = 10_000_000
+#: Characters of a regular expression.
+MAX_PATTERN = 10_000
+
+
+@function("String")
+def string(context: Context, value: Any) -> str:
+    return value if isinstance(value, str) else str(whole(value)) if isinstance(value, int | float) else str(value)
+
+
+@functools.lru_cache(maxsize=256)
+def _compiled(pattern: str, ignore_case: bool) -> Any:
+    options = re2.Options()
+    options.log_errors = False
+    options.case_sensitive = not ignore_case
+    return re2.compile(pattern, options)
+
+
+def expression(pattern: str, flags: str) -> Any:
+    """A compiled regular expression.
+
+    Raises
+    ------
+    ComputeError
+        For one that RE2 does not understand: it knows no look-around and no references back.
+    """
+    if len(pattern) > MAX_PATTERN:
+        raise ComputeError(f"String: regular expressions of more than {MAX_PATTERN} characters are not supported.")
+    try:
+        return _compiled(pattern, "i" in flags)
+    except re2.error as error:
+        told = error.args[0].decode() if error.args and isinstance(error.args[0], bytes) else str(error)
+        raise ComputeError(f"String: bad regular expression '{pattern[:40]}': {told}.") from error
+
+
+def _sized(text: str) -> str:
+    if len(text) > MAX_TEXT:
+        raise ComputeError("User memory limit exceeded.")
+    return text
+
+
+@function("String.cat")
+def cat(context: Context, one: str, other: str) -> str:
+    return _sized(one + other)
+
+
+@function("String.split")
+def split(context: Context, text: str, pattern: str, flags: str) -> list[str]:
+    """Parts between matches; as in Java, empty parts at the end and an empty match at the start leave nothing."""
+    if not pattern:
+        return list(text)
+    parts, start = [], 0
+    for match in expression(pattern, flags).finditer(text):
+        if match.end() == 0:
+            continue
+        parts.append(text[start:match.start()])
+        start = match.end()
+    parts.append(text[start:])
+    while len(parts) > 1 and not parts[-1]:
+        parts.pop()
+    return parts
+
+
+@function("String.match")
+def match(context: Context, text: str, pattern: str, flags: str) -> list[str | None]:
+    """The first match and its groups, or with ``g`` all matches."""
+    found = expression(pattern, flags)
+    if "g" in flags:
+        return [hit.group(0) for hit in found.finditer(text)]
+    hit = found.search(text)
+    return [] if hit is None else [hit.group(0), *hit.groups()]
+
+
+@function("String.replace")
+def replace(context: Context, text: str, pattern: str, replacement: str, flags: str) -> str:
+    """The first match, or with ``g`` all; ``$1`` in the replacement is the first group."""
+    out, start, size = [], 0, 0
+    for hit in expression(pattern, flags).finditer(text):
+        groups = [hit.group(0), *hit.groups()]
+
+        def chosen(reference: re.Match[str], groups: list[str | None] = groups) -> str:
+            number = int(reference[1])
+            if number >= len(groups):
+                raise ComputeError(f"String.replace: No group {number}.")
+            return groups[number] or ""
+
+        new = re.sub(r"\$(\d)", chosen, replacement)
+        out += [text[start:hit.start()], new]
+        start, size = hit.end(), size + len(new)
+        if size > MAX_TEXT:
+            raise ComputeError("User memory limit exceeded.")
+        if "g" not in flags:
+            break
+    return _sized("".join([*out, text[start:]]))
+
+
+@function("String.slice")
+def slice_(context: Context, text: str, start: int, end: int | None) -> str:
+    return text[start:end]
+
+
+@function("String.equals")
+def equals(context: Context, one: Any, other: Any) -> bool:
+    return bool(one == other)
+
+
+@function("String.compareTo")
+def compare(context: Context, one: str, other: str) -> int:
+    return (one > other) - (one < other)
+
+
+plain_function("String.length", len)
+plain_function("String.toLowerCase", str.lower)
+plain_function("String.toUpperCase", str.upper)
+plain_function("String.trim", str.strip)
+plain_function("String.index", str.find)
+plain_function("String.rindex", str.rfind)
+
+
+@function("String.encodeJSON")
+def encode_json(context: Context, value: Any) -> str:
+    return _sized(json.dumps(encode(value, context), separators=(",", ":"), ensure_ascii=False))
+
+
+@function("String.decodeJSON")
+def decode_json(context: Context, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise ComputeError("String.decodeJSON: the text is no JSON.") from None
