@@ -22,6 +22,7 @@ from dwplus.embedded_earth.values import (
     Filter,
     Function,
     Image,
+    Kernel,
     Reducer,
     index_of,
 )
@@ -76,9 +77,20 @@ def encode(value: Any, context: Context) -> Any:
     if isinstance(value, ErrorMargin):
         size = {} if value.unit == "infinite" else {"value": None if value.value is None else number(value.value)}
         return {"type": "ErrorMargin", "unit": value.unit, **size}
+    if isinstance(value, Kernel):
+        return encode_kernel(value)
     if isinstance(value, Function | Filter | Reducer) or value is not None:
         raise ComputeError(f"A value of type {type(value).__name__} cannot be returned.")
     return None
+
+
+def encode_kernel(value: Kernel) -> dict[str, Any]:
+    """Weights by row and the focus (column, row); in metres they depend on the pixels and are left out."""
+    if value.metric:
+        return {"type": "Kernel", "units": "meters"}
+    found = value.at(1.0)
+    return {"type": "Kernel", "units": "pixels", "center": [found.col, found.row],
+            "weights": [[number(weight) for weight in row] for row in found.values.tolist()]}
 
 
 def encode_type(value: PixelType) -> dict[str, Any]:

@@ -84,9 +84,13 @@ class Weights:
 
 @dataclass(frozen=True, eq=False)
 class Kernel:
-    """Weights of a neighbourhood; ``at(metres)`` gives them for pixels of that size."""
+    """Weights of a neighbourhood; ``at(metres)`` gives them for pixels of that size.
+
+    ``metric`` says that they depend on it.
+    """
 
     at: Callable[[float], Weights]
+    metric: bool = False
 
 
 # ------------------------------------------------------------------------------------------------------- elements

@@ -43,11 +43,35 @@ def working_type(*types: PixelType) -> np.dtype:
     return np.dtype("f4") if single and any(t.precision == "float" for t in types) else np.dtype("f8")
 
 
+def _array_pair(one: Band, other: Band, name: str, operation: Operation) -> Band:
+    """An operation on the arrays of two bands, element by element, or on arrays and a number."""
+    to = PixelType("double", dimensions=max(one.type.dimensions, other.type.dimensions))
+
+    def read(grid: Grid) -> Pixels:
+        (a, a_valid), (b, b_valid) = one.read(grid), other.read(grid)
+        out = np.empty(grid.shape, object)
+        a, b = np.broadcast_to(a, grid.shape), np.broadcast_to(b, grid.shape)
+        for index in np.ndindex(grid.shape):
+            left, right = np.asarray(a[index]), np.asarray(b[index])
+            if left.shape != right.shape and left.ndim and right.ndim:
+                raise ComputeError(f"Arrays must have the same shape; got {list(left.shape)} and {list(right.shape)}.")
+            with np.errstate(all="ignore"):
+                found = np.asarray(operation(left, right))
+            out[index] = found.astype("f8" if found.dtype.kind == "f" else "i8")
+        return out, masks.both(a_valid, b_valid)
+
+    base = other if one.is_composite and not other.is_composite else one
+    return Band(name, to, base.projection, base.extent, read)
+
+
 def binary(left: Image, right: Image, operation: Operation, combine: Combine, where: str,
            guard: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None) -> Image:
     """Combine two images pixel by pixel; valid where both are, and where ``guard`` holds."""
     bands = []
     for one, other, name in pair_bands(left, right, where):
+        if one.type.dimensions or other.type.dimensions:
+            bands.append(_array_pair(one, other, name, operation))
+            continue
         to = combine(one.type, other.type)
         work = working_type(one.type, other.type, to) if to.precision != "int" else None
 

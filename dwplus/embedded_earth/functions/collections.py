@@ -207,6 +207,17 @@ def to_list(context: Context, elements: Collection, count: int, offset: int) -> 
     return list(itertools.islice(iter(elements), offset, offset + count))
 
 
+#: What stops a whole request, whichever element it met.
+_WHOLE_REQUEST = ("Computation timed out.", "User memory limit exceeded.")
+
+
+def _in_map(error: ComputeError, index: str) -> ComputeError:
+    """An error of one element, with that element's index."""
+    if error.code != 400 or error.message in _WHOLE_REQUEST:
+        return error
+    return ComputeError(f"Error in map(ID={index}):\n{error.message}")
+
+
 @function("Collection.map")
 def map_(context: Context, elements: Collection, algorithm: Function, drop_nulls: bool) -> Collection:
     kind = elements.kind
@@ -214,14 +225,17 @@ def map_(context: Context, elements: Collection, algorithm: Function, drop_nulls
     def load(_: Hints) -> Iterable[Any]:
         for position, element in enumerate(elements):
             context.check_time()
-            result = algorithm.call(element)
+            try:
+                result = algorithm.call(element)
+            except ComputeError as error:
+                raise _in_map(error, index_of(element, position)) from error
             if result is None:
                 if drop_nulls:
                     continue
                 raise ComputeError("Collection.map: A mapped algorithm returned null.")
             made = as_element(context, result)
             if made is None or isinstance(made, Collection):
-                raise ComputeError("Collection.map: A mapped function's return type must be a Feature or an Image.")
+                raise ComputeError("Collection.map: A mapped algorithm must return a Feature or Image.")
             # An element keeps the index it had.
             made = made.with_properties({**made.properties, "system:index": index_of(element, position)})
             yield made

@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from dwplus.embedded_earth.bands import constant_band
 from dwplus.embedded_earth.composites import stack
 from dwplus.embedded_earth.errors import ComputeError
 from dwplus.embedded_earth.functions.registry import Context, as_image, convert, function
-from dwplus.embedded_earth.grid import Grid, Pixels
+from dwplus.embedded_earth.grid import WGS84, Grid, Pixels
 from dwplus.embedded_earth.pixel_types import DOUBLE, FLOAT, PixelType, cast, integer_type
 from dwplus.embedded_earth.values import Band, Date, Image
 
@@ -21,8 +23,26 @@ def load(context: Context, asset_id: str, version: int) -> Image:
     return context.image(asset_id)
 
 
+def _constant_array(value: np.ndarray) -> Image:
+    """The same array in every pixel; of a single number the number."""
+    if not value.ndim:
+        return Image((constant_band(value.item()),))
+    low, high = (float(value.min()), float(value.max())) if value.size else (None, None)
+    to = PixelType("int" if value.dtype.kind == "i" else "double", low, high, value.ndim)
+
+    def read(grid: Grid) -> Pixels:
+        out = np.empty(grid.shape, object)
+        for index in np.ndindex(grid.shape):
+            out[index] = value
+        return out, None
+
+    return Image((Band("constant", to, WGS84, None, read),))
+
+
 @function("Image.constant")
 def constant(context: Context, value: Any) -> Image:
+    if isinstance(value, np.ndarray):
+        return _constant_array(value)
     numbers = value if isinstance(value, list) else [value]
     if not all(isinstance(number, int | float) for number in numbers):
         raise ComputeError("Image.constant: Parameter 'value' must be a number or a list of numbers.")

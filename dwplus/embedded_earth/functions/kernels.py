@@ -56,7 +56,7 @@ def made(shape: Shape, across: float, down: float, units: str, normalize: bool, 
                                   (2 * rows + 1, 2 * columns + 1)).astype("f8")
         return Weights((normalized(weights) if normalize else weights) * magnitude, rows, columns)
 
-    return Kernel(at)
+    return Kernel(at, units == "meters")
 
 
 def shaped(name: str, radius: float, units: str, normalize: bool = True, magnitude: float = 1.0) -> Kernel:
@@ -77,13 +77,33 @@ def shaped(name: str, radius: float, units: str, normalize: bool = True, magnitu
     return made(shape, radius, radius, units, normalize, magnitude)
 
 
-_SHAPES: dict[str, Shape] = {
-    "circle": lambda dx, dy, r: dx**2 + dy**2 <= r**2,
-    "square": lambda dx, dy, r: (dx == dx) & (dy == dy),
-    "diamond": lambda dx, dy, r: np.abs(dx) + np.abs(dy) <= r,
-    "plus": lambda dx, dy, r: (dx == 0) | (dy == 0),
-    "cross": lambda dx, dy, r: np.abs(dx) == np.abs(dy),
-}
+def _circle(dx: np.ndarray, dy: np.ndarray, radius: float) -> np.ndarray:
+    return np.hypot(dx, dy) <= radius
+
+
+def _square(dx: np.ndarray, dy: np.ndarray, radius: float) -> np.ndarray:
+    return np.maximum(np.abs(dx), np.abs(dy)) <= radius
+
+
+def _diamond(dx: np.ndarray, dy: np.ndarray, radius: float) -> np.ndarray:
+    return np.abs(dx) + np.abs(dy) <= radius
+
+
+def _octagon(dx: np.ndarray, dy: np.ndarray, radius: float) -> np.ndarray:
+    """A regular one: a square with the corners cut off by a diamond that touches the same circle."""
+    return _square(dx, dy, radius) & _diamond(dx, dy, radius * np.sqrt(2))
+
+
+def _plus(dx: np.ndarray, dy: np.ndarray, radius: float) -> np.ndarray:
+    return (dx == 0) | (dy == 0)
+
+
+def _cross(dx: np.ndarray, dy: np.ndarray, radius: float) -> np.ndarray:
+    return np.abs(dx) == np.abs(dy)
+
+
+_SHAPES: dict[str, Shape] = {"circle": _circle, "square": _square, "diamond": _diamond, "octagon": _octagon,
+                             "plus": _plus, "cross": _cross}
 
 #: Distances from the focus, in the units of the kernel.
 _DISTANCES: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
@@ -134,6 +154,11 @@ def fixed_kernel(weights: np.ndarray, row: int, col: int) -> Kernel:
     return Kernel(lambda metres: Weights(weights, row, col))
 
 
+def _focus(offset: int, size: int) -> int:
+    """Place of the focus: -1 stands for the middle, other negative offsets are those of the edge from the focus."""
+    return size // 2 if offset == -1 else abs(offset)
+
+
 @function("Kernel.fixed")
 def fixed(context: Context, width: int, height: int, rows: list[Any], x: int, y: int, normalize: bool) -> Kernel:
     try:
@@ -147,7 +172,7 @@ def fixed(context: Context, width: int, height: int, rows: list[Any], x: int, y:
                            f"{width}x{height} of 'width' and 'height'.")
     if max(weights.shape) > 2 * MAX_RADIUS + 1:
         raise ComputeError(f"Kernel.fixed: kernels of more than {2 * MAX_RADIUS + 1} pixels a side are not supported.")
-    col, row = (x if x != -1 else weights.shape[1] // 2), (y if y != -1 else weights.shape[0] // 2)
+    col, row = _focus(x, weights.shape[1]), _focus(y, weights.shape[0])
     if not (0 <= col < weights.shape[1] and 0 <= row < weights.shape[0]):
         raise ComputeError(f"Kernel.fixed: the focus ({col}, {row}) lies outside the kernel.")
     return fixed_kernel(normalized(weights) if normalize else weights, row, col)
@@ -165,7 +190,7 @@ def _register_fixed(name: str, rows: list[list[float]]) -> None:
     @function(f"Kernel.{name}")
     def make(context: Context, magnitude: float, normalize: bool) -> Kernel:
         weights = np.array(rows, "f8")
-        focus = 1 if len(rows) == 3 else 0
+        focus = len(rows) // 2  # of two rows the second, as for kernels of a user's own
         return fixed_kernel((normalized(weights) if normalize else weights) * magnitude, focus, focus)
 
 
@@ -185,7 +210,7 @@ def rotate(context: Context, kernel: Kernel, rotations: int) -> Kernel:
             row, col, height, width = col, height - 1 - row, width, height
         return Weights(np.ascontiguousarray(np.rot90(found.values, -turns)), row, col)
 
-    return Kernel(at)
+    return Kernel(at, kernel.metric)
 
 
 @function("Kernel.add")
@@ -201,7 +226,7 @@ def add(context: Context, one: Kernel, other: Kernel, normalize: bool) -> Kernel
             out[row - k.row:row - k.row + k.values.shape[0], col - k.col:col - k.col + k.values.shape[1]] += k.values
         return Weights(normalized(out) if normalize else out, row, col)
 
-    return Kernel(at)
+    return Kernel(at, one.metric or other.metric)
 
 
 @function("Kernel.inverse")
@@ -212,4 +237,4 @@ def inverse(context: Context, kernel: Kernel) -> Kernel:
         values = np.divide(1.0, found.values, out=np.zeros(found.values.shape), where=found.values != 0)
         return Weights(values, found.row, found.col)
 
-    return Kernel(at)
+    return Kernel(at, kernel.metric)

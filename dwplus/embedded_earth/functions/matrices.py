@@ -7,11 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from dwplus.embedded_earth import eigen
 from dwplus.embedded_earth.errors import ComputeError
 from dwplus.embedded_earth.functions.registry import Context, function
 
 #: Rows of a square matrix that is decomposed.
 MAX_ROWS = 1_000
+#: Rows of a matrix whose eigenvectors are sought.
+MAX_EIGEN = 200
 
 
 def _matrix(array: np.ndarray, where: str, square: bool = False) -> np.ndarray:
@@ -88,6 +91,20 @@ def matrix_to_diag(context: Context, array: np.ndarray) -> np.ndarray:
     if array.ndim != 2 or array.shape[1] != 1 or len(array) > 3000:
         raise ComputeError("Array.matrixToDiag: a matrix of one column is needed.")
     return np.diag(array[:, 0])
+
+
+@function("Array.eigen")
+def eigen_of(context: Context, array: np.ndarray) -> np.ndarray:
+    """Rows of an eigenvalue and its vector, the largest first."""
+    matrix = _sized(array, "Array.eigen", True)
+    if len(matrix) > MAX_EIGEN:
+        raise ComputeError(f"Array.eigen: matrices of more than {MAX_EIGEN} rows are not supported by the embedded "
+                           "Earth.")
+    try:
+        values, vectors = eigen.eigen(matrix)
+    except eigen.NoConvergence as error:
+        raise ComputeError(f"Array.eigen: {error}, which is not supported by the embedded Earth.") from None
+    return np.column_stack([values, vectors]) if len(matrix) else np.zeros((0, 1))
 
 
 # ------------------------------------------------------------------------------------------------------ decompositions

@@ -20,6 +20,25 @@ from dwplus.embedded_earth.grid import WGS84, Grid, Projection, centres_in
 from dwplus.embedded_earth.shapes import Geometry, lattice_bounds, polygon_of
 from dwplus.embedded_earth.values import Collection, Feature, Image, Reducer
 
+#: Pixels of a region that are looked at, whatever a caller allows.
+MAX_PIXELS = 100_000_000
+
+
+class TooManyPixels(ComputeError):
+    """A region of more pixels than are looked at."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__(f"Too many pixels in the region. Found {count}, but maxPixels allows only {MAX_PIXELS}.")
+        self.count = count
+
+
+def _refused(count: int, most: int) -> ComputeError:
+    return ComputeError(f"Image.reduceRegion: Too many pixels in the region. Found {count}, but maxPixels allows only "
+                        f"{most}.\nEnsure that you are not aggregating at a higher resolution than you intended; that "
+                        "is the most frequent cause of this error. If not, then you may set the 'maxPixels' argument "
+                        "to a limit suitable for your computation; set 'bestEffort' to true to aggregate at whatever "
+                        "scale results in 'maxPixels' total pixels; or both.")
+
 
 def region_grid(region: Geometry, target: Projection) -> tuple[Grid | None, np.ndarray]:
     """Pixels of a projection that a region touches: the grid around them and which of it lie inside."""
@@ -29,9 +48,8 @@ def region_grid(region: Geometry, target: Projection) -> tuple[Grid | None, np.n
     left, top, right, bottom = lattice_bounds(local, target)
     col, row = math.floor(left + 1e-9), math.floor(top + 1e-9)
     width, height = max(1, math.ceil(right - 1e-9) - col), max(1, math.ceil(bottom - 1e-9) - row)
-    if width * height > 1e8:
-        raise ComputeError(f"Too many pixels in the region. Found {width * height}, but maxPixels allows only "
-                           "100000000.")
+    if width * height > MAX_PIXELS:
+        raise TooManyPixels(int((right - left) * (bottom - top)))
     grid = Grid(target.crs, target.transform, 0, 0).window(row, col, height, width)
     if local.geom_type == "Point":
         return grid, np.ones(grid.shape, bool)
@@ -158,20 +176,15 @@ def reduce_region(context: Context, image: Image, reducer: Reducer, region: Geom
     while True:
         try:
             grid, inside = region_grid(shape, target)
-        except ComputeError:
+        except TooManyPixels as error:
             if not best_effort:
-                raise
+                raise _refused(error.count, min(max_pixels, MAX_PIXELS)) from error
         else:
             if not best_effort or inside.sum() <= max_pixels:
                 break
         target = target.coarser(1)
     if inside.sum() > max_pixels:
-        raise ComputeError("Image.reduceRegion: Too many pixels in the region. Found "
-                           f"{int(inside.sum())}, but maxPixels allows only {max_pixels}.\nEnsure that you are not "
-                           "aggregating at a higher resolution than you intended; that is the most frequent cause "
-                           "of this error. If not, then you may set the 'maxPixels' argument to a limit suitable "
-                           "for your computation; set 'bestEffort' to true to aggregate at whatever scale results "
-                           "in 'maxPixels' total pixels; or both.")
+        raise _refused(int(inside.sum()), max_pixels)
     parts = reducer.shared or (reducer,)
     weights = inside.astype("f8")
     if grid is not None and any(part.weighted for part in parts):
