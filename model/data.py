@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import product
@@ -16,13 +18,14 @@ import torch
 import zarr
 
 from dwplus.errors import EmptySplitError, InputError
-from dwplus.store import layout
+from dwplus.store import layout, stats
 from dwplus.store.places import Folder
 from dwplus.store.reader import tile_table
+from dwplus.store.stats import Statistics
 from dwplus.store.tiles import Pixels, TileReader, tensorstore_array
 from dwplus.store.web import source_of
 from dwplus.taxonomy import CLASSES, IGNORE
-from model.normalise import Normalisation, Normaliser, measure
+from model.normalise import Normalisation, Normaliser
 
 #: Process in which TensorStore was first used. Its threads do not live on in a forked child, where a read would wait
 #: for ever; there zarr-python reads.
@@ -109,9 +112,7 @@ class TileDataset(torch.utils.data.Dataset[dict[str, Any]]):
         chosen = _filter(every, split, min_gap_hours, max_gap_hours, max_cloud, biomes, min_valid_fraction)
         if not len(chosen):
             raise EmptySplitError(_nothing(self.stores, every, split))
-        if max_tiles is not None and len(chosen) > max_tiles:
-            keep = np.random.default_rng([seed, 7]).permutation(len(chosen))[:max_tiles]
-            chosen = chosen.iloc[np.sort(keep)]
+        chosen = chosen.iloc[_draw(len(chosen), max_tiles, seed)]
         #: One row per sample: the tile's columns, ``store`` (number), ``block`` (spatial block), ``shard`` (number).
         self.table: pd.DataFrame = chosen.reset_index(drop=True)
         shard = self.table["index"] // np.array([d["shard"] for d in (first, *rest)])[self.table["store"].to_numpy()]
@@ -344,20 +345,84 @@ def _blocks(table: pd.DataFrame, halves: Sequence[float]) -> list[str]:
 
 def statistics(stores: str | Path | Sequence[str | Path], *, max_tiles: int = 256, seed: int = 0,
                reader: str = "auto", threads: int = 4, **filters: Any) -> Normalisation:
-    """Band statistics of the train split.
+    """What the networks' inputs are scaled by, from :func:`band_statistics` of the train split; nothing is written."""
+    found, _ = band_statistics(stores, max_tiles=max_tiles, seed=seed, reader=reader, threads=threads, **filters)
+    return Normalisation.of(found)
+
+
+def band_statistics(stores: str | Path | Sequence[str | Path], *, max_tiles: int = 256, seed: int = 0,
+                    reader: str = "auto", threads: int = 4, beside: Path | None = None,
+                    speak: Callable[[str], None] | None = None, **filters: Any) -> tuple[Statistics, bool]:
+    """Band statistics of the train split: those the store keeps of all these tiles or of the draw, else measured.
 
     Parameters
     ----------
-    max_tiles : a seeded draw of this many tiles is read; the stores' tiles are many and much alike.
-    filters : of :class:`TileDataset`.
+    max_tiles : a seeded draw of this many tiles is measured; the stores' tiles are many and much alike.
+    beside : a file that may hold statistics of an earlier call, where they could not be kept in the store.
+    speak : told when tiles are measured. filters : of :class:`TileDataset`.
+
+    Returns
+    -------
+    The statistics, and whether they were measured just now.
+
+    Raises
+    ------
+    InputError
+        As :class:`TileDataset`.
     """
-    data = TileDataset(stores, "train", seed=seed, max_tiles=max_tiles, reader=reader, **filters)
+    whole = TileDataset(stores, "train", seed=seed, reader=reader, **filters)
+    chosen = _draw(len(whole), max_tiles, seed)
+    bands = whole.s2_bands, whole.s1_bands
+    for rows in (whole.table, whole.table.iloc[chosen]):
+        found = stats.kept_for(whole.stores[0], rows, *bands) if len(whole.stores) == 1 else None
+        if found is None and beside is not None:
+            found = stats.matching([_json_of(beside)], rows, *bands)
+        if found is not None:
+            return found, False
+    if speak is not None:
+        speak(f"measuring band statistics on {len(chosen)} tiles")
+    counts = {sensor: np.zeros((len(names), stats.VALUES), "int64")
+              for sensor, names in zip(("s2", "s1"), bands, strict=True)}
+    with ThreadPoolExecutor(threads) as pool:
+        # By handfuls: a map over all of them would hold every tile in memory.
+        for start in range(0, len(chosen), 2 * threads):
+            for sample in pool.map(whole.tile, map(int, chosen[start:start + 2 * threads])):
+                stats.count_values(sample.s2, counts["s2"])
+                stats.count_values(sample.s1, counts["s1"])
+    s2, s1 = (tuple(stats.band_statistics(c, name, sensor) for c, name in zip(counts[sensor], names, strict=True))
+              for sensor, names in zip(("s2", "s1"), bands, strict=True))
+    return Statistics("train", len(chosen), stats.digest(whole.table.iloc[chosen]), s2, s1), True
 
-    def pixels() -> Any:
-        with ThreadPoolExecutor(threads) as pool:
-            # By handfuls: a map over all of them would hold every tile in memory.
-            for start in range(0, len(data), 2 * threads):
-                for sample in pool.map(data.tile, range(start, min(len(data), start + 2 * threads))):
-                    yield sample.s2, sample.s1
 
-    return measure(pixels(), data.s2_bands, data.s1_bands)
+def keep_statistics(stores: Sequence[str], found: Statistics, beside: Path) -> None:
+    """Keep statistics that were measured: in the store, or in a file beside the run where there are several stores or
+    the store cannot be written.
+
+    Raises
+    ------
+    InputError
+        Where the file cannot be written either.
+    """
+    if len(stores) == 1:
+        # A store on the web, read-only, or being written by another run: the file serves this run.
+        with contextlib.suppress(InputError):
+            stats.keep(stores[0], found)
+            return
+    try:
+        beside.parent.mkdir(parents=True, exist_ok=True)
+        beside.write_text(json.dumps(found.to_dict()) + "\n")
+    except OSError as error:
+        raise InputError(f"run {beside.parent}: cannot be written ({error.strerror or error})") from None
+
+
+def _json_of(path: Path) -> Any:
+    with contextlib.suppress(OSError, ValueError):
+        return json.loads(path.read_text())
+    return None
+
+
+def _draw(count: int, most: int | None, seed: int) -> np.ndarray:
+    """A seeded draw of at most so many of ``count`` tiles, in their order."""
+    if most is None or count <= most:
+        return np.arange(count)
+    return np.sort(np.random.default_rng([seed, 7]).permutation(count)[:most])

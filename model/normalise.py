@@ -1,23 +1,24 @@
-"""Statistics of the bands, and what the networks see: clipped to [p1, p99], standardised, 0 where there is no data."""
+"""What the networks see: values clipped to [p1, p99], standardised, 0 where there is no data."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from dwplus.errors import InputError
 from dwplus.store.layout import S1_NODATA, S1_SCALE, S2_NODATA
+from dwplus.store.stats import BandStatistics, Statistics
 from dwplus.taxonomy import IGNORE
 
 
 @dataclass(frozen=True)
-class BandStatistics:
-    """One sensor: per band mean and standard deviation of the clipped values, 1st and 99th percentile.
+class Scaling:
+    """What a sensor's bands are scaled by: mean and standard deviation of the clipped values, and the bounds of the
+    clipping, the 1st and 99th percentile.
 
     Units are DN for Sentinel-2, dB (angle: degrees) for Sentinel-1.
     """
@@ -28,81 +29,48 @@ class BandStatistics:
     low: tuple[float, ...]
     high: tuple[float, ...]
 
-
-@dataclass(frozen=True)
-class Normalisation:
-    """Statistics of both sensors over ``tiles`` tiles of the train split."""
-
-    s2: BandStatistics
-    s1: BandStatistics
-    tiles: int
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Normalisation:
-        s2, s1 = (BandStatistics(**{k: tuple(v) for k, v in values[name].items()}) for name in ("s2", "s1"))
-        return cls(s2, s1, int(values["tiles"]))
+    def of(cls, bands: Sequence[BandStatistics], step: float) -> Scaling:
+        """The scaling that follows from statistics of bands.
 
-
-class Histogram:
-    """Counts of every stored value per band: all the statistics of integers, exactly, in one pass.
-
-    Parameters
-    ----------
-    bands : names. offset : added to a value to give its bin, of 65,536. nodata : left out. scale : units of one step.
-    """
-
-    def __init__(self, bands: tuple[str, ...], offset: int, nodata: int, scale: float) -> None:
-        self.bands, self.offset, self.nodata, self.scale = bands, offset, nodata, scale
-        self.counts = np.zeros((len(bands), 65536), "int64")
-
-    def add(self, pixels: np.ndarray) -> None:
-        """Count (bands, y, x). Floats are dB with NaN for no data, and are counted in hundredths."""
-        if pixels.dtype.kind == "f":
-            pixels = np.where(np.isfinite(pixels), np.round(pixels / self.scale), self.nodata)
-            pixels = np.clip(pixels, -32768, 32767).astype("int16")
-        for counts, band in zip(self.counts, pixels, strict=True):
-            counts += np.bincount(band.ravel().astype("int64") + self.offset, minlength=65536)
-
-    def statistics(self) -> BandStatistics:
-        """The statistics.
+        Parameters
+        ----------
+        step : of the stored values, in the bands' unit; no standard deviation is taken to be less.
 
         Raises
         ------
         InputError
             Where a band holds no data at all.
         """
-        values = (np.arange(65536) - self.offset) * self.scale
-        rows: list[tuple[float, float, float, float]] = []
-        for name, counts in zip(self.bands, self.counts, strict=True):
-            counts = counts.copy()
-            counts[self.nodata + self.offset] = 0
-            total = counts.sum()
-            if not total:
-                raise InputError(f"band {name}: holds no data in any tile of the train split; export it again, or "
+        for band in bands:
+            if not band.count:
+                raise InputError(f"band {band.name}: holds no data in any tile of the train split; export it again, or "
                                  "train on other bands")
-            low, high = (values[np.searchsorted(counts.cumsum(), share * total)] for share in (0.01, 0.99))
-            clipped = np.clip(values, low, high)
-            mean = (clipped * counts).sum() / total
-            std = max(float(np.sqrt(((clipped - mean) ** 2 * counts).sum() / total)), self.scale)
-            rows.append((float(mean), std, float(low), float(high)))
-        columns: list[tuple[float, ...]] = list(zip(*rows, strict=True))
-        return BandStatistics(self.bands, *columns)
+        return cls(tuple(b.name for b in bands), tuple(b.clipped_mean for b in bands),
+                   tuple(max(b.clipped_std, step) for b in bands), tuple(b.p1 for b in bands),
+                   tuple(b.p99 for b in bands))
 
 
-def measure(tiles: Iterable[tuple[np.ndarray, np.ndarray]], s2_bands: tuple[str, ...],
-            s1_bands: tuple[str, ...]) -> Normalisation:
-    """Statistics of tiles (s2 uint16, s1 int16 hundredths of dB or float32 dB), each (bands, y, x)."""
-    s2 = Histogram(s2_bands, 0, S2_NODATA, 1.0)
-    s1 = Histogram(s1_bands, 32768, S1_NODATA, S1_SCALE)
-    count = 0
-    for optical, radar in tiles:
-        s2.add(optical)
-        s1.add(radar)
-        count += 1
-    return Normalisation(s2.statistics(), s1.statistics(), count)
+@dataclass(frozen=True)
+class Normalisation:
+    """What both sensors are scaled by, from statistics over ``tiles`` tiles of the train split."""
+
+    s2: Scaling
+    s1: Scaling
+    tiles: int
+
+    @classmethod
+    def of(cls, found: Statistics) -> Normalisation:
+        """From the statistics of a store; see :meth:`Scaling.of`."""
+        return cls(Scaling.of(found.s2, 1.0), Scaling.of(found.s1, S1_SCALE), found.tiles)
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Normalisation:
+        s2, s1 = (Scaling(**{k: tuple(v) for k, v in values[name].items()}) for name in ("s2", "s1"))
+        return cls(s2, s1, int(values["tiles"]))
 
 
 class Normaliser(torch.nn.Module):
@@ -116,9 +84,9 @@ class Normaliser(torch.nn.Module):
     def __init__(self, normalisation: Normalisation) -> None:
         super().__init__()
         for sensor in ("s2", "s1"):
-            stats: BandStatistics = getattr(normalisation, sensor)
+            scaling: Scaling = getattr(normalisation, sensor)
             for key in ("mean", "std", "low", "high"):
-                values = torch.tensor(getattr(stats, key), dtype=torch.float32)[:, None, None]
+                values = torch.tensor(getattr(scaling, key), dtype=torch.float32)[:, None, None]
                 self.register_buffer(f"{sensor}_{key}", values, persistent=False)
 
     def _standard(self, x: Tensor, invalid: Tensor, sensor: str) -> Tensor:

@@ -28,7 +28,7 @@ from dwplus.errors import DwplusError, InputError
 from dwplus.taxonomy import CLASSES, IGNORE
 from model import checkpoint as checkpoints
 from model.config import TrainConfig, flat_differences, make_config
-from model.data import TileDataset, statistics, tile_sizes
+from model.data import TileDataset, band_statistics, keep_statistics, tile_sizes
 from model.distributed import World, world
 from model.loader import Batch, Loader, device_batches
 from model.losses import make_loss
@@ -114,10 +114,13 @@ class Trainer:
         self.fingerprint, self.side = _fingerprint(self.data), self.data.window
         resumed = self._earlier()
         if resumed is None:
-            if here.first:
-                say(f"measuring band statistics on {min(len(self.data), data.statistics_tiles)} tiles")
-            self.normalisation = statistics(stores, max_tiles=data.statistics_tiles, seed=config.run.seed,
-                                            threads=data.threads, **filters)
+            beside = run / "statistics.json"
+            found, fresh = band_statistics(stores, max_tiles=data.statistics_tiles, seed=config.run.seed,
+                                           threads=data.threads, beside=beside, speak=say if here.first else None,
+                                           **filters)
+            self.normalisation = Normalisation.of(found)
+            if fresh and here.first:
+                keep_statistics(stores, found, beside)
         else:
             self.normalisation = Normalisation.from_dict(resumed[1]["normalisation"])
         self.normaliser = Normaliser(self.normalisation).to(self.device)

@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -39,8 +39,10 @@ DYNAMIC_WORLD = {
     "B6": (2.289154079164943, 2.6171674549378166), "B7": (2.382939712192371, 2.773418590375327),
     "B8": (2.3828939530384052, 2.7578332604178284), "B11": (2.1952484264967844, 2.789092484314204),
     "B12": (1.554812948247501, 2.4140534947492487)}
-#: Key of the store's root attributes.
-KEY = "statistics"
+#: Keys of the store's root attributes: the statistics of a split, and those of other choices of its tiles (a draw,
+#: tiles under a filter), of which the last few are kept.
+KEY, CHOICES = "statistics", "statistics_of_choices"
+KEPT_CHOICES = 4
 
 
 @dataclass(frozen=True)
@@ -291,6 +293,51 @@ def stored(store: str | Path, table: pd.DataFrame | None = None) -> Statistics |
     return kept if digest(rows) == kept.digest else None
 
 
+def kept_for(store: str | Path, rows: pd.DataFrame, s2_bands: Sequence[str], s1_bands: Sequence[str],
+             ) -> Statistics | None:
+    """The statistics a store keeps of just these tiles and bands; None where it has none.
+
+    Parameters
+    ----------
+    rows : of :func:`dwplus.store.reader.tile_table`. s2_bands, s1_bands : names, in the store's order.
+    """
+    attrs = layout.open_root(store).attrs.asdict()
+    choices: Any = attrs.get(CHOICES)
+    return matching([attrs.get(KEY), *(choices if isinstance(choices, list) else [])], rows, s2_bands, s1_bands)
+
+
+def matching(found: Iterable[Any], rows: pd.DataFrame, s2_bands: Sequence[str], s1_bands: Sequence[str],
+             ) -> Statistics | None:
+    """Of statistics as JSON has them, those that were measured on these tiles and bands; None without any."""
+    wanted: str | None = None
+    for one in found:
+        try:
+            kept = Statistics.from_dict(one)
+        except (KeyError, TypeError):
+            continue
+        wanted = wanted or digest(rows)
+        names = [b.name for b in kept.s2], [b.name for b in kept.s1]
+        if (kept.digest, kept.tiles, names) == (wanted, len(rows), (list(s2_bands), list(s1_bands))):
+            return kept
+    return None
+
+
+def keep(store: str | Path, found: Statistics, table: pd.DataFrame | None = None) -> None:
+    """Keep statistics of any choice of a store's tiles: as the store's own where it has none and they are of a whole
+    split, else beside them.
+
+    Raises
+    ------
+    InputError
+        As :func:`store_statistics`.
+    """
+    table = tile_table(store) if table is None else table
+    if digest(_of_split(table, found.split)) == found.digest and stored(store, table) is None:
+        store_statistics(store, found)
+    else:
+        _write_attribute(store, CHOICES, found)
+
+
 def store_statistics(store: str | Path, found: Statistics) -> None:
     """Keep statistics in the store's root attributes; no other file of the store is touched.
 
@@ -299,11 +346,20 @@ def store_statistics(store: str | Path, found: Statistics) -> None:
     InputError
         Where another run writes the store, or it cannot be written.
     """
+    _write_attribute(store, KEY, found)
+
+
+def _write_attribute(store: str | Path, key: str, found: Statistics) -> None:
     layout.open_root(store)
     place = place_of(store)
     with only_run(store) as hold:
         meta = json.loads(place.read("zarr.json"))
-        meta["attributes"][KEY] = found.to_dict()
+        values, attrs = found.to_dict(), meta["attributes"]
+        if key == CHOICES:
+            before = attrs[key] if isinstance(attrs.get(key), list) else []
+            attrs[key] = [values, *(one for one in before if one.get("digest") != found.digest)][:KEPT_CHOICES]
+        else:
+            attrs[key] = values
         try:
             content = json.dumps(meta, indent=2, allow_nan=False).encode()
             hold.check()

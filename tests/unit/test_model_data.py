@@ -10,10 +10,11 @@ import zarr
 
 from benchmarks.bench_model import make_store
 from dwplus.errors import InputError
-from dwplus.store import layout
-from model.data import TileDataset, statistics
+from dwplus.store import layout, stats
+from dwplus.store.locks import only_run
+from model.data import TileDataset, band_statistics, keep_statistics, statistics
 from model.loader import Loader
-from model.normalise import Histogram, Normalisation, Normaliser
+from model.normalise import Normalisation, Normaliser, Scaling
 from model.sampling import TileSampler
 
 
@@ -79,12 +80,64 @@ def test_statistics_of_floats_are_those_of_hundredths():
     stored = rng.integers(-3000, 0, (2, 30, 30)).astype("int16")
     stored[0, :3] = layout.S1_NODATA
     floats = np.where(stored == layout.S1_NODATA, np.nan, stored / 100).astype("float32")
-    a, b = (Histogram(("VV", "VH"), 32768, layout.S1_NODATA, 0.01) for _ in range(2))
-    a.add(stored)
-    b.add(floats)
-    assert a.statistics() == b.statistics()
+    a, b = (np.zeros((2, stats.VALUES), "int64") for _ in range(2))
+    stats.count_values(stored, a)
+    stats.count_values(floats, b)
+    np.testing.assert_array_equal(a, b)
     with pytest.raises(InputError, match="band VV: holds no data"):
-        Histogram(("VV",), 32768, layout.S1_NODATA, 0.01).statistics()
+        Scaling.of([stats.band_statistics(np.zeros(stats.VALUES, "int64"), "VV", "s1")], 0.01)
+
+
+def no_pixels(monkeypatch):
+    monkeypatch.setattr(TileDataset, "tile", lambda *_: pytest.fail("a tile was read"))
+
+
+def test_statistics_that_a_store_keeps_are_read_not_measured(store, tmp_path, monkeypatch):
+    path = copied(store, tmp_path)
+    want = statistics(path)
+    assert stats.stored(path) is None  # nothing was written
+    stats.store_statistics(path, stats.measure(path, "train"))
+    no_pixels(monkeypatch)
+    assert statistics(path) == want
+    assert statistics(path, max_tiles=3, seed=5) == want  # a draw is of the same tiles, of which all are known
+
+
+def test_statistics_measured_once_are_kept_in_the_store(store, tmp_path, monkeypatch):
+    path = str(copied(store, tmp_path))
+    choices = [{}, {"max_gap_hours": float(TileDataset(path, "train").table["gap_hours"].abs().median())}]
+    want = []
+    for choice in choices:
+        found, fresh = band_statistics(path, **choice)
+        assert fresh
+        keep_statistics([path], found, tmp_path / "run" / "statistics.json")
+        want.append(found)
+    assert want[0] != want[1] and stats.stored(path) == want[0] and not (tmp_path / "run").exists()
+    no_pixels(monkeypatch)
+    assert [band_statistics(path, **choice) for choice in choices] == [(found, False) for found in want]
+
+
+def test_statistics_of_other_tiles_are_not_taken(store, tmp_path):
+    path = copied(store, tmp_path)
+    stats.store_statistics(path, stats.measure(path, "train"))
+    split = zarr.open_group(str(path), mode="r+")[layout.biome_groups(layout.open_root(path))[0]]["split"]
+    split[:] = np.roll(split[:], 1)
+    assert band_statistics(path)[1]
+    attrs = zarr.open_group(str(store), mode="r").attrs.asdict()
+    assert stats.KEY not in attrs and stats.CHOICES not in attrs  # the other tests' store was left alone
+
+
+def test_statistics_lie_beside_the_run_where_the_store_is_held_or_there_are_two(store, later, tmp_path, monkeypatch):
+    path, file = str(copied(store, tmp_path)), tmp_path / "run" / "statistics.json"
+    found, _ = band_statistics(path)
+    with only_run(path):
+        keep_statistics([path], found, file)
+    assert stats.stored(path) is None
+    both, _ = band_statistics([path, str(later)])
+    keep_statistics([path, str(later)], both, tmp_path / "both.json")
+    no_pixels(monkeypatch)
+    assert band_statistics(path, beside=file) == (found, False)
+    assert band_statistics([path, str(later)], beside=tmp_path / "both.json") == (both, False)
+    assert both.tiles > found.tiles and stats.stored(later) is None
 
 
 def test_what_the_network_sees(store):
@@ -93,8 +146,9 @@ def test_what_the_network_sees(store):
     sample, stored = data[index], data.tile(index)
     assert sample["s2"].dtype == torch.float32 and sample["label"].dtype == torch.uint8
     assert (sample["s2"][:, :8, :8] == 0).all() and (sample["s1"][:, -8:, -8:] == 0).all()
-    stats = data.normalisation.s1
-    want = (np.clip(stored.s1[0] / 100, stats.low[0], stats.high[0]) - stats.mean[0]) / stats.std[0]
+    scaling = data.normalisation.s1
+    want = np.clip(stored.s1[0] / 100, scaling.low[0], scaling.high[0]) - scaling.mean[0]
+    want /= scaling.std[0]
     np.testing.assert_allclose(sample["s1"][0, :-8], want[:-8], atol=1e-5)
     np.testing.assert_array_equal(sample["label"], stored.label)
     every = torch.stack([data[i]["s2"] for i in range(8)])
