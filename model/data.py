@@ -241,13 +241,24 @@ class TileDataset(torch.utils.data.Dataset[dict[str, Any]]):
             return self._direct(store).read(group, row, into)
         s2, s1, label = (self._open(store, f"{group}/{name}") for name in ("s2", "s1", "label"))
         if isinstance(s2, zarr.Array):
-            return tuple(np.asarray(a[row]) for a in (s2, s1, label))  # type: ignore[return-value]
-        reads = [a[row].read() for a in (s2, s1, label)]
-        return tuple(r.result() for r in reads)
+            found = tuple(np.asarray(a[row]) for a in (s2, s1, label))
+        else:
+            found = tuple(r.result() for r in [a[row].read() for a in (s2, s1, label)])
+        self._demand(store, group, row, Pixels(*found))
+        return found  # type: ignore[return-value]
+
+    def _demand(self, store: str, group: str, row: int, found: Pixels) -> None:
+        """Zarr and TensorStore answer with fill values for what is missing; the direct reader tells the two apart."""
+        fill = {"s2": layout.S2_NODATA, "s1": layout.S1_NODATA, "label": IGNORE}
+        for name, pixels in found._asdict().items():
+            first = pixels.flat[0]
+            if (first == fill[name] or first != first) and not (pixels.ravel()[::97] != first).any():
+                self._direct(store).array(group, name, row)
 
     def _direct(self, store: str) -> TileReader:
         # setdefault: two threads may make one at the same time, all keep the same.
-        return self._readers.get(store) or self._readers.setdefault(store, TileReader(store))
+        return self._readers.get(store) or self._readers.setdefault(
+            store, TileReader(store, exported=True))
 
     def _open(self, store: str, name: str) -> Any:
         # Keyed by process: what a parent opened is of no use in a fork of it.

@@ -25,7 +25,8 @@ earth_app = typer.Typer(no_args_is_help=True, help="The embedded Earth: an Earth
 COMMANDS: dict[str, Callable[..., None]] = {
     "export-region": flows.export_region, "regenerate": flows.regenerate, "plan": stages.plan, "export": stages.export,
     "verify": stages.verify, "repair": stages.repair, "describe": stores.describe, "report": stores.report,
-    "stats": stores.stats, "card": stores.card, "split": stores.split, "tile": stores.tile, "triplets": stores.triplets,
+    "stats": stores.stats, "card": stores.card, "split": stores.split, "extend": stages.extend,
+    "subset": stores.subset, "merge": stores.merge, "tile": stores.tile, "triplets": stores.triplets,
     "import-triplets": stores.import_triplets, "train": flows.train, "evaluate": flows.evaluate,
     "compare": flows.compare, "explain": flows.explain, "map": flows.map_region, "change": flows.change,
     "doctor": machine.doctor, "keys": machine.keys}

@@ -85,8 +85,8 @@ def verify(store: Store) -> None:
         began = time.monotonic()
         with console.count_progress("shards checked") as show:
             report = check(store, show)
-        for fault in report.faults:
-            say(str(fault))
+        for line in (*report.faults, *report.notes):
+            say(str(line))
         seconds = max(time.monotonic() - began, 1e-9)
         counts = ", ".join(f"{n} {status}" for status, n in report.tiles.items() if n)
         size = report.bytes / 1e6
@@ -101,9 +101,15 @@ def verify(store: Store) -> None:
     finish(action)
 
 
-def repair(store: Store, world: World = None, project: Project = None, scheduler: Scheduler = "threads") -> None:
+def repair(
+    store: Store, world: World = None, project: Project = None, scheduler: Scheduler = "threads",
+    digests: Annotated[bool, typer.Option("--digests", help="Add digests to a store of an earlier build; fetches "
+                                                            "nothing.")] = False,
+) -> None:
     """Fetch again just the shards that are damaged."""
     def action() -> int:
+        if digests:
+            return _add_digests(store)
         from dwplus.earth import EarthConfig, connect_config
         from dwplus.export.run import repair as mend
         from pipelines.export_plan import show
@@ -116,5 +122,45 @@ def repair(store: Store, world: World = None, project: Project = None, scheduler
             say(f"not repaired: {fault}")
         show(summary, store)
         return 0 if summary.complete and not left else 1
+
+    finish(action)
+
+
+def _add_digests(store: str) -> int:
+    from dwplus.store.upgrade import add_digests
+
+    with console.count_progress("shards read") as show:
+        faults = add_digests(store, show)
+    for fault in faults:
+        say(str(fault))
+    say(f"{len(faults)} faults; digests are added to a store that has none: `dwplus repair {store}` first" if faults
+        else f"store {store} has digests")
+    return 1 if faults else 0
+
+
+def extend(
+    store: Store,
+    plan: Annotated[Path, typer.Argument(metavar="PLAN", help="GeoParquet file made by `dwplus plan`: the tiles to "
+                                                              "add; those the store has already are copied.")],
+    out: Annotated[str, typer.Argument(metavar="OUT", help="Store to make, or to go on with after a stop.")],
+    world: World = None, project: Project = None, scheduler: Scheduler = "threads",
+) -> None:
+    """Make a store of another's tiles and a plan's.
+
+    Tiles that are there are copied, only new ones are fetched; ids and splits stay.
+    """
+    def action() -> int:
+        from dwplus.earth import EarthConfig, connect_config
+        from dwplus.export.extend import extend as grow
+        from pipelines.export_plan import show
+
+        config = EarthConfig(project or None, world or None)
+        say(connect_config(config).description)
+        with console.shard_progress() as progress:
+            summary, faults = grow(store, plan, out, config, scheduler=scheduler, progress=progress, say=say)
+        for fault in faults:
+            say(str(fault))
+        show(summary, out)
+        return 0 if summary.complete and not faults else 1
 
     finish(action)

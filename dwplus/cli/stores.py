@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -73,6 +74,50 @@ def split(
         return 0
 
     finish(action)
+
+
+def subset(
+    store: Store,
+    out: Annotated[str, typer.Argument(metavar="OUT", help="Store to make, or to go on with after a stop.")],
+    where: Annotated[str, typer.Option(metavar="CONDITION", help="Which tiles, such as 'biome == 9 and gap_hours < "
+                                       "24'; columns are those of tiles.parquet.")],
+) -> None:
+    """Make a store of some of a store's tiles."""
+    def action() -> int:
+        from dwplus.store.copies import subset as take
+
+        with console.count_progress("shards copied") as show:
+            faults = take(store, out, where, show)
+        return _copied(out, faults)
+
+    finish(action)
+
+
+def merge(
+    stores: Annotated[list[str], typer.Argument(metavar="A B OUT", help="Two stores or more of one spec, and the store "
+                                                                         "to make of them.")],
+) -> None:
+    """Make a store of the tiles of several."""
+    def action() -> int:
+        from dwplus.store.copies import merge as join
+
+        if len(stores) < 3:
+            raise InputError("merge: takes two stores or more and the one to make, as in `dwplus merge A B OUT`")
+        *sources, out = stores
+        with console.count_progress("shards copied") as show:
+            faults = join(sources, out, show)
+        return _copied(out, faults)
+
+    finish(action)
+
+
+def _copied(out: str, faults: Sequence[object]) -> int:
+    from dwplus.store.summary import summarise
+
+    for fault in faults:
+        say(str(fault))
+    say(f"store {out}: {summarise(out).line}; {f'{len(faults)} faults' if faults else 'no fault'}")
+    return 1 if faults else 0
 
 
 def report(

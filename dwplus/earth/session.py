@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import ee
 import ee.deprecation
 import google.auth.exceptions
+import requests
 from google.auth.credentials import AnonymousCredentials
 
 from dwplus.earth import limits
@@ -80,6 +81,8 @@ class Session:
     ----------
     limiter : for requests.
     cpu : for decoding and compressing, which are bounded apart from requests: as many at once as there are cores.
+    version : of an embedded Earth, what decides its pixels, such as ``planet 2``; empty for the service, whose archive
+        has none, and where a server does not say it.
     largest : the largest request (pixels) the service could work, by kind of image; learned from its refusals.
     """
 
@@ -88,6 +91,7 @@ class Session:
     limiter: Limiter = field(default_factory=Limiter)
     cpu: Cores = field(default_factory=lambda: Cores(os.cpu_count() or 1))
     largest: dict[Hashable, int] = field(default_factory=dict)
+    version: str = ""
 
     def send(self, request: Callable[[], T], lane: Lane = "metadata") -> T:
         """Send one request through the gate."""
@@ -137,16 +141,17 @@ def connect_config(config: EarthConfig) -> Session:
             raise InputError("a project and a world were given: --project is the service, --world an embedded Earth; "
                              "give one")
         if config.project:
-            description = _connect_service(config.project)
+            description, version = _connect_service(config.project), ""
         elif config.world and "://" in config.world:
-            description = _connect_url(config.world)
+            description, version = _connect_url(config.world), _version_at(config.world)
         else:
-            description = _connect_embedded(config)
+            description, version = _connect_embedded(config)
         # The project's own gate is the only one that retries: two loops would multiply.
         ee.data.setMaxRetries(0)
         ee.data.setDeadline(limits.REQUEST_SECONDS * 1000)
         ee.data.setDefaultWorkloadTag(config.workload)
-        _current = Session(config, description, Limiter(config.concurrency, config.per_second))
+        _current = Session(config, description, Limiter(config.concurrency, config.per_second),
+                           version=version)
         return _current
 
 
@@ -188,14 +193,23 @@ def _connect_url(url: str) -> str:
     return f"embedded Earth at {url}"
 
 
-def _connect_embedded(config: EarthConfig) -> str:
+def _version_at(url: str) -> str:
+    """What a running embedded Earth says of itself; nothing where it does not: another program, or an earlier build."""
+    try:
+        found = requests.get(f"{url.rstrip('/')}/version", timeout=5).json()["version"]
+    except (requests.RequestException, ValueError, KeyError, TypeError):
+        return ""
+    return str(found)[:80]
+
+
+def _connect_embedded(config: EarthConfig) -> tuple[str, str]:
     earth = embedded_earth(config.world, config.seed)
     from dwplus.embedded_earth import http_transport
 
     _quiet_start()
     ee.Initialize(AnonymousCredentials(), project=EMBEDDED_PROJECT, url="http://embedded.earth",
                   http_transport=http_transport(earth))
-    return f"embedded Earth, {earth.catalog.describe()}"
+    return f"embedded Earth, {earth.catalog.describe()}", str(getattr(earth.catalog, "version", ""))
 
 
 def embedded_earth(world: str | None, seed: int = 0, **options: Any) -> Any:

@@ -140,6 +140,11 @@ class AssetTree:
         """The folder."""
         return f"asset tree {self._root.name}"
 
+    @property
+    def version(self) -> str:
+        """Its kind: its pixels are the user's own."""
+        return "asset tree"
+
     def _path(self, asset_id: str) -> Path | None:
         """Where an asset lies; None for ids that would leave the folder."""
         parts = asset_id.split("/")

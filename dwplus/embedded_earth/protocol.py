@@ -77,6 +77,9 @@ class EmbeddedEarth:
     def handle(self, method: str, path: str, query: Mapping[str, str], headers: Mapping[str, str],
                body: bytes) -> Answer:
         """Answer a request. Never raises: what goes wrong is an error answer."""
+        if path == "/version":  # not the service's: what a store notes of where its pixels come from
+            return Answer(200, {"content-type": "application/json"},
+                          json.dumps({"version": getattr(self.catalog, "version", "")}).encode())
         computing = ":compute" in path or ":getPixels" in path
         with self._lock:
             self.requests += 1

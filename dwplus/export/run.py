@@ -31,11 +31,12 @@ from dwplus.export.shard import ROW, ShardReport, ShardTask, export_shard, expor
 from dwplus.planning import plan as plans
 from dwplus.reasons import Reason
 from dwplus.spec import DatasetSpec
-from dwplus.store import kept, layout, writer
+from dwplus.store import kept, layout, seal, tables, writer
 from dwplus.store import verify as checks
 from dwplus.store.locks import Hold, only_run, sweep
 from dwplus.store.places import BucketError, Folder, place_of, words_of
 from dwplus.store.summary import Summary, by_biome_lines, summarise, summarise_table
+from dwplus.store.upgrade import FIRST_BUILD
 from dwplus.store.verify import Fault
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ RunProgress = Callable[[int, int, "Counter[str]", str], None]
 TICK_SECONDS, LOG_SECONDS = 1.0, 30.0
 #: Times a run goes over tiles that failed for a reason that may pass.
 ROUNDS = 2
+#: The planet of stores that say none.
+FIRST_PLANET = "planet 1"
 
 
 def export(plan_path: str | Path, store: str | Path, config: EarthConfig, *, scheduler: str = "threads",
@@ -84,13 +87,15 @@ def export(plan_path: str | Path, store: str | Path, config: EarthConfig, *, sch
         raise InputError(f"plan {plan_path}: holds no planned tile ({plans.describe(plan)})")
     plan = plan.sort_values(["biome", "window", "epsg", "x0", "y0", "label_id"], kind="stable", ignore_index=True)
     earth = "earth-engine" if config.project else "embedded-earth"
-    connect_config(config)  # before anything is written: a wrong project must leave nothing behind
+    session = connect_config(config)  # before anything is written: a wrong project must leave nothing behind
     with only_run(store) as hold:
         try:
             if place.exists():
+                check_version(store, session.version)
                 rows = kept.check_same(store, plan, spec, earth)
             else:
-                layout.create(store, plan, spec, created=plans.created(plan_path), earth=earth)
+                layout.create(store, plan, spec, created=plans.created(plan_path), earth=earth,
+                              earth_version=session.version)
                 rows = kept.rows(store)
         except InputError:
             if isinstance(place, Folder) and not place.exists():
@@ -98,6 +103,30 @@ def export(plan_path: str | Path, store: str | Path, config: EarthConfig, *, sch
             raise
         # From here on the store is the truth: its own rows are fetched, so that pixels and columns cannot part.
         return run_shards(store, rows, spec, config, hold, scheduler=scheduler, budget=budget, progress=progress)
+
+
+def check_version(store: str | Path, version: str) -> None:
+    """Refuse to fetch pixels of another embedded Earth than a store's other tiles come from.
+
+    Parameters
+    ----------
+    version : :attr:`dwplus.earth.Session.version` of this run.
+
+    Raises
+    ------
+    InputError
+        Where both are known and differ.
+    """
+    attributes = layout.open_root(store).attrs.asdict()
+    if attributes.get("earth") != "embedded-earth" or not version:
+        return
+    source = str(attributes.get("earth_version", ""))
+    if source == FIRST_BUILD or (not source and seal.KEY not in attributes):
+        # The first build said no version; its store may come from an asset tree as well.
+        source = version if version == "asset tree" else FIRST_PLANET
+    if source and source != version:
+        raise InputError(f"store {store}: holds pixels of {source}, this run has {version}; go on with the version "
+                         "of dwplus and the --world it was exported from, or export the plan into a new STORE")
 
 
 def repair(store: str | Path, config: EarthConfig, *, scheduler: str = "threads",
@@ -123,14 +152,21 @@ def repair(store: str | Path, config: EarthConfig, *, scheduler: str = "threads"
     if root.attrs.get("earth") != earth:
         raise InputError(f"store {store}: holds pixels of {root.attrs.get('earth')}, this run would fetch from "
                          f"{earth}; give the --project or --world it was exported from")
-    connect_config(config)
+    check_version(store, connect_config(config).version)
     with only_run(store) as hold:
         sweep(store)
         report = checks.verify(store)
-        for fault in report.faults:
-            say(str(fault))
-        if not report.shards:
+        for line in (*report.faults, *report.notes):
+            say(str(line))
+        if not report.intact:
+            # Which pixels would be the right ones is not known any more.
             return summarise(store), report.faults
+        if any(fault.table for fault in report.faults):
+            tables.drop(store)
+        if not report.shards:
+            tables.finish(store, hold.check)
+            return summarise(store), [fault for fault in report.faults if not fault.table]
+        tables.drop(store)
         tiles = checks.reset(store, report.shards)
         say(f"{len(report.shards)} shards with {tiles} tiles are fetched again")
         spec = DatasetSpec.from_json(json.dumps(root.attrs["spec"]), f"store {store}")
@@ -160,9 +196,13 @@ def run_shards(store: str | Path, rows: pd.DataFrame, spec: DatasetSpec, config:
     config = replace(config, workload=f"dwplus-{name}-{began:%Y%m%dt%H%M%S}")
     connect_config(config)
     try:
+        if next(unfinished_shards(store, spec.store.shard_tiles), None) is not None:
+            tables.drop(store)  # it tells of a store in which nothing changes
         run = _Run(store, rows, spec, config, hold, scheduler, budget, progress, only)
         summary = run.go()
         summary.stopped = run.stopped
+        if not summary.pending:
+            tables.finish(store, hold.check)
         run.ledger.log(f"ended: {run.stopped or 'done'}; {summary.line}")
     except OSError as error:
         if error.errno in writer.FULL:

@@ -102,6 +102,7 @@ def export_shard(task: ShardTask, config: EarthConfig, shared: bool) -> ShardRep
         group = _biome(task.store, task.group, config.workload)
         todo = set(writer.unfinished(group, task.start, task.stop))  # a worker of an earlier run may have been at it
         shards = writer.formats(task.store, group)
+        known = writer.rows_of(group, slice(task.start, task.stop))
         stopping = threading.Event()
 
         def one(item: tuple[int, dict[str, Any]]) -> tuple[int, PackedTile | str, float]:
@@ -115,7 +116,7 @@ def export_shard(task: ShardTask, config: EarthConfig, shared: bool) -> ShardRep
                 return item[0], str(error), time.monotonic() - began
             with session.cpu:
                 result = found if isinstance(found, TileResult) else _judge(spec, found)
-                return item[0], writer.pack(shards, result), time.monotonic() - began
+                return item[0], writer.pack(shards, result, known[item[0] - task.start]), time.monotonic() - began
 
         found = list(_pool(cluster.fetchers(config)).map(one, [row for row in task.rows if row[0] in todo]))
         done = {index: tile for index, tile, _ in found if isinstance(tile, PackedTile)}

@@ -16,6 +16,7 @@ from dwplus.report.charts import esc, number
 from dwplus.store import layout, stats
 from dwplus.store.places import companion, place_of
 from dwplus.store.reader import tile_table
+from dwplus.store.tiles import TileReader
 from dwplus.taxonomy import BIOMES, CLASSES, PALETTE
 
 #: Tiles read for the statistics of a page when the store keeps none.
@@ -268,11 +269,11 @@ class _Page:
     def _gallery(self) -> str:
         from dwplus.report.quicklooks import most_varied, pictures
 
-        figures = []
+        figures, reader = [], TileReader(self.store, exported=True)
         for row in most_varied(self.table).rename(columns={"index": "place"}).itertuples():
             words = ("Sentinel-2, true colour", "Sentinel-1: VV, VH, VV − VH", "label")
             shots = "".join(charts.png(picture, f"{what} of {row.tile_id}") for picture, what in
-                            zip(pictures(self.root, str(row.group), int(row.place)), words, strict=True))
+                            zip(pictures(self.root, reader, str(row.group), int(row.place)), words, strict=True))
             figures.append(
                 f"<figure><div class='shots'>{shots}</div><figcaption><b>{_biome(int(row.biome))}</b><br>"
                 f"{esc(str(row.ecoregion))}, {row.lat:.3f}, {row.lon:.3f}. S2 {row.s2_time:%Y-%m-%d %H:%M}, S1 "

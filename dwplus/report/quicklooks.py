@@ -11,6 +11,7 @@ import zarr
 from dwplus.errors import InputError
 from dwplus.store import layout
 from dwplus.store.reader import tile_table
+from dwplus.store.tiles import TileReader
 from dwplus.taxonomy import BIOMES, CLASSES, IGNORE, PALETTE
 
 
@@ -73,9 +74,9 @@ def most_varied(table: pd.DataFrame) -> pd.DataFrame:
     return order.groupby("biome").head(1)
 
 
-def pictures(root: zarr.Group, group: str, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def pictures(root: zarr.Group, reader: TileReader, group: str, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """A tile's Sentinel-2, Sentinel-1 and label as float (y, x, 3), 0..1."""
-    s2, s1, label = (np.asarray(root[f"{group}/{name}"][index]) for name in ("s2", "s1", "label"))  # type: ignore[index]
+    s2, s1, label = reader.read(group, index)
     bands = [str(b) for b in np.asarray(root[f"{group}/s2_band"])]
     decibels = s1.astype("float32")
     if s1.dtype.kind == "i":
@@ -97,18 +98,19 @@ def quicklooks(store: str | Path, folder: str | Path) -> list[Path]:
     from matplotlib.patches import Patch
 
     root = layout.open_root(store)
+    reader = TileReader(store, exported=True)
     table = most_varied(tile_table(store))
     folder = Path(folder)
     written = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for _, row in table.iterrows():
-            label = np.asarray(root[f"{row['group']}/label"][row["index"]])
+            label = reader.array(row["group"], "label", int(row["index"]))
             present = [c for c in range(len(CLASSES)) if (label == c).any()]
             figure = Figure(figsize=(12, 5.4), layout=ConstrainedLayoutEngine(rect=(0, 0, 1, 0.88)))
             for axis, image, title in zip(
                     figure.subplots(1, 3),
-                    pictures(root, row["group"], row["index"]),
+                    pictures(root, reader, row["group"], int(row["index"])),
                     (f"Sentinel-2 true colour\n{row['s2_time']:%Y-%m-%d %H:%M} UTC, cloud {row['s2_cloud']:.0f} %",
                      f"Sentinel-1 VV, VH, VV-VH\n{row['s1_time']:%Y-%m-%d %H:%M} UTC, {str(row['orbit_pass']).lower()}",
                      f"Dynamic World label\n{(label != IGNORE).mean():.0%} labelled"), strict=True):

@@ -71,7 +71,7 @@ def write_folder(store: str | Path, folder: str | Path, *, six: bool = False,
     table = tile_table(store)
     table = table[table["status"] == "exported"].reset_index(drop=True).rename(columns={"index": "index_"})
     rois = {name: i for i, name in enumerate(sorted({_roi(row) for row in table.itertuples()}), 1)}
-    reader, files = TileReader(store), []
+    reader, files = TileReader(store, exported=True), []
     bands = [str(b) for b in np.asarray(root[f"{table['group'][0]}/s2_band"])]
     try:
         for sub in FOLDERS.values():

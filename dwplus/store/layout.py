@@ -7,11 +7,12 @@ shard has one owner that writes it once.
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,8 +29,8 @@ from zarr.storage import StorePath
 import dwplus
 from dwplus.errors import InputError
 from dwplus.spec import DatasetSpec
-from dwplus.store.places import Bucket, BucketError, beside, place_of, upload
-from dwplus.store.plan_rows import KEY, digests
+from dwplus.store import digests, plan_rows, seal
+from dwplus.store.places import ROOT, Bucket, BucketError, Folder, beside, place_of, upload
 from dwplus.store.web import source_of
 from dwplus.taxonomy import BIOMES, CLASSES, IGNORE, PALETTE, STRATUM_NAMES
 
@@ -44,6 +45,10 @@ PENDING, EXPORTED, REJECTED, FAILED = range(4)
 S1_NODATA, S2_NODATA = -32768, 65535
 S1_SCALE = 0.01
 UNKNOWN_CLOUD = 255
+#: More tiles a group, and more values a tile or a chunk, than any store of this project holds.
+MOST_TILES, MOST_PIXELS = 50_000_000, 1 << 31
+#: More bytes than any metadata file of a store has.
+MOST_METADATA = 1 << 28
 #: Bytes that blosc packs together. Its own choice, some 32 KiB, makes zstd twice as slow to unpack (9.5 ms a tile of
 #: the sample planet, 5.0 ms so; 3.86 and 3.70 MB; on real pixels 1.32 and 1.03 ms/MB, 3 % larger).
 BLOCK_BYTES = 1 << 19
@@ -75,6 +80,42 @@ def biome_groups(root: zarr.Group) -> list[str]:
     return sorted(name for name in root.group_keys() if name.startswith("biome_"))
 
 
+def group_of(root: zarr.Group, name: str) -> zarr.Group:
+    """A group of a store.
+
+    Raises
+    ------
+    InputError
+        Where it is no group, or its arrays cannot be what they say.
+    """
+    found = root[name]
+    if not isinstance(found, zarr.Group):
+        raise InputError(f"store {root.store}: {name} is no group of tiles")
+    check_shapes(root.store, found)
+    return found
+
+
+def check_shapes(store: Any, group: zarr.Group) -> None:
+    """Refuse a group whose arrays disagree on the number of tiles, or are larger than anything that was ever written:
+    reading them would take all memory.
+
+    Raises
+    ------
+    InputError
+        With the array.
+    """
+    tiles: int | None = None
+    for name, array in group.arrays():
+        where = f"store {store}: {group.basename}/{name} says its shape is {array.shape} in chunks of {array.chunks}"
+        rest, chunk = math.prod(array.shape[1:]), math.prod(array.chunks)
+        if array.ndim > 4 or max(array.shape, default=0) > MOST_TILES or rest > MOST_PIXELS or chunk > MOST_PIXELS:
+            raise InputError(f"{where}, which no store of this project has; run dwplus verify on it")
+        if array.metadata.dimension_names and array.metadata.dimension_names[0] == "tile":  # type: ignore[union-attr]
+            tiles = array.shape[0] if tiles is None else tiles
+            if array.shape[0] != tiles:
+                raise InputError(f"{where}, but other arrays hold {tiles} tiles; run dwplus verify on it")
+
+
 def open_root(path: str | Path, mode: str = "r") -> zarr.Group:
     """The root of a store.
 
@@ -86,12 +127,18 @@ def open_root(path: str | Path, mode: str = "r") -> zarr.Group:
     place = source_of(path) if mode == "r" else place_of(path)
     if not place.exists():
         raise InputError(f"store {path}: no such store")
+    if isinstance(place, Folder) and place.path.is_file():
+        raise InputError(f"store {path}: is a file, must be the folder; unpack it first, if it is an archive")
     try:
+        if isinstance(place, Folder) and (place.path / ROOT).stat().st_size > MOST_METADATA:
+            raise ValueError(f"its {ROOT} is too large")
         root = zarr.open_group(place.zarr(mode), mode=mode, zarr_format=3)  # type: ignore[arg-type]
         if "dwplus_version" not in root.attrs:
             raise KeyError("dwplus_version")
-    except (KeyError, ValueError, TypeError, OSError, BucketError) as error:
-        raise InputError(f"store {path}: is no dwplus store ({type(error).__name__}: {error})") from None
+    except (KeyError, ValueError, TypeError, AttributeError, OSError, RecursionError, AssertionError, OverflowError,
+            BucketError) as error:
+        raise InputError(f"store {path}: is no dwplus store ({type(error).__name__}: "
+                         f"{' '.join(str(error).split())[:200]})") from None
     return root
 
 
@@ -119,7 +166,8 @@ def open_biome(path: str | Path, name: str, mode: str = "r") -> KeptGroup:
     return KeptGroup(AsyncGroup(GroupMetadata(), StorePath(store, name)))
 
 
-def create(path: str | Path, plan: gpd.GeoDataFrame, spec: DatasetSpec, *, created: str, earth: str) -> None:
+def create(path: str | Path, plan: gpd.GeoDataFrame, spec: DatasetSpec, *, created: str, earth: str,
+           earth_version: str = "") -> None:
     """Make a store with every planned tile pending.
 
     Parameters
@@ -127,6 +175,7 @@ def create(path: str | Path, plan: gpd.GeoDataFrame, spec: DatasetSpec, *, creat
     plan : rows in the order of the store; rejected rows are counted, not stored.
     created : ISO time, UTC.
     earth : ``earth-engine`` or ``embedded-earth``.
+    earth_version : of an embedded Earth, see :attr:`dwplus.earth.Session.version`; empty where it is not known.
 
     Raises
     ------
@@ -135,7 +184,7 @@ def create(path: str | Path, plan: gpd.GeoDataFrame, spec: DatasetSpec, *, creat
     """
     place = place_of(path)
     if isinstance(place, Bucket):
-        _create_in(place, plan, spec, created, earth)
+        _create_in(place, plan, spec, created, earth, earth_version)
         return
     path = place.path
     try:
@@ -146,7 +195,7 @@ def create(path: str | Path, plan: gpd.GeoDataFrame, spec: DatasetSpec, *, creat
         partial = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.new-"))
         try:
             os.chmod(partial, 0o755)
-            _fill(partial, plan, spec, created, earth)
+            _fill(partial, plan, spec, created, earth, earth_version)
             os.rename(partial, path)
         finally:
             if partial.exists():
@@ -155,7 +204,8 @@ def create(path: str | Path, plan: gpd.GeoDataFrame, spec: DatasetSpec, *, creat
         raise InputError(f"store {path}: cannot be written ({error.strerror or error})") from None
 
 
-def _create_in(place: Bucket, plan: gpd.GeoDataFrame, spec: DatasetSpec, created: str, earth: str) -> None:
+def _create_in(place: Bucket, plan: gpd.GeoDataFrame, spec: DatasetSpec, created: str, earth: str,
+               earth_version: str) -> None:
     """A bucket renames nothing: all objects are put, the root's metadata last, under a mark for who finds half."""
     run = beside(place.name, ".run")
     try:
@@ -166,14 +216,15 @@ def _create_in(place: Bucket, plan: gpd.GeoDataFrame, spec: DatasetSpec, created
                              "STORE")
         run.write("creating", [b""])
         with tempfile.TemporaryDirectory() as folder:
-            _fill(Path(folder), plan, spec, created, earth)
+            _fill(Path(folder), plan, spec, created, earth, earth_version)
             upload(Path(folder), place)
         run.remove("creating")
     except OSError as error:
         raise InputError(f"store {place.name}: cannot be written ({error})") from None
 
 
-def _fill(folder: Path, plan: gpd.GeoDataFrame, spec: DatasetSpec, created: str, earth: str) -> None:
+def _fill(folder: Path, plan: gpd.GeoDataFrame, spec: DatasetSpec, created: str, earth: str,
+          earth_version: str) -> None:
     # In memory first: zarr changes threads for each of some thousand small files, which takes longer than all the rest.
     files: dict[str, Any] = {}
     memory = zarr.storage.MemoryStore(files)
@@ -188,10 +239,10 @@ def _fill(folder: Path, plan: gpd.GeoDataFrame, spec: DatasetSpec, created: str,
         "dwplus_version": dwplus.__version__, "spec": json.loads(spec.to_json()), "classes": list(CLASSES),
         "biomes": {str(number): name for number, name in BIOMES.items()}, "label_source": spec.labels.source,
         "created": created, "sources": sources,
-        "earth": earth, "palette": list(PALETTE),
+        "earth": earth, **({"earth_version": earth_version} if earth_version else {}), "palette": list(PALETTE),
         "plan": {"candidates": len(plan), "planned": int((plan["state"] == "planned").sum()),
                  "rejected": {str(k): int(v) for k, v in sorted(rejected.items())}},
-        KEY: digests(plan[plan["state"] == "planned"]),
+        plan_rows.KEY: plan_rows.digests(plan[plan["state"] == "planned"]),
         "Conventions": "CF-1.11", "title": f"{spec.name}: Sentinel-2, Sentinel-1 and Dynamic World labels",
         "source": "; ".join(one["attribution"] for one in sources.values()),
         "license": "Dynamic World and Ecoregions 2017: CC-BY-4.0; Copernicus Sentinel data: its legal notice",
@@ -199,26 +250,36 @@ def _fill(folder: Path, plan: gpd.GeoDataFrame, spec: DatasetSpec, created: str,
         "history": f"{created} made by dwplus {dwplus.__version__} from {earth}",
     })
     planned = plan[plan["state"] == "planned"]
+    columns: dict[str, str] = {}
     for biome, rows in planned.groupby("biome", sort=True):
-        _make_group(root, int(biome), rows, spec)
+        columns |= _make_group(root, int(biome), rows, spec)
     with warnings.catch_warnings():
         # Consolidated metadata is not yet in the v3 specification; readers that do not know it pass over it, and
         # xarray opens a store of 14 groups in one read. It stays true: nothing but chunks is written from here on.
         warnings.simplefilter("ignore", zarr.errors.ZarrUserWarning)
         zarr.consolidate_metadata(memory)
-    for name, content in files.items():
+    written = {name: content.to_bytes() for name, content in files.items()}
+    meta = json.loads(written[ROOT])
+    seal.close(meta, columns)
+    written[ROOT] = seal.to_bytes(meta)
+    for name, raw in written.items():
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(content.to_bytes())
+        target.write_bytes(raw)
 
 
-def _make_group(root: zarr.Group, biome: int, rows: gpd.GeoDataFrame, spec: DatasetSpec) -> None:
+def _make_group(root: zarr.Group, biome: int, rows: gpd.GeoDataFrame, spec: DatasetSpec) -> dict[str, str]:
+    """Make a group; gives the digests of its fixed columns, by path."""
     group = root.create_group(group_name(biome))
     tiles, size, shard = len(rows), spec.tile.size, spec.store.shard_tiles
+    arrays: list[str] = []
+    fixed: dict[str, np.ndarray] = {}
+    sealed: dict[str, str] = {}
     float_s1 = spec.store.s1_dtype == "float32"
 
     def pixels(name: str, dtype: str, bands: int | None, fill: Any, attrs: dict[str, Any]) -> None:
         middle = () if bands is None else (bands,)
+        arrays.append(name)
         group.create_array(
             name, shape=(tiles, *middle, size, size), chunks=(1, *middle, size, size),
             shards=(shard, *middle, size, size), dtype=dtype, fill_value=fill, attributes=attrs,
@@ -244,16 +305,21 @@ def _make_group(root: zarr.Group, biome: int, rows: gpd.GeoDataFrame, spec: Data
                 "long_name": "Sentinel-2 reflectance of clear_id, the label's scene, as s2", "units": "1e-4",
                 "_FillValue": S2_NODATA})
 
-    # Columns are under a checksum like the pixels: `verify` finds a flipped byte anywhere.
-    checked = [ZstdCodec(level=1), Crc32cCodec()]
+    checked = _checked()
 
     def column(name: str, values: Any, dim: str = "tile", attrs: dict[str, Any] | None = None) -> None:
         values = np.asarray(values)
         text = values.dtype.kind in "OUT"
+        if text:
+            values = np.array(["" if value is None or value != value else str(value) for value in values], object)
+        # Chunks of nothing but zeros are written too: a chunk that is not there is damage.
         array = group.create_array(name, shape=values.shape, chunks=(max(1, len(values)),), compressors=checked,
                                    dtype=str if text else values.dtype, dimension_names=(dim,), attributes=attrs or {},
-                                   fill_value="" if text else 0)
-        array[...] = values.astype(object) if text else values
+                                   fill_value="" if text else 0, config={"write_empty_chunks": True})
+        array[...] = values
+        sealed[f"{group.basename}/{name}"] = digests.of_values(values)
+        if dim == "tile":
+            fixed[name] = values
 
     column("s2_band", np.array(spec.sentinel2.bands, object), "s2_band")
     column("s1_band", np.array(spec.s1_bands, object), "s1_band")
@@ -294,6 +360,7 @@ def _make_group(root: zarr.Group, biome: int, rows: gpd.GeoDataFrame, spec: Data
         group.create_array(name, shape=(tiles, *tail), chunks=(shard, *tail), dtype=dtype, fill_value=fill,
                            compressors=checked, attributes=attrs, dimension_names=("tile", *dims))
 
+    sealed |= add_digest_arrays(group, fixed, arrays, tiles, shard)
     dynamic("status", "uint8", PENDING, _flags(STATUSES))
     dynamic("reason", str, "", {"long_name": "why a tile was rejected or failed"})
     dynamic("valid_fraction", "float32", 0.0, {"units": "1", "long_name": "share of pixels with label, S2 and S1"})
@@ -306,7 +373,43 @@ def _make_group(root: zarr.Group, biome: int, rows: gpd.GeoDataFrame, spec: Data
         "coordinates": "tile_id window lon lat epsg x0 y0 label_id s2_id s1_id s2_time s1_time gap_hours s1_count "
                        "s2_cloud orbit_pass relative_orbit biome ecoregion coastal split status reason valid_fraction"
                        + "".join(f" {name}" for name in MORE_TEXTS if name in rows)
-                       + " clear_id label_gap_hours cloud_fraction stratum" * (spec.triplets is not None)})
+                       + " clear_id label_gap_hours cloud_fraction stratum" * (spec.triplets is not None)
+                       + f" {digests.ROW}"})
+    return sealed
+
+
+def _checked() -> list[Any]:
+    """Codecs of columns, which are under a checksum like the pixels: `verify` finds a flipped byte anywhere."""
+    return [ZstdCodec(level=1), Crc32cCodec()]
+
+
+def add_digest_arrays(group: zarr.Group, fixed: Mapping[str, np.ndarray], arrays: Sequence[str], tiles: int,
+                      shard: int) -> dict[str, str]:
+    """Make the columns of digests: those of the rows whole, those of pixels and outcomes empty.
+
+    Parameters
+    ----------
+    fixed : columns that are fixed when a store is made. arrays : names of the arrays of pixels.
+
+    Returns
+    -------
+    Digests of the two columns that are fixed themselves, by path.
+    """
+    names, sealed = np.array(digests.names_of(arrays), object), {}
+    about: dict[str, Any] = {"long_name": f"{digests.ALGORITHM} of all that is fixed of a tile, but its split"}
+    for name, values, dim, attrs in ((digests.ROW, digests.of_rows(fixed), "tile", about),
+                                     (digests.NAMES, names, digests.NAMES, {})):
+        array = group.create_array(name, shape=values.shape, chunks=(max(1, len(values)),), compressors=_checked(),
+                                   dtype=str, dimension_names=(dim,), attributes=attrs, fill_value="",
+                                   config={"write_empty_chunks": True})
+        array[...] = values
+        sealed[f"{group.basename}/{name}"] = digests.of_values(values)
+    group.create_array(
+        digests.DIGESTS, shape=(tiles, len(names)), chunks=(shard, len(names)), dtype=str, fill_value="",
+        compressors=_checked(), dimension_names=("tile", digests.NAMES), attributes={
+            "long_name": f"{digests.ALGORITHM} of tile_digest with what became of the tile, and with each array's "
+                         "values"})
+    return sealed
 
 
 def split_attributes(split: np.ndarray) -> dict[str, Any]:

@@ -12,18 +12,20 @@ import zarr
 
 from dwplus.errors import InputError
 from dwplus.grid import PixelGrid
-from dwplus.store import layout
+from dwplus.store import columns, layout, tables, tiles
 from dwplus.store.places import BucketError, Folder
 from dwplus.store.web import source_of
-from dwplus.taxonomy import CLASSES, IGNORE
+from dwplus.taxonomy import IGNORE
 
 
-def open_store(path: str | Path) -> xr.DataTree:
+def open_store(path: str | Path, *, check: bool = False) -> xr.DataTree:
     """Open a store lazily.
 
     Parameters
     ----------
     path : folder, or URL: ``s3://bucket/prefix``, ``gs://bucket/prefix``, ``https://host/path``.
+    check : look first whether every exported tile has its bytes; a read of each shard's index. Without it xarray takes
+        what is missing for no data: it fills absent chunks with the fill value, and cannot know better.
 
     Returns
     -------
@@ -33,9 +35,11 @@ def open_store(path: str | Path) -> xr.DataTree:
     Raises
     ------
     InputError
-        Where there is no store.
+        Where there is no store; with ``check``, also where something is missing of an exported tile.
     """
     layout.open_root(path)
+    if check:
+        tiles.check_presence(path, tile_table(path))
     place = source_of(path)
     # Far away one read of the root's copy stands for hundreds; a folder's own files are always the newest.
     return xr.open_datatree(place.zarr(), engine="zarr", chunks={},  # type: ignore[arg-type]
@@ -52,35 +56,16 @@ def tile_table(path: str | Path, only: Collection[str] = ()) -> pd.DataFrame:
     Raises
     ------
     InputError
-        Where there is no store, or a column cannot be read.
+        Where there is no store, or a column cannot be read or is missing in part.
     """
-    root = layout.open_root(path)
-    frames = []
-    for name in layout.biome_groups(root):
-        group = root[name]
-        assert isinstance(group, zarr.Group)
-        try:
-            columns = {}
-            for key, array in group.arrays():
-                if (array.ndim == 1 and array.metadata.dimension_names == ("tile",)  # type: ignore[union-attr]
-                        and (not only or key in only)):
-                    columns[key] = np.asarray(array[...])
-            frame = pd.DataFrame({"group": name, "index": np.arange(len(columns["tile_id"])), **columns})
-            counts = np.asarray(group["class_counts"][...])  # type: ignore[index]
-        except (ValueError, KeyError, OSError, RuntimeError, BucketError) as error:
-            raise InputError(f"store {path}: {name} cannot be read ({type(error).__name__}: {error})") from None
-        for number, label in enumerate(CLASSES):
-            frame[f"count_{label}"] = counts[:, number]
-        frames.append(frame)
-    if not frames:
-        raise InputError(f"store {path}: holds no tiles")
-    table = pd.concat(frames, ignore_index=True)
-    for key in {"s1_time", "s2_time"} & set(table):
-        table[key] = pd.to_datetime(table[key], unit="ms", utc=True)
-    for key, names in (("status", layout.STATUSES), ("split", layout.SPLIT_FLAGS)):
-        if key in table:
-            table[key] = pd.Categorical.from_codes(table[key].astype(int), categories=list(names))
-    return table
+    if not isinstance(source_of(path), Folder):
+        # Far away one object stands for hundreds; a folder's columns are read as they are.
+        found = tables.read(path, layout.open_root(path).attrs.asdict())
+        if found is not None:
+            wanted = [name for name in found if not only or name in only or name in ("group", "index")
+                      or str(name).startswith("count_")]
+            return found[wanted]
+    return columns.decoded(path, columns.read_columns(path, only))
 
 
 def find_tile(path: str | Path, tile_id: str, window: str | None = None) -> pd.Series:
@@ -135,7 +120,8 @@ def tile(path: str | Path, tile_id: str, window: str | None = None, *, decoded: 
     assert isinstance(group, zarr.Group)
     scale, index = float(group.attrs["scale"]), int(row["index"])  # type: ignore[arg-type]
     try:
-        pixels = {name: np.asarray(group[name][index]) for name in ("s2", "s1", "label")}  # type: ignore[index]
+        reader = tiles.TileReader(path, exported=True)
+        pixels = {name: reader.array(row["group"], name, index) for name in ("s2", "s1", "label")}
     except (ValueError, OSError, RuntimeError, BucketError) as error:
         raise InputError(f"tile {tile_id!r}: cannot be read ({type(error).__name__}: {error}); run dwplus verify "
                          f"{path}") from None

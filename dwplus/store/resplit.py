@@ -17,7 +17,7 @@ from zarr.storage import MemoryStore
 
 from dwplus.errors import InputError
 from dwplus.splits import BLOCK_METRES, assigned, grids_of
-from dwplus.store import layout, writer
+from dwplus.store import digests, layout, seal, tables, writer
 from dwplus.store.locks import only_run
 from dwplus.store.places import place_of
 from dwplus.store.reader import tile_table
@@ -52,9 +52,9 @@ def resplit(stores: Sequence[str | Path], *, seed: int | None = None, stratify: 
     metres = float(sampling.get("guard_metres", 0)) if guard_metres is None else guard_metres
     with contextlib.ExitStack() as held:
         runs = {str(store): held.enter_context(only_run(store)) for store in stores}
-        tables = {store: tile_table(store) for store in runs}
-        every = pd.concat(tables.values(), ignore_index=True)
-        size, scale = _one_size(tables)
+        found = {store: tile_table(store) for store in runs}
+        every = pd.concat(found.values(), ignore_index=True)
+        size, scale = _one_size(found)
         # Several windows and label scenes lie on one tile: its pixels of a class are those of all of them.
         counts = [name for name in every if name.startswith("count_")]
         unique = every.drop_duplicates("tile_id").set_index("tile_id")
@@ -66,7 +66,10 @@ def resplit(stores: Sequence[str | Path], *, seed: int | None = None, stratify: 
         how = {"seed": seed, "stratify": stratify, "guard_metres": metres, "block_metres": BLOCK_METRES,
                "tiles": hashlib.blake2b("\n".join(sorted(splits.index)).encode(), digest_size=8).hexdigest()}
         for store, hold in runs.items():
-            _write(store, tables[store], splits, how, hold.check)
+            had = tables.drop(store)
+            _write(store, found[store], splits, how, hold.check)
+            if had:
+                tables.finish(store, hold.check)
     before = unique["split"].astype(str)
     return pd.DataFrame({"biome": unique["biome"], "before": before, "split": splits}).reset_index()
 
@@ -92,6 +95,7 @@ def _write(store: str, table: pd.DataFrame, splits: pd.Series, how: dict[str, An
         meta = json.loads(place.read("zarr.json"))
         meta["attributes"][KEY] = how
         new: dict[str, bytes | None] = {}
+        sealed: dict[str, str] = {}
         for name, rows in table.groupby("group", sort=True):
             values = np.array([layout.SPLIT_FLAGS.index(splits[t]) for t in rows.sort_values("index")["tile_id"]], "u1")
             own = json.loads(place.read(f"{name}/split/zarr.json"))
@@ -99,11 +103,14 @@ def _write(store: str, table: pd.DataFrame, splits: pd.Series, how: dict[str, An
             meta["consolidated_metadata"]["metadata"][f"{name}/split"]["attributes"] = own["attributes"]
             memory: dict[str, Buffer] = {"zarr.json": default_buffer_prototype().buffer.from_bytes(
                 json.dumps(own, indent=2).encode())}
-            zarr.open_array(MemoryStore(memory), mode="r+", zarr_format=3)[...] = values
-            # Nothing but train is what a missing chunk means.
+            sealed |= {f"{name}/split": digests.of_values(values)}
+            array = zarr.open_array(MemoryStore(memory), mode="r+", zarr_format=3)
+            # Without digests, nothing but train is what a missing chunk means.
+            array.with_config({"write_empty_chunks": seal.KEY in meta["attributes"]})[...] = values
             new |= {f"{name}/split/{key}": memory[key].to_bytes() if key in memory else None
                     for key in ("zarr.json", "c/0")}
-        new["zarr.json"] = json.dumps(meta, indent=2, allow_nan=False).encode()
+        seal.reseal(meta, sealed)
+        new["zarr.json"] = seal.to_bytes(meta)
         still_ours()
         for key, content in new.items():
             place.remove(key) if content is None else place.write(key, [content])

@@ -96,11 +96,22 @@ class ShardFormat:
 
     def pack(self, tile: np.ndarray) -> tuple[bytes, bytes] | None:
         """One tile as bytes, packed pixels and their checksum; None where it holds nothing but the fill value."""
+        tile = self.stored(tile)
+        return None if self.is_empty(tile) else self.packed(tile)
+
+    def stored(self, tile: np.ndarray) -> np.ndarray:
+        """A tile in the array's shape and type, little-endian and contiguous."""
         tile = np.ascontiguousarray(tile, self.dtype.newbyteorder("<"))
         if tile.shape != self.shape:
             raise ValueError(f"{self.name}: a tile is {self.shape}, not {tile.shape}")
-        if self._is_fill(tile.flat[0]) and self._all_fill(tile):
-            return None
+        return tile
+
+    def is_empty(self, tile: np.ndarray) -> bool:
+        """Whether a tile holds nothing but the fill value."""
+        return self._is_fill(tile.flat[0]) and self._all_fill(tile)
+
+    def packed(self, tile: np.ndarray) -> tuple[bytes, bytes]:
+        """As :meth:`pack`, of a tile as :meth:`stored` gives it, also where it holds nothing but the fill value."""
         packed = numcodecs.blosc.compress(tile.reshape(-1), self.codec.encode(), self.level, self.shuffle,
                                           self.blocksize, self.typesize)
         return packed, _crc(packed)  # joined only on their way to the disk: a copy costs 0.7 ms a tile

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from dwplus.errors import InputError
-from dwplus.store import layout, writer
+from dwplus.store import layout, seal, writer
 from dwplus.store.locks import only_run
 from dwplus.store.places import place_of
 from dwplus.store.reader import tile_table
@@ -188,17 +188,20 @@ def _count_shards(store: str, jobs: list[tuple[str, int, list[int]]]) -> tuple[n
     sums: dict[str, np.ndarray] = {}
     for name, shard, places in jobs:
         if name not in formats:
-            formats[name] = writer.formats(store, root[name])  # type: ignore[arg-type]
+            formats[name] = writer.formats(store, layout.group_of(root, name))
         for sensor in ("s2", "s1"):
             form = formats[name][sensor]
             into = sums.setdefault(sensor, np.zeros((form.shape[0], VALUES), "int64"))
             try:
                 packed = form.read(shard)
                 for place in places:
+                    if packed[place] is None:
+                        raise DamageError(f"tile {shard * form.tiles + place} is missing, though it was exported")
                     count_values(form.unpack(packed[place]), into)
             except (DamageError, OSError) as error:
-                raise InputError(f"store {store}: {name}/{form.name}/{form.key(shard)}: {error}; run dwplus "
-                                 f"verify {store}") from None
+                mend = "repair" if "missing" in str(error) else "verify"
+                raise InputError(f"store {store}: {name}/{form.name}/{form.key(shard)}: {error}; run dwplus {mend} "
+                                 f"{store}") from None
     return sums["s2"], sums["s1"]
 
 
@@ -361,7 +364,8 @@ def _write_attribute(store: str | Path, key: str, found: Statistics) -> None:
         else:
             attrs[key] = values
         try:
-            content = json.dumps(meta, indent=2, allow_nan=False).encode()
+            seal.reseal(meta)
+            content = seal.to_bytes(meta)
             hold.check()
             place.write("zarr.json", [content])
         except ValueError:

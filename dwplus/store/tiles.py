@@ -11,13 +11,16 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from dwplus.errors import InputError
 from dwplus.store import layout, writer
+from dwplus.store.columns import TROUBLE
 from dwplus.store.places import Bucket, Folder
 from dwplus.store.shards import DamageError, ShardFormat
 from dwplus.store.web import Web, source_of
@@ -82,6 +85,8 @@ class TileReader:
     Parameters
     ----------
     store : folder, or URL (s3, gs, http, https), of a store.
+    exported : whether only exported tiles are asked for: then what is missing is damage without a look at the tile's
+        status. Else tiles that are pending or rejected are read as no data.
 
     Raises
     ------
@@ -89,16 +94,16 @@ class TileReader:
         Where there is no store.
     """
 
-    def __init__(self, store: str | Path) -> None:
-        self.store = str(store)
+    def __init__(self, store: str | Path, *, exported: bool = False) -> None:
+        self.store, self.exported = str(store), exported
         root = layout.open_root(store)
         self._formats: dict[str, dict[str, ShardFormat]] = {
-            name: writer.formats(store, root[name]) for name in layout.biome_groups(root)}  # type: ignore[arg-type]
+            name: writer.formats(store, layout.group_of(root, name)) for name in layout.biome_groups(root)}
         self._open: OrderedDict[tuple[str, str, int], _Shard | _RemoteShard] = OrderedDict()
         self._lock = threading.Lock()
 
     def __getstate__(self) -> dict[str, object]:
-        return {"store": self.store, "_formats": self._formats}
+        return {"store": self.store, "exported": self.exported, "_formats": self._formats}
 
     def __setstate__(self, state: dict[str, object]) -> None:
         self.__dict__.update(state)
@@ -144,10 +149,93 @@ class TileReader:
         try:
             shard = self._shard(group, name, number)
             span = shard.places[row]
+            if span is None and (self.exported or self._is_exported(group, index)):
+                raise DamageError("is missing, though the tile was exported")
             return form.unpack(None if span is None else shard.read(*span), into)
         except (DamageError, OSError) as error:
-            raise InputError(f"store {self.store}: {group}/{name} tile {index}: {error}; run dwplus verify "
-                             f"{self.store}") from None
+            mend = "repair" if "missing" in str(error) else "verify"
+            raise InputError(f"store {self.store}: {group}/{name} tile {index}{self._named(group, index)}: {error}; "
+                             f"run dwplus {mend} {self.store}") from None
+
+    def formats(self, group: str) -> dict[str, ShardFormat]:
+        """How a group's tiles are packed, by array."""
+        return self._formats[group]
+
+    def span(self, group: str, name: str, index: int) -> bytes:
+        """One array of an exported tile as it is packed, with its checksum, which is not looked at.
+
+        Raises
+        ------
+        InputError
+            Where it is missing or cannot be read.
+        """
+        number, row = divmod(index, self._formats[group][name].tiles)
+        try:
+            shard = self._shard(group, name, number)
+            if (place := shard.places[row]) is not None:
+                return shard.read(*place)
+        except (DamageError, OSError):
+            pass  # reading it whole says what is wrong
+        self.array(group, name, index)
+        raise InputError(f"store {self.store}: {group}/{name} tile {index} is missing; run dwplus repair {self.store}")
+
+    def holds(self, group: str, name: str, index: int) -> bool:
+        """Whether an array has bytes of a tile; they are not read.
+
+        Raises
+        ------
+        DamageError, OSError
+            Where the shard's index is damaged or cannot be read.
+        """
+        number, row = divmod(index, self._formats[group][name].tiles)
+        return self._shard(group, name, number).places[row] is not None
+
+    def _is_exported(self, group: str, index: int) -> bool:
+        """A tile's status, asked for where there are no bytes of it."""
+        try:
+            status = writer.statuses(layout.open_biome(self.store, group), slice(index, index + 1))
+        except TROUBLE as error:
+            raise DamageError(f"is missing, and its status cannot be read ({type(error).__name__})") from None
+        return bool(status[0] == layout.EXPORTED)
+
+    def _named(self, group: str, index: int) -> str:
+        """A tile's name, for a sentence on it; nothing where it cannot be had."""
+        try:
+            name = str(np.asarray(writer.array_of(layout.open_biome(self.store, group), "tile_id")[index]).item())
+        except TROUBLE:
+            return ""
+        return f" ({name})" if name else ""
+
+
+def check_presence(store: str | Path, table: pd.DataFrame) -> None:
+    """Refuse a store in which bytes of an exported tile are missing; reads each shard's index, and no pixels.
+
+    Parameters
+    ----------
+    table : of :func:`dwplus.store.reader.tile_table`.
+
+    Raises
+    ------
+    InputError
+        With the first tile and array.
+    """
+    reader = TileReader(store, exported=True)
+
+    def look(job: tuple[str, str, list[int]]) -> None:
+        group, name, places = job
+        for place in places:
+            try:
+                there = reader.holds(group, name, place)
+            except (DamageError, OSError):
+                there = False  # reading it says what is wrong
+            if not there:
+                reader.array(group, name, place)
+
+    exported = table[table["status"] == "exported"]
+    jobs = [(str(group), name, [int(i) for i in rows["index"]]) for group, rows in exported.groupby("group")
+            for name in reader.shapes(str(group))]
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(look, jobs))
 
 
 def tensorstore_array(store: str | Path, name: str) -> Any:

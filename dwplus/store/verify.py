@@ -11,12 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import zarr
 
 from dwplus.errors import InputError
 from dwplus.grid import PixelGrid, tile_from_id
 from dwplus.spec import DatasetSpec
-from dwplus.store import layout, writer
+from dwplus.store import digests, layout, made, seal, tables, writer
+from dwplus.store.columns import NEVER_EMPTY, TROUBLE
+from dwplus.store.litter import is_litter, sentence
 from dwplus.store.places import Place, place_of
 from dwplus.store.shards import DamageError, ShardFormat
 from dwplus.taxonomy import CLASSES, stratum_of
@@ -34,11 +37,13 @@ class Fault:
     place : path in the store, or a tile's id.
     what : what is wrong with it.
     shard : group and first tile of the shard that `repair` must fetch again; None where pixels would not help.
+    table : whether it lies in ``tiles.parquet`` alone, which `repair` writes anew.
     """
 
     place: str
     what: str
     shard: tuple[str, int] | None = None
+    table: bool = False
 
     def __str__(self) -> str:
         return f"{self.place}: {self.what}"
@@ -46,11 +51,14 @@ class Fault:
 
 @dataclass
 class Report:
-    """What a check found: faults, tiles by status, bytes read."""
+    """What a check found: faults, tiles by status, bytes read; ``notes`` on what could not be checked; ``intact`` says
+    whether what was fixed when the store was made is as it was, so that pixels fetched again were the right ones."""
 
     faults: list[Fault] = field(default_factory=list)
     tiles: dict[str, int] = field(default_factory=dict)
     bytes: int = 0
+    notes: list[str] = field(default_factory=list)
+    intact: bool = True
 
     @property
     def shards(self) -> list[tuple[str, int]]:
@@ -61,10 +69,12 @@ class Report:
 def verify(store: str | Path, progress: Callable[[int, int], None] = lambda *_: None) -> Report:
     """Check a whole store.
 
-    Checked are: metadata against its consolidated copy and the spec; every chunk and index against its checksum; that
-    exported tiles have pixels and no others do; ``class_counts`` and ``valid_fraction`` against the pixels; gaps
-    against times; ids and centres against corners; the number of tiles against the plan's; that no file is there that
-    does not belong.
+    Checked are: everything that was fixed when the store was made, against its seal; every chunk and index against its
+    checksum, and that it is there; that exported tiles have pixels and no others do; each tile's row, pixels and counts
+    against the tile's digests; ``class_counts`` and ``valid_fraction`` against the pixels; gaps against times; ids and
+    centres against corners; ``tiles.parquet`` against the columns; the number of tiles against the plan's; that no file
+    is there that does not belong. Stores of earlier builds have no digests: there metadata is compared with what
+    follows from the spec, and a note says so.
 
     Parameters
     ----------
@@ -73,28 +83,44 @@ def verify(store: str | Path, progress: Callable[[int, int], None] = lambda *_: 
     Raises
     ------
     InputError
-        Where there is no store.
+        Where there is no store, or it vanishes meanwhile.
     """
+    try:
+        return _verify(store, progress)
+    except (*TROUBLE, RecursionError) as error:
+        raise InputError(f"store {store}: cannot be checked ({type(error).__name__}: "
+                         f"{' '.join(str(error).split())[:200]})") from None
+
+
+def _verify(store: str | Path, progress: Callable[[int, int], None]) -> Report:
     place = place_of(store)
     root = layout.open_root(store)
     sizes = place.files()
+    litter = [key for key in sizes if is_litter(key)]
+    for key in litter:
+        del sizes[key]
     report = Report(tiles=dict.fromkeys(layout.STATUSES, 0))
-    known: set[str] = {"zarr.json"}
-    report.faults += _metadata(place, root, sizes)
-    jobs: list[tuple[_Group, int]] = []
-    total = 0
-    for name in layout.biome_groups(root):
+    if litter:
+        report.faults.append(Fault("litter", sentence(litter)))
+    known: set[str] = {"zarr.json", tables.FILE}
+    meta = _Metadata.read(place, sizes)
+    report.faults += meta.faults
+    attributes = root.attrs.asdict()
+    spec = _spec(attributes, report.faults)
+    groups: list[_Group] = []
+    whole = True
+    for name in meta.groups:
         try:
-            group = root[name]
-            assert isinstance(group, zarr.Group)
-            checked = _Group.open(store, name, group, sizes)
-        except (KeyError, ValueError, TypeError, OSError, AssertionError, InputError) as error:
+            checked = _Group.open(store, name, layout.group_of(root, name), sizes)
+        except (*TROUBLE, InputError) as error:
             report.faults.append(Fault(name, f"cannot be opened ({type(error).__name__}: {error})"))
+            whole = False
             continue
-        total += checked.tiles
+        groups.append(checked)
         report.faults += checked.columns()
         known |= checked.files()
-        jobs += [(checked, start) for start in range(0, checked.tiles, checked.shard)]
+    report.faults += _fixed(meta, attributes, spec, groups, report)
+    jobs = [(group, start) for group in groups for start in range(0, group.tiles, group.shard)]
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         for done, (faults, counts, size) in enumerate(pool.map(lambda job: job[0].check(job[1]), jobs), 1):
             report.faults += faults
@@ -102,7 +128,14 @@ def verify(store: str | Path, progress: Callable[[int, int], None] = lambda *_: 
             for status, n in counts.items():
                 report.tiles[status] += n
             progress(done, len(jobs))
-    planned: Any = root.attrs.asdict().get("plan")
+    if sizes and not place.exists():
+        raise FileNotFoundError("it is gone")
+    whole = whole and all(group.complete for group in groups)
+    table = pd.concat([group.table() for group in groups], ignore_index=True) if groups and whole else None
+    if words := tables.check(place, attributes, table):
+        report.faults.append(Fault(tables.FILE, words, table=True))
+    planned: Any = attributes.get("plan")
+    total = sum(group.tiles for group in groups)
     if not isinstance(planned, dict) or planned.get("planned") != total:
         report.faults.append(Fault("zarr.json", f"says {planned} of the plan, the groups hold {total} tiles"))
     for name, size in sorted(sizes.items()):
@@ -117,32 +150,79 @@ def _is_shard(name: str) -> bool:
     return len(parts) > 3 and parts[1] in (*writer.PIXELS, *writer.TRIPLET_PIXELS)
 
 
-def _metadata(place: Place, root: zarr.Group, sizes: dict[str, int]) -> Iterator[Fault]:
-    """The root's attributes, and every array's metadata against the copy the root keeps of it."""
+def _spec(attributes: dict[str, Any], faults: list[Fault]) -> DatasetSpec | None:
     try:
-        DatasetSpec.from_json(json.dumps(root.attrs.asdict()["spec"]), "its spec")
-    except (InputError, KeyError) as error:
-        yield Fault("zarr.json", f"holds no valid spec ({error})")
-    for key, want in (("classes", list(CLASSES)), ):
-        if root.attrs.asdict().get(key) != want:
-            yield Fault("zarr.json", f"{key} are not Dynamic World's")
-    try:
-        kept = json.loads(place.read("zarr.json"))["consolidated_metadata"]["metadata"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        yield Fault("zarr.json", f"holds no consolidated metadata ({type(error).__name__}: {error})")
-        return
-    found = {name.removesuffix("/zarr.json") for name in sizes if name.endswith("/zarr.json")}
-    for name in sorted(found | kept.keys()):
+        return DatasetSpec.from_json(json.dumps(attributes["spec"]), "its spec")
+    except (InputError, *TROUBLE, RecursionError) as error:
+        faults.append(Fault("zarr.json", f"holds no valid spec ({error})"))
+        return None
+
+
+def _fixed(meta: _Metadata, attributes: dict[str, Any], spec: DatasetSpec | None, groups: list[_Group],
+           report: Report) -> Iterator[Fault]:
+    """What was fixed when the store was made: against its seal, or against the spec where it has none."""
+    sealed = any(group.sealed for group in groups)
+    if seal.KEY in attributes:
+        columns = {f"{group.name}/{name}": value for group in groups for name, value in group.values.items()}
+        unread = {f"{group.name}/{name}" for group in groups for name in group.unread}
+        found = list(seal.broken(attributes[seal.KEY], meta.root, meta.members, columns, unread))
+        yield from (Fault(place, what) for place, what in found)
+        report.intact = not found
+    elif sealed:
+        yield Fault("zarr.json", "has no seal, though its tiles have digests")
+        report.intact = False
+    else:
+        report.notes.append("no digests: the store was made by an earlier build, and pixels that were swapped between "
+                            "tiles would not be found; `dwplus repair STORE --digests` adds them")
+        if spec is not None:
+            yield from (Fault(place, what) for place, what in made.wrong(spec, attributes, meta.members))
+            for group in groups:
+                for name, want in made.bands(spec).items():
+                    if (have := [str(word) for word in group.columns_read.get(name, [])]) != want:
+                        yield Fault(f"{group.name}/{name}", f"holds {' '.join(have)}, of the spec follows "
+                                                            f"{' '.join(want)}")
+                windows = {str(window) for window in spec.windows}
+                wrong = sorted({*map(str, group.columns_read.get("window", []))} - windows)
+                if wrong and not wrong[0].startswith("2015-06-23/2100"):
+                    yield Fault(f"{group.name}/window", f"holds {wrong[0]!r}, which is no window of the spec")
+
+
+@dataclass
+class _Metadata:
+    """Every ``zarr.json``, and what is wrong between them."""
+
+    root: dict[str, Any]
+    members: dict[str, Any]
+    groups: list[str]
+    faults: list[Fault]
+
+    @classmethod
+    def read(cls, place: Place, sizes: dict[str, int]) -> _Metadata:
+        """The root's own, and every array's against the copy the root keeps of it."""
+        root = json.loads(place.read("zarr.json"))
+        faults: list[Fault] = []
+        kept: dict[str, Any] = {}
         try:
-            own = json.loads(place.read(f"{name}/zarr.json"))
-        except (OSError, ValueError) as error:
-            yield Fault(f"{name}/zarr.json", f"cannot be read ({type(error).__name__}: {error})")
-            continue
-        copy = dict(kept.get(name, {}))
-        for each in (own, copy):
-            each.pop("consolidated_metadata", None)
-        if json.dumps(own, sort_keys=True) != json.dumps(copy, sort_keys=True):
-            yield Fault(f"{name}/zarr.json", "differs from the copy in the root's zarr.json")
+            kept = dict(root["consolidated_metadata"]["metadata"])
+        except (KeyError, TypeError, ValueError) as error:
+            faults.append(Fault("zarr.json", f"holds no consolidated metadata ({type(error).__name__}: {error})"))
+        found = {name.removesuffix("/zarr.json") for name in sizes if name.endswith("/zarr.json")}
+        members: dict[str, Any] = {}
+        for name in sorted(found | kept.keys()):
+            try:
+                if sizes.get(f"{name}/zarr.json", 0) > layout.MOST_METADATA:
+                    raise ValueError("too large")
+                own = json.loads(place.read(f"{name}/zarr.json"))
+                assert isinstance(own, dict)
+            except (OSError, ValueError, RecursionError, AssertionError) as error:
+                faults.append(Fault(f"{name}/zarr.json", f"cannot be read ({type(error).__name__}: {error})"))
+                continue
+            members[name] = own
+            copy = kept.get(name, {})
+            if kept and seal.of_metadata(own) != seal.of_metadata(copy if isinstance(copy, dict) else {}):
+                faults.append(Fault(f"{name}/zarr.json", "differs from the copy in the root's zarr.json"))
+        groups = sorted({name.split("/")[0] for name in members if name.startswith("biome_")})
+        return cls(root, members, groups, faults)
 
 
 @dataclass
@@ -156,16 +236,29 @@ class _Group:
     formats: dict[str, ShardFormat]
     sizes: dict[str, int]
     dynamic: tuple[str, ...]
+    sealed: bool
+    #: Fixed columns as read, their digests, those that could not be read.
+    columns_read: dict[str, np.ndarray] = field(default_factory=dict)
+    values: dict[str, str] = field(default_factory=dict)
+    unread: list[str] = field(default_factory=list)
+    #: Digest of each tile's row, as its own columns give it.
+    rows: list[str] = field(default_factory=list)
+    #: The columns that follow the pixels, by first tile of their shard.
+    pieces: dict[int, dict[str, np.ndarray]] = field(default_factory=dict)
 
     @classmethod
     def open(cls, store: str | Path, name: str, group: zarr.Group, sizes: dict[str, int]) -> _Group:
         formats = writer.formats(store, group)
         return cls(name, group, writer.array_of(group, "s2").shape[0], formats["s2"].tiles, formats, sizes,
-                   writer.columns_of(group))
+                   writer.columns_of(group), writer.has_digests(group))
 
     def file(self, name: str, start: int) -> str:
         """The file of a shard of pixels, as seen from the store."""
         return f"{self.name}/{name}/{self.formats[name].key(start // self.shard)}"
+
+    def chunk(self, array: zarr.Array, number: int) -> str:
+        """The file of a chunk of a column, as seen from the store."""
+        return f"{self.name}/{array.basename}/c/" + "/".join([str(number), *["0"] * (array.ndim - 1)])
 
     def files(self) -> set[str]:
         """Every file that may be there."""
@@ -177,36 +270,49 @@ class _Group:
                 known |= {self.file(key, i * self.shard) for i in shards}
             else:
                 chunks = -(-array.shape[0] // array.chunks[0]) if array.shape[0] else 1
-                known |= {f"{self.name}/{key}/c/" + "/".join([str(i), *["0"] * (array.ndim - 1)])
-                          for i in range(chunks)}
+                known |= {self.chunk(array, i) for i in range(chunks)}
         return known
 
     def columns(self) -> Iterator[Fault]:
         """Each column against its checksum, then against the others."""
-        table: dict[str, np.ndarray] = {}
+        table = self.columns_read
         for key, array in self.group.arrays():
             if key in self.formats or key in self.dynamic:
                 continue
             try:
+                if self.chunk(array, 0) not in self.sizes and (self.sealed or key in NEVER_EMPTY):
+                    raise FileNotFoundError("c/0 is missing")
                 table[key] = np.asarray(array[...])
+                self.values[key] = digests.of_values(table[key]) if self.sealed else ""
             except Exception as error:  # whatever a codec raises at damaged bytes is the finding
+                self.unread.append(key)
                 yield Fault(f"{self.name}/{key}", f"cannot be read ({type(error).__name__}: {error}); no pixels, so "
                                                   "export the plan into a new store")
         if self.tiles and not {"tile_id", "epsg", "x0", "y0", "lon", "lat", "gap_hours", "s1_time", "s2_time",
-                               "split", "window", "label_id", "s2_id", "s1_id"} <= table.keys():
+                               "split", "window", "label_id", "s2_id", "s1_id", "biome"} <= table.keys():
             yield Fault(self.name, "columns are missing")
             return
+        if self.sealed and not self.unread and digests.ROW in table:
+            fixed = {key: values for key, values in table.items() if len(values) == self.tiles and (
+                self.group[key].metadata.dimension_names == ("tile",))}  # type: ignore[union-attr]
+            self.rows = [str(row) for row in digests.of_rows(fixed)]
+            for place in np.flatnonzero(np.array(self.rows, object) != table[digests.ROW].astype(object)):
+                yield Fault(str(table["tile_id"][place]), "its row is not the one it was made with")
         gaps = (table["s1_time"] - table["s2_time"]) / 3_600_000
         scale, size = float(self.group.attrs.asdict()["scale"]), self.formats["label"].shape[-1]  # type: ignore[arg-type]
         seen: set[tuple[Any, ...]] = set()
         for i, tile in enumerate(table["tile_id"]):
             grid = PixelGrid(int(table["epsg"][i]), float(table["x0"][i]), float(table["y0"][i]), scale, size, size)
             name_and_scene = (tile, table["window"][i], table["label_id"][i], table["s2_id"][i])
-            lon, lat = grid.center
+            try:
+                lon, lat = grid.center
+            except Exception as error:  # pyproj's: no such reference system
+                yield Fault(str(tile), f"epsg {grid.epsg} is none ({type(error).__name__})")
+                continue
             for name in ("tile_id", "window", "label_id", "s2_id", "s1_id"):
                 if not table[name][i]:
                     yield Fault(f"{self.name} tile {i}", f"has no {name}")
-            if max(abs(lon - table["lon"][i]), abs(lat - table["lat"][i])) > _DEGREES:
+            if not max(abs(lon - table["lon"][i]), abs(lat - table["lat"][i])) <= _DEGREES:
                 yield Fault(str(tile), "its centre does not follow from its corner")
             if tile and _grid_of(str(tile)) not in (grid, None):
                 yield Fault(str(tile), "its id says another grid than its corner")
@@ -214,6 +320,8 @@ class _Group:
                 yield Fault(str(tile), f"gap_hours is {table['gap_hours'][i]:.3f}, the times are {gaps[i]:.3f} h apart")
             if table["split"][i] >= len(layout.SPLIT_FLAGS):
                 yield Fault(str(tile), f"split is {table['split'][i]}")
+            if layout.group_name(int(table["biome"][i])) != self.name:
+                yield Fault(str(tile), f"is of biome {int(table['biome'][i])}, but lies in {self.name}")
             if name_and_scene in seen:
                 yield Fault(str(tile), "is there twice")
             seen.add(name_and_scene)
@@ -227,13 +335,19 @@ class _Group:
         def fault(where: str, what: str) -> None:
             faults.append(Fault(where, what, place))
 
-        columns = {}
-        for name in self.dynamic:
+        columns: dict[str, np.ndarray] = {}
+        arrays = {name: writer.array_of(self.group, name) for name in self.dynamic}
+        chunks = {name: self.chunk(array, start // self.shard) for name, array in arrays.items()}
+        written = {name for name, file in chunks.items() if file in self.sizes}
+        shards = {self.file(name, start) for name in self.formats} & self.sizes.keys()
+        for name, array in arrays.items():
+            if self.sealed and name not in written and (written or shards):
+                fault(chunks[name], "is missing")
+                continue
             try:
-                columns[name] = np.asarray(writer.array_of(self.group, name)[start:stop])
+                columns[name] = np.asarray(array[start:stop])
             except Exception as error:  # as above
-                what = f"cannot be read ({type(error).__name__}: {error})"
-                fault(f"{self.name}/{name}/c/{start // self.shard}", what)
+                fault(chunks[name], f"cannot be read ({type(error).__name__}: {error})")
         size = 0
         packed: dict[str, list[memoryview | None]] = {}
         for name, form in self.formats.items():
@@ -245,6 +359,7 @@ class _Group:
                     fault(where, "holds more tiles than there are")
             except (DamageError, OSError) as error:
                 fault(where, str(error))
+        own = self._rows(start, stop)
         for row in range(stop - start):
             pixels = {}
             for name, tiles in packed.items():
@@ -255,11 +370,38 @@ class _Group:
                 except DamageError as error:
                     fault(where, str(error))
             if len(columns) == len(self.dynamic) and len(packed) == len(self.formats) and not faults:
-                for what in _tile(row, columns, pixels, set(self.formats)):
+                for what in _tile(row, columns, pixels, tuple(self.formats), own[row] if own else ""):
                     fault(f"{self.name} tile {start + row}", what)
+        self.pieces[start] = columns
         counts = {name: int((columns["status"] == number).sum()) for number, name in enumerate(layout.STATUSES)} \
             if "status" in columns else {}
         return faults, counts, size
+
+    def _rows(self, start: int, stop: int) -> list[str]:
+        """What the digests of some tiles were made with: the digest of each one's row, as it is kept."""
+        if not self.sealed or digests.ROW not in self.columns_read:
+            return []
+        return [str(row) for row in self.columns_read[digests.ROW][start:stop]]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every column could be read."""
+        return not self.unread and all(len(piece) == len(self.dynamic) for piece in self.pieces.values())
+
+    def table(self) -> pd.DataFrame:
+        """The group's part of :func:`dwplus.store.tables.whole`."""
+        tall = {name: np.concatenate([self.pieces[start][name] for start in sorted(self.pieces)])
+                for name in self.dynamic}
+        one = {key: values for key, values in self.columns_read.items()
+               if self.group[key].metadata.dimension_names == ("tile",)}  # type: ignore[union-attr]
+        one |= {name: values for name, values in tall.items() if values.ndim == 1}
+        frame = pd.DataFrame({"group": self.name, "index": np.arange(self.tiles), **one})
+        for number, label in enumerate(CLASSES):
+            frame[f"count_{label}"] = tall["class_counts"][:, number]
+        if self.sealed:
+            for number, name in enumerate(self.columns_read[digests.NAMES]):
+                frame[f"digest_{name}"] = tall[digests.DIGESTS][:, number].astype(object)
+        return frame
 
 
 def _grid_of(tile_id: str) -> PixelGrid | None:
@@ -270,14 +412,17 @@ def _grid_of(tile_id: str) -> PixelGrid | None:
         return None
 
 
-def _tile(row: int, columns: dict[str, np.ndarray], pixels: dict[str, np.ndarray], arrays: set[str]) -> Iterator[str]:
-    """What does not fit between the columns and the pixels of one tile, which has some arrays; absent pixels are all
-    fill values."""
+def _tile(row: int, columns: dict[str, np.ndarray], pixels: dict[str, np.ndarray], arrays: tuple[str, ...],
+          own: str) -> Iterator[str]:
+    """What does not fit between the columns, the pixels and the digests of one tile, which has some arrays; absent
+    pixels are all fill values. ``own`` is the digest of its row, empty where there are no digests."""
     status, reason = int(columns["status"][row]), str(columns["reason"][row])
     counts, valid = columns["class_counts"][row], float(columns["valid_fraction"][row])
     if status >= len(layout.STATUSES):
         yield f"status is {status}"
         return
+    if own:
+        yield from _bound(row, columns, pixels, arrays, own)
     name = layout.STATUSES[status]
     if status != layout.EXPORTED:
         if pixels:
@@ -288,7 +433,7 @@ def _tile(row: int, columns: dict[str, np.ndarray], pixels: dict[str, np.ndarray
             yield f"is {name}, but its reason is {reason!r}"
         return
     if len(pixels) < len(arrays):
-        yield f"is exported, but {' and '.join(sorted(arrays - pixels.keys()))} holds no pixel"
+        yield f"is exported, but {' and '.join(sorted({*arrays} - pixels.keys()))} holds no pixel"
         return
     if reason:
         yield f"is exported, but its reason is {reason!r}"
@@ -301,6 +446,24 @@ def _tile(row: int, columns: dict[str, np.ndarray], pixels: dict[str, np.ndarray
         share = writer.cloud_fraction(pixels["cloud"])
         if share != float(columns["cloud_fraction"][row]) or stratum_of(share) != columns["stratum"][row]:
             yield "cloud_fraction or stratum is not that of its cloud mask"
+
+
+def _bound(row: int, columns: dict[str, np.ndarray], pixels: dict[str, np.ndarray], arrays: tuple[str, ...],
+           own: str) -> Iterator[str]:
+    """What of a tile is not its own, by its digests."""
+    outcome, *kept = (str(value) for value in columns[digests.DIGESTS][row])
+    if int(columns["status"][row]) == layout.PENDING:
+        if outcome or any(kept):
+            yield "is pending, but has digests"
+        return
+    values = {name: column[row] if column.ndim > 1 or column.dtype.kind in "iuf" else str(column[row])
+              for name, column in columns.items()}
+    if digests.of_outcome(own, values) != outcome:
+        yield "what its columns say became of it is not what was written of this tile"
+    for name, digest in zip(arrays, kept, strict=True):
+        have = digests.of_array(own, name, pixels[name]) if name in pixels else ""
+        if have != digest:
+            yield f"its {name} is not what was written of this tile"
 
 
 def reset(store: str | Path, shards: list[tuple[str, int]]) -> int:

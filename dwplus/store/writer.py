@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 import zarr
 
 from dwplus.errors import StopError
-from dwplus.store import layout
+from dwplus.store import digests, layout
 from dwplus.store.places import Bucket, BucketError, place_of_group, words_of
 from dwplus.store.shards import ShardFormat
 from dwplus.taxonomy import CLASSES, IGNORE, stratum_of
@@ -23,6 +23,8 @@ PIXELS = ("s2", "s1", "label")
 COLUMNS = ("class_counts", "valid_fraction", "reason", "status")
 #: The same of stores of triplets only; see :mod:`dwplus.planning.triplets`.
 TRIPLET_PIXELS, TRIPLET_COLUMNS = ("cloud", "s2_clear"), ("cloud_fraction", "stratum")
+#: Fields of a packed tile that are named otherwise than their column.
+_FIELDS = {digests.DIGESTS: "digests"}
 #: All rows of a column.
 ALL = slice(None)
 #: What an operating system says when there is no room: disk, quota, or the largest size of a file.
@@ -103,6 +105,7 @@ class PackedTile:
     valid_fraction: float
     cloud_fraction: float = math.nan
     stratum: int = -1
+    digests: tuple[str, ...] = ()
 
 
 def formats(store: str | Path, group: zarr.Group) -> dict[str, ShardFormat]:
@@ -113,7 +116,20 @@ def formats(store: str | Path, group: zarr.Group) -> dict[str, ShardFormat]:
 
 def columns_of(group: zarr.Group) -> tuple[str, ...]:
     """The columns of a group that follow its pixels; the status is the last."""
-    return (*TRIPLET_COLUMNS, *COLUMNS) if TRIPLET_COLUMNS[0] in group else COLUMNS
+    return (*((digests.DIGESTS,) if has_digests(group) else ()),
+            *(TRIPLET_COLUMNS if TRIPLET_COLUMNS[0] in group else ()), *COLUMNS)
+
+
+def has_digests(group: zarr.Group) -> bool:
+    """Whether a group binds its bytes to its tiles; those of earlier builds do not."""
+    return digests.DIGESTS in group
+
+
+def rows_of(group: zarr.Group, rows: slice = ALL) -> list[str]:
+    """Digest of each tile's fixed row; empty texts in a group without."""
+    if not has_digests(group):
+        return [""] * len(range(*rows.indices(array_of(group, "status").shape[0])))
+    return [str(row) for row in np.asarray(array_of(group, digests.ROW)[rows])]
 
 
 def array_of(group: zarr.Group, name: str) -> zarr.Array[Any]:
@@ -123,9 +139,15 @@ def array_of(group: zarr.Group, name: str) -> zarr.Array[Any]:
     return found
 
 
-def pack(shards: dict[str, ShardFormat], result: TileResult) -> PackedTile:
-    """Compress one tile; holds no lock, so that threads do it side by side."""
+def pack(shards: dict[str, ShardFormat], result: TileResult, row: str = "") -> PackedTile:
+    """Compress one tile; holds no lock, so that threads do it side by side.
+
+    Parameters
+    ----------
+    row : digest of the tile's fixed row (:func:`rows_of`); empty in a store without digests.
+    """
     packed = {}
+    found = dict.fromkeys(shards, "")
     counts, valid, cloud = np.zeros(len(CLASSES), "int32"), 0.0, math.nan
     if result.s2 is not None and result.s1 is not None and result.label is not None:
         counts = class_counts(result.label) if result.class_counts is None else result.class_counts
@@ -134,9 +156,19 @@ def pack(shards: dict[str, ShardFormat], result: TileResult) -> PackedTile:
         if result.cloud is not None:
             cloud = cloud_fraction(result.cloud)
         for name, form in shards.items():
-            if (found := form.pack(getattr(result, name))) is not None:
-                packed[name] = found
-    return PackedTile(result.status, result.reason, packed, counts, valid, cloud, stratum_of(cloud))
+            pixels = form.stored(getattr(result, name))
+            # An exported tile has bytes in every array, be they all fill: what is not there is damage.
+            packed[name] = form.packed(pixels)
+            if row:
+                found[name] = digests.of_array(row, name, pixels)
+    tile = PackedTile(result.status, result.reason, packed, counts, valid, cloud, stratum_of(cloud))
+    if not row:
+        return tile
+    if result.status == layout.PENDING:
+        return replace(tile, digests=("",) * (len(shards) + 1))
+    columns = (*(TRIPLET_COLUMNS if "cloud" in shards else ()), *COLUMNS)
+    outcome = digests.of_outcome(row, {name: getattr(tile, name) for name in columns})
+    return replace(tile, digests=(outcome, *(found[name] for name in shards)))
 
 
 def write_shard(group: zarr.Group, start: int, stop: int, results: Mapping[int, TileResult | PackedTile],
@@ -160,7 +192,8 @@ def write_shard(group: zarr.Group, start: int, stop: int, results: Mapping[int, 
     rows = slice(start, stop)
     store = store_path(group)
     shards = formats(store, group) if shards is None else shards
-    tiles = {index - start: pack(shards, result) if isinstance(result, TileResult) else result
+    known = rows_of(group, rows) if any(isinstance(result, TileResult) for result in results.values()) else []
+    tiles = {index - start: pack(shards, result, known[index - start]) if isinstance(result, TileResult) else result
              for index, result in results.items()}
     try:
         for name, form in shards.items():
@@ -178,9 +211,11 @@ def write_shard(group: zarr.Group, start: int, stop: int, results: Mapping[int, 
                    else np.empty((stop - start, *array.shape[1:]), array.dtype) for name, array in arrays.items()}
         for row, tile in tiles.items():
             for name in names:
-                columns[name][row] = getattr(tile, name)
+                columns[name][row] = getattr(tile, _FIELDS.get(name, name))
+        # With digests, chunks of nothing but zeros are written too: a chunk that is not there is damage.
+        sealed = has_digests(group)
         for name, values in columns.items():  # status is the last
-            arrays[name][rows] = values
+            arrays[name].with_config({"write_empty_chunks": sealed})[rows] = values
     except (OSError, BucketError) as error:
         if isinstance(place_of_group(group), Bucket):
             raise StopError(f"store {store}: cannot be written ({words_of(error)}); run the same command again when it "

@@ -16,7 +16,8 @@ from dwplus.console import EXTRAS
 ROOT = Path(__file__).parents[2]
 #: Imported by the core and not listed: each comes with a requirement that cannot do without it.
 COMES_WITH = {"requests": "earthengine-api", "httplib2": "earthengine-api", "numcodecs": "zarr",
-              "google-crc32c": "zarr", "packaging": "xarray", "pandas": "xarray", "rich": "typer"}
+              "google-crc32c": "zarr", "packaging": "xarray", "pandas": "xarray",
+              "rasterio": "rioxarray", "rich": "typer"}
 #: Distributions by the module they bring, where the names differ.
 DISTRIBUTIONS = {"PIL": "pillow"}
 BLOCKED = sorted({name for names in EXTRAS.values() for name in names} | {"tensorboard", "IPython", "transformers"})

@@ -185,6 +185,11 @@ class _World:
 _Scene = Sentinel2Scene | DynamicWorldScene | CloudMaskScene | Sentinel1Scene | TruthScene | AnnotationScene
 
 
+#: Changes whenever a pixel, a scene or an id of the planet does: pixels of two versions do not belong in one store.
+#: 1 is the planet of the first build, which did not say it.
+PLANET_VERSION = 2
+
+
 class Planet:
     """The procedural sample planet: a :class:`dwplus.embedded_earth.catalog.Catalog`.
 
@@ -206,6 +211,11 @@ class Planet:
         """One line for people: what this Earth is."""
         biomes = len({site.biome for site in SITES})
         return f"the procedural sample planet (seed {self.seed}, {len(SITES)} sites, {biomes} biomes)"
+
+    @property
+    def version(self) -> str:
+        """What decides its pixels: version and seed."""
+        return f"planet {PLANET_VERSION}" + (f" seed {self.seed}" if self.seed else "")
 
     def asset_type(self, asset_id: str) -> str | None:
         """``IMAGE``, ``IMAGE_COLLECTION``, ``TABLE``, ``FOLDER`` or None."""

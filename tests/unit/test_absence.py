@@ -1,0 +1,118 @@
+"""What is missing of an exported tile is damage, never a value; what was never exported may be absent."""
+
+import http.server
+import shutil
+import threading
+
+import numpy as np
+import pytest
+
+import dwplus
+from dwplus.errors import InputError
+from dwplus.store import layout, stats, writer
+from dwplus.store.reader import tile, tile_table
+from dwplus.store.tiles import TileReader
+from dwplus.store.writer import TileResult
+from model.data import TileDataset
+
+CREATED = "2026-01-02T03:04:05Z"
+
+
+@pytest.fixture
+def store(tmp_path, small_plan, small_spec, pixels_of):
+    """Two shards of exported tiles with one rejected among them; what follows is pending."""
+    path = tmp_path / "s.zarr"
+    layout.create(path, small_plan, small_spec, created=CREATED, earth="embedded-earth")
+    for start in (0, 4):
+        writer.write_shard(layout.open_root(path, "r+")["biome_04"], start, start + 4, {
+            i: TileResult(layout.REJECTED, "few_labels: 0.1") if i == 2
+            else TileResult(layout.EXPORTED, "", *pixels_of(i)) for i in range(start, start + 4)})
+    return path
+
+
+def empty_span(path, name, row):
+    """Take one tile out of a shard, as a writer would that never had it."""
+    form = writer.formats(path, layout.open_root(path)["biome_04"])[name]
+    kept = {i: (bytes(span),) for i, span in enumerate(form.read(0)) if span is not None and i != row}
+    form.write(0, kept)
+
+
+READERS = {
+    "TileReader": lambda store: TileReader(store).read("biome_04", 1),
+    "dataset": lambda store: [TileDataset(store, "all")[i] for i in range(7)],
+    "dataset, zarr": lambda store: [TileDataset(store, "all", reader="zarr").tile(i) for i in range(7)],
+    "dataset, TensorStore": lambda store: [TileDataset(store, "all", reader="tensorstore").tile(i) for i in range(7)],
+    "open_store": lambda store: dwplus.open_store(store, check=True),
+}
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("name", ["s2", "s1", "label"])
+@pytest.mark.parametrize("how", ["span", "shard"])
+def test_missing_pixels(store, reader, name, how):
+    READERS[reader](store)
+    if how == "span":
+        empty_span(store, name, 1)
+    else:
+        shutil.rmtree(store / "biome_04" / name / "c" / "0")
+    with pytest.raises(InputError, match=rf"biome_04/{name} tile [01].* is missing, though .*run dwplus repair"
+                       ) as caught:
+        READERS[reader](store)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_pixels_elsewhere(store, tmp_path):
+    from dwplus.report.page import write_report
+    from dwplus.report.quicklooks import quicklooks
+    from dwplus.store.geotiff import write_geotiffs
+
+    name = tile_table(store)["tile_id"][1]
+    shutil.rmtree(store / "biome_04" / "s2" / "c" / "0")
+    for read in (lambda: tile(store, name), lambda: write_geotiffs(store, name, tmp_path / "tif"),
+                 lambda: stats.measure(store, "all"), lambda: write_report(store, tmp_path / "r.html"),
+                 lambda: quicklooks(store, tmp_path / "q")):
+        with pytest.raises(InputError, match="missing.*run dwplus repair"):
+            read()
+
+
+@pytest.mark.parametrize("column", ["status", "class_counts", "digest", "valid_fraction", "reason", "tile_id", "lon",
+                                    "split", "coastal", "s1_time"])
+def test_a_missing_column(store, column):
+    number = "1" if column in writer.columns_of(layout.open_root(store)["biome_04"]) else "0"
+    path = store / "biome_04" / column / "c" / number
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    for read in (tile_table, lambda s: TileDataset(s, "all"), lambda s: stats.measure(s, "all")):
+        with pytest.raises(InputError, match=rf"the column {column} of tile.* is missing .*run dwplus repair"):
+            read(store)
+
+
+def test_what_was_never_exported_is_no_data(store):
+    reader = TileReader(store)
+    for index in (2, 9):
+        assert (reader.read("biome_04", index).label == 255).all()
+    assert len(TileDataset(store, "all")) == 7
+    assert np.isnan(dwplus.open_store(store, check=True)["biome_04"]["s2"][2]).all()
+
+
+def test_over_http(store):
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *args):
+            super().__init__(*args, directory=str(store.parent))
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Quiet)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f"http://127.0.0.1:{server.server_address[1]}/{store.name}"
+    try:
+        READERS["dataset"](url)
+        shutil.rmtree(store / "biome_04" / "s1" / "c" / "0")
+        for reader in ("TileReader", "dataset", "open_store"):
+            with pytest.raises(InputError, match="biome_04/s1 tile [01].*is missing"):
+                READERS[reader](url)
+        (store / "biome_04" / "status" / "c" / "1").unlink()
+        with pytest.raises(InputError, match="the column status .* is missing"):
+            tile_table(url)
+    finally:
+        server.shutdown()
