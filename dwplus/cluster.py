@@ -147,7 +147,7 @@ def share_allowance(config: EarthConfig) -> None:
 
 
 def _report(limiter_of: weakref.ref[Limiter], worker: Any, key: str) -> None:
-    """Exchange report and grant with the scheduler until the gate or the worker is gone."""
+    """Exchange report and grant with the scheduler until the limiter or the worker is gone."""
     from distributed.utils import sync
 
     throttled = 0
@@ -157,7 +157,7 @@ def _report(limiter_of: weakref.ref[Limiter], worker: Any, key: str) -> None:
         counts = limiter.state().counts
         asked, limiter.asked = limiter.asked, 0.0
         report = WorkerState(worker.address, places, rate, active, wanted, counts.throttled - throttled, asked,
-                        counts.requests, counts.healed, counts.seconds)
+                        counts.requests, counts.retried, counts.seconds)
         pause = REPORT_SECONDS
         try:
             grant = Grant(**sync(worker.loop, worker.scheduler.dwplus_allowance, callback_timeout=5, key=key,

@@ -1,4 +1,4 @@
-"""Sorting what the client raises into what to do about it: heal, shrink, refuse or stop."""
+"""Sorting what the client raises into what to do about it: try again, shrink, refuse or stop."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _TOO_LARGE = ("user memory limit exceeded", "computation timed out", "total requ
               "over 5000 elements", "too many pixels", "request payload size exceeds",
               "too many concurrent aggregations", "output of image computation is too large",
               "computed value is too large", "object too large", "too many edges")
-#: Heal: the service itself is short of memory, whatever the code.
+#: Try again: the service itself is short of memory, whatever the code.
 _LOADED = ("earth engine memory capacity exceeded",)
 #: Stop: a quota that does not come back within minutes, or a project that may not use the service.
 _QUOTA_GONE = ("eecu", "monthly", "per month", "per day", "daily", "compute quota", "billing")
 _NO_PROJECT = ("serviceusage", "has not been used in project", "is disabled", "is not registered", "not signed up")
-#: Heal: a 403 that is a rate limit by another name.
+#: Try again: a 403 that is a rate limit by another name.
 _RATE = ("ratelimitexceeded", "rate limit", "per minute", "per second", "per 100 seconds")
 #: Refused because an asset is not there; the service quotes its id.
 _GONE = re.compile(r"\b(?:asset|image|collection|table|entity)\b.*\b(?:not found|does not exist)", re.I | re.S)

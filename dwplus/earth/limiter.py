@@ -1,6 +1,6 @@
-"""One gate for all requests of a process: places in flight, requests per second, and healing what can heal.
+"""One limiter for all requests of a process: slots in flight, requests per second, and trying again what may pass.
 
-The gate adapts: each time the service says "too many" both numbers shrink by a share, and grow back step by step
+The limiter adapts: each time the service says "too many" both numbers shrink by a share, and grow back step by step
 (additive increase, multiplicative decrease, as in Jacobson, "Congestion avoidance and control", 1988). Several
 processes share one allowance through :mod:`dwplus.earth.sharing`.
 """
@@ -21,7 +21,7 @@ from dwplus.earth.errors import classify
 from dwplus.errors import StopError, TransientError
 
 T = TypeVar("T")
-#: Metadata goes before pixels at the gate; while pixels wait it takes no more than a share of it.
+#: Metadata goes before pixels; while pixels wait it takes no more than a share of it.
 Lane = Literal["metadata", "pixels"]
 
 #: Attempts at one request while others succeed, and the longest pause between two, s.
@@ -88,18 +88,18 @@ class RateWindow:
 
 @dataclass(frozen=True)
 class Counts:
-    """What went through a gate: requests, those that were answered "too many", those that were tried again, and the
+    """What went through a limiter: requests, those that were answered "too many", those that were tried again, and the
     seconds the service took for all."""
 
     requests: int = 0
     throttled: int = 0
-    healed: int = 0
+    retried: int = 0
     seconds: float = 0.0
 
 
 @dataclass(frozen=True)
 class Traffic:
-    """A gate at a moment: requests in flight, places and rate (1/s) in force, and what went through so far."""
+    """A limiter at a moment: requests in flight, places and rate (1/s) in force, and what went through so far."""
 
     active: int
     places: int
@@ -126,7 +126,7 @@ class Limiter:
         self._granted: tuple[int, float, float] | None = None  # places, rate, until when; of a shared allowance
         self._shared = False
         self._answered = time.monotonic()
-        self.requests = self.healed = self.throttled = 0
+        self.requests = self.retried = self.throttled = 0
         self.seconds = 0.0
         self.asked = 0.0  # the longest Retry-After since it was last passed on, s
 
@@ -173,7 +173,7 @@ class Limiter:
         self._window.grow(now)
         return self._window.places, self._window.rate
 
-    # ----------------------------------------------------------------------------------------------------------- gate
+    # ---------------------------------------------------------------------------------------------------------- slots
 
     @contextmanager
     def place(self, lane: Lane = "pixels") -> Iterator[None]:
@@ -218,10 +218,10 @@ class Limiter:
         self._started = now
         return 0.0
 
-    # -------------------------------------------------------------------------------------------------------- healing
+    # ----------------------------------------------------------------------------------------------------- trying again
 
     def send(self, request: Callable[[], T], lane: Lane = "pixels") -> T:
-        """Send one request; heal by back-off with jitter what may pass, raise the rest as project errors.
+        """Send one request; try again with back-off and jitter what may pass, raise the rest as project errors.
 
         Raises
         ------
@@ -251,7 +251,7 @@ class Limiter:
             return time.monotonic() - max(began, self._answered) > OUTAGE_SECONDS
 
         retry = tenacity.Retrying(retry=tenacity.retry_if_exception_type(TransientError), stop=stop, wait=_wait,
-                                  reraise=True, before_sleep=self._count_healing)
+                                  reraise=True, before_sleep=self._count_retry)
         try:
             return retry(once)
         except TransientError as error:
@@ -271,16 +271,16 @@ class Limiter:
             else:
                 self._answered = time.monotonic()  # a refusal is an answer too
 
-    def _count_healing(self, _: tenacity.RetryCallState) -> None:
+    def _count_retry(self, _: tenacity.RetryCallState) -> None:
         with self._changed:
-            self.healed += 1
+            self.retried += 1
 
     def state(self) -> Traffic:
-        """The gate now."""
+        """The limiter now."""
         with self._changed:
             places, rate = self._allowance(time.monotonic())
             return Traffic(sum(self._active.values()), places, rate,
-                           Counts(self.requests, self.throttled, self.healed, self.seconds))
+                           Counts(self.requests, self.throttled, self.retried, self.seconds))
 
 
 _exponential = tenacity.wait_random_exponential(multiplier=0.5, max=LONGEST_PAUSE)

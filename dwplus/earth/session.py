@@ -94,11 +94,11 @@ class Session:
     version: str = ""
 
     def send(self, request: Callable[[], T], lane: Lane = "metadata") -> T:
-        """Send one request through the gate."""
+        """Send one request through the limiter."""
         return self.limiter.send(request, lane)
 
     def compute(self, value: Any) -> Any:
-        """``getInfo`` of an Earth Engine object through the gate."""
+        """``getInfo`` of an Earth Engine object through the limiter."""
         return self.send(lambda: ee.data.computeValue(value))
 
 
@@ -146,7 +146,7 @@ def connect_config(config: EarthConfig) -> Session:
             description, version = _connect_url(config.world), _version_at(config.world)
         else:
             description, version = _connect_embedded(config)
-        # The project's own gate is the only one that retries: two loops would multiply.
+        # The project's own limiter is the only one that retries: two loops would multiply.
         ee.data.setMaxRetries(0)
         ee.data.setDeadline(limits.REQUEST_SECONDS * 1000)
         ee.data.setDefaultWorkloadTag(config.workload)

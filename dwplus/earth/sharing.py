@@ -31,7 +31,7 @@ class WorkerState:
     active, wanted : requests in flight; those in flight or waiting.
     throttled : answers "too many" since its last report.
     retry_after : the longest pause asked for by them, s.
-    requests, healed, seconds : what went through its gate so far, as in :class:`dwplus.earth.limiter.Counts`.
+    requests, retried, seconds : what went through its limiter so far, as in :class:`dwplus.earth.limiter.Counts`.
     """
 
     worker: str
@@ -42,7 +42,7 @@ class WorkerState:
     throttled: int = 0
     retry_after: float = 0.0
     requests: int = 0
-    healed: int = 0
+    retried: int = 0
     seconds: float = 0.0
 
 
@@ -105,7 +105,7 @@ class Coordinator:
             self._throttled += report.throttled
             self.window.throttled(now, report.retry_after)
         self.window.grow(now)
-        self._counts[report.worker] = report.requests, report.healed, report.seconds
+        self._counts[report.worker] = report.requests, report.retried, report.seconds
         mine = self._parts[report.worker] = _Part(report.wanted, max(report.places, report.active), report.rate,
                                                   report.active, now)
         wanted = {name: part.wanted for name, part in self._parts.items()}

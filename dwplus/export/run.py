@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 __all__ = ["ShardReport", "ShardTask", "Summary", "by_biome_lines", "export", "export_shard", "export_tile", "repair",
            "run_shards", "summarise", "summarise_table", "unfinished_shards"]
 
-#: Called with (shards done, shards in all, tiles by status so far in this run, state of the gate in words).
+#: Called with (shards done, shards in all, tiles by status so far in this run, state of the limiter in words).
 RunProgress = Callable[[int, int, "Counter[str]", str], None]
 #: Seconds between two looks at budget and progress, and between two lines of the run log.
 TICK_SECONDS, LOG_SECONDS = 1.0, 30.0
@@ -363,16 +363,16 @@ class _Run:
         self.ledger.attempts(report.attempts)
 
     def _used(self, now: Counts) -> Counts:
-        """What this run sent: a cluster's gate may have served others before."""
+        """What this run sent: a cluster's limiter may have served others before."""
         old = self._before
-        return Counts(now.requests - old.requests, now.throttled - old.throttled, now.healed - old.healed,
+        return Counts(now.requests - old.requests, now.throttled - old.throttled, now.retried - old.retried,
                       now.seconds - old.seconds)
 
     def _show(self, now: Traffic) -> None:
         used = self._used(now.counts)
         note = f"{now.active} of {now.places} in flight, {used.requests} requests"
-        if used.healed:
-            note += f", {used.healed} tried again"
+        if used.retried:
+            note += f", {used.retried} tried again"
         if used.throttled:
             note += f", {used.throttled} times 429, rate now {now.rate:.0f}/s"
         if self.budget.eecu_hours is not None:

@@ -143,7 +143,7 @@ def test_retry_after_holds_the_whole_gate_back():
 
     began = time.monotonic()
     assert gate.send(once) - began >= 0.4
-    assert gate.throttled == 1 and gate.healed == 1
+    assert gate.throttled == 1 and gate.retried == 1
     failed.clear()
     with ThreadPoolExecutor(2) as pool:
         one = pool.submit(gate.send, once)

@@ -140,7 +140,7 @@ def test_troubles_that_heal(monkeypatch, fault):
     initialize(earth)
     limiter = Limiter()
     assert limiter.send(lambda: ee.Number(1).add(1).getInfo()) == 2
-    assert limiter.healed == 3 and limiter.requests == 4
+    assert limiter.retried == 3 and limiter.requests == 4
     earth.faults = Faults([fault])
     monkeypatch.setattr("dwplus.earth.limiter.OUTAGE_SECONDS", 0.2)
     with pytest.raises(StopError, match="answered no request"):
