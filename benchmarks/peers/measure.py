@@ -128,9 +128,10 @@ def measure(tool: Tool, job_path: Path, server: Server, truth: Path, latencies: 
     trouble : whether to try interrupt and faults.
     """
     job = json.loads(job_path.read_text())
-    figures = Figures(tool.name, tool.version(), tool.install(), len(job["tiles"]))
+    figures = Figures(tool.name, trouble=tool.install(), tiles=len(job["tiles"]))
     if figures.trouble:
         return figures
+    figures.version = tool.version()  # only an environment that was made can be asked
     with tempfile.TemporaryDirectory() as folder:
         def one(place: str, **options: Any) -> Run:
             return run(tool.command(job_path, server.url, Path(folder, place)), server, **options)

@@ -6,6 +6,11 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import cast
+
+from benchmarks.peers import tools
+from benchmarks.peers.measure import measure
+from benchmarks.peers.server import Server
 
 ROOT = Path(__file__).parents[2]
 
@@ -30,3 +35,21 @@ def test_every_tool_gets_the_same_pixels_and_ours_resumes(tmp_path):
     assert 0 < ours["bytes"] < figures["floor"]["bytes"]
     assert "| dwplus export |" in done.stdout and "times the floor's time" in done.stdout
     assert (tmp_path / "chart.svg").read_text().count("<svg") == 1
+
+
+def test_a_tool_that_cannot_be_installed_is_said_and_asked_nothing(tmp_path, monkeypatch):
+    """A fresh clone has no environment of a peer: none may be asked before it was made."""
+    monkeypatch.setattr(tools, "VENVS", tmp_path / "peers")
+    none = tools.Tool("none", "a tool that is nowhere", "floor", "a-tool-that-is-nowhere --no-index", 1, "")
+    job = tmp_path / "job.json"
+    job.write_text('{"tiles": [1, 2]}')
+    # It gets as far as its installation: the server is never asked.
+    found = measure(none, job, cast(Server, None), tmp_path, [0.0])
+    assert found.trouble.startswith("not installed: ") and "a-tool-that-is-nowhere" in found.trouble
+    assert (found.tiles, found.version, found.at) == (2, "", {})
+
+
+def test_one_tool_alone(tmp_path):
+    done = subprocess.run([sys.executable, "-m", "benchmarks.peers", "--tiles", "1", "--rounds", "1", "--latency-ms", "0",
+                           "--no-trouble", "--tools", "floor"], cwd=ROOT, text=True, capture_output=True)
+    assert done.returncode == 0 and "1 of 1 |" in done.stdout, done.stdout + done.stderr

@@ -1,0 +1,38 @@
+"""Commands as a user types them, run in this process: a start of its own costs seconds of imports."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+
+def here(module: str, *arguments: Any, cwd: str | Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run ``python -m module arguments`` without another process: same entry point, arguments, output and exit code.
+
+    What is about processes (signals, environment, imports, a closed pipe) starts one instead.
+
+    Parameters
+    ----------
+    module : ``dwplus`` or one with a ``main``, such as ``pipelines.train``.
+    cwd : folder to run it in; None = this one.
+    """
+    main = importlib.import_module("dwplus.cli" if module == "dwplus" else module).main
+    said, complained = io.StringIO(), io.StringIO()
+    argv = [module, *map(str, arguments)]
+    with (mock.patch.object(sys, "argv", argv), contextlib.redirect_stdout(said),
+          contextlib.redirect_stderr(complained), contextlib.chdir(cwd or ".")):
+        try:
+            main()
+            code: Any = 0
+        except SystemExit as stop:
+            code = stop.code
+    if isinstance(code, str):
+        complained.write(code)
+        code = 1
+    return subprocess.CompletedProcess(argv, code or 0, said.getvalue(), complained.getvalue())
