@@ -67,7 +67,8 @@ class Tool:
                          *self.requirement.split()]):
             done = subprocess.run(command, text=True, capture_output=True)
             if done.returncode:
-                lines = [line for line in done.stderr.splitlines() if "ERROR" in line] or ["it says nothing"]
+                said = (done.stderr + done.stdout).strip().splitlines()
+                lines = [line for line in said if "ERROR" in line] or said or ["it says nothing"]
                 return f"not installed: {lines[-1].removeprefix('ERROR: ')}"
         (self.venv / ".ready").touch()
         return ""
