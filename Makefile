@@ -49,7 +49,12 @@ NEAREST := $(shell $(PYTHON) -c 'import difflib, sys; print(*difflib.get_close_m
 $(error $(UNKNOWN)= is no variable of this Makefile; $(if $(NEAREST),did you mean $(NEAREST)=? )`make help` lists them all)
 endif
 
-.PHONY: help setup export-region regenerate train evaluate map change explain compare report test lint docs minimum \
+# What a change to one room breaks first: pure code, stores and networks of a few pixels. The planet, the graphs of
+# functions, the maps and everything with another process are left to `make test`.
+QUICK := $(addprefix tests/unit/test_,$(addsuffix .py,draw drawn_files grid limiter model_losses model_metrics \
+	model_reliability pairing resplit sampling shards spec splits store tiles verify_bytes))
+
+.PHONY: help setup export-region regenerate train evaluate map change explain compare report test test-quick lint docs minimum \
 	bench bench-map bench-peers bench-scaling bench-read soak gpu-check
 
 help: ## list targets and variables
@@ -114,6 +119,9 @@ report: $(VENV)/.ready ## one HTML page on a store: STORE=
 
 test: $(VENV)/.ready ## run the tests (no network)
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile
+
+test-quick: $(VENV)/.ready ## run the unit tests that matter most; under a minute on two idle cores
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile $(QUICK)
 
 lint: $(VENV)/.ready ## ruff, import contracts and mypy
 	@$(BIN)/ruff check .

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import io
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -19,16 +19,15 @@ def here(module: str, *arguments: Any, cwd: str | Path | None = None) -> subproc
 
     Parameters
     ----------
-    module : ``dwplus`` or one with a ``main``, such as ``pipelines.train``.
+    module : ``dwplus``, or such as ``pipelines.train``.
     cwd : folder to run it in; None = this one.
     """
-    main = importlib.import_module("dwplus.cli" if module == "dwplus" else module).main
     said, complained = io.StringIO(), io.StringIO()
     argv = [module, *map(str, arguments)]
     with (mock.patch.object(sys, "argv", argv), contextlib.redirect_stdout(said),
           contextlib.redirect_stderr(complained), contextlib.chdir(cwd or ".")):
         try:
-            main()
+            runpy.run_module(module, run_name="__main__")
             code: Any = 0
         except SystemExit as stop:
             code = stop.code

@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-import geopandas as gpd
-import numpy as np
-import pandas as pd
-import pytest
+# One thread for sums, here and in every process that a test starts: threads that wait for each other on small arrays
+# burn more than they add. Before numpy and torch are loaded.
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
 
-from dwplus.grid import PixelGrid, tile_on_grid
-from dwplus.planning.plan import COLUMNS
-from dwplus.spec import make_spec
+import geopandas as gpd  # noqa: E402
+import numpy as np  # noqa: E402
+import pandas as pd  # noqa: E402
+import pytest  # noqa: E402
 
-REALWORLD = Path(__file__).parents[2] / "shared" / "realworld"
+from dwplus.grid import PixelGrid, tile_on_grid  # noqa: E402
+from dwplus.planning.plan import COLUMNS  # noqa: E402
+from dwplus.spec import make_spec  # noqa: E402
+
+#: Real pixels may not be shipped here. The folder is laid out as Earth Engine's archive (docs: WORLD=).
+REALWORLD = Path(os.environ.get("DWPLUS_REALWORLD", Path(__file__).parents[2] / "shared" / "realworld"))
+NO_REALWORLD = ("no asset tree of real pixels in DWPLUS_REALWORLD or ../shared/realworld: TerraMesh example patches "
+                "(github.com/IBM/terramind), labels by the model of github.com/google/dynamicworld, RESOLVE's "
+                "ecoregions 2017")
 
 
 @pytest.fixture
 def realworld() -> Path:
     """The asset tree of real pixels; skips where the folder is missing."""
     if not REALWORLD.is_dir():
-        pytest.skip("the asset tree of real pixels (../shared/realworld) is not on this machine")
+        pytest.skip(NO_REALWORLD)
     return REALWORLD
 
 

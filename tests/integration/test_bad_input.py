@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.commands import here
+
 ROOT = Path(__file__).parents[2]
 SPEC = "name: x\nregion: {region}\nwindows: [[{start}, {end}]]\n"
 
 
-def dwplus(*args, cwd=ROOT, env=None, module="dwplus"):
-    return subprocess.run([sys.executable, "-m", module, *map(str, args)], cwd=cwd, text=True, capture_output=True,
-                          timeout=120, env=env)
+def dwplus(*args, module="dwplus"):
+    return here(module, *args)
 
 
 def refused(done, *words, code=2):
@@ -82,8 +83,9 @@ def test_a_project_without_credentials(tmp_path):
 
     env = {k: v for k, v in os.environ.items() if not k.startswith(("GOOGLE_", "EARTHENGINE_"))}
     env |= {"HOME": str(tmp_path), "NO_GCE_CHECK": "true", "CLOUDSDK_CONFIG": str(tmp_path)}
-    done = dwplus("--region", "sample", "--project", "somebody", "--store", tmp_path / "s.zarr", env=env,
-                  module="pipelines.export_region")
+    done = subprocess.run([sys.executable, "-m", "pipelines.export_region", "--region", "sample", "--project",
+                           "somebody", "--store", str(tmp_path / "s.zarr")], cwd=ROOT, env=env, text=True,
+                          capture_output=True)
     refused(done, "credentials", "somebody", "earthengine authenticate")
     assert not list(tmp_path.glob("*s.zarr*"))
 

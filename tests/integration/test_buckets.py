@@ -32,8 +32,9 @@ from dwplus.report.text import describe
 from dwplus.spec import make_spec
 from dwplus.store import leases, stats
 from dwplus.store.locks import only_run, only_writer
-from dwplus.store.places import Bucket, Folder, place_of
+from dwplus.store.places import Bucket, Folder, place_of, upload
 from dwplus.store.verify import verify
+from tests.commands import here
 
 ROOT = Path(__file__).parents[2]
 
@@ -129,13 +130,13 @@ def gs(monkeypatch):
 
 @pytest.fixture(scope="module")
 def plan(tmp_path_factory):
-    """Tiles of 64 pixels in shards of two, eight in each of two biomes."""
+    """Tiles of 32 pixels in shards of two, four in each of two biomes: what costs are objects, not pixels."""
     path = tmp_path_factory.mktemp("plan") / "plan.parquet"
     centres = [site.polygon.centroid for site in sample_sites(connect())[:2]]
     boxes = [{"bbox": [c.x - 0.02, c.y - 0.02, c.x + 0.02, c.y + 0.02]} for c in centres]
     write_plan(make_plan(connect(), make_spec({
-        "name": "bucket", "region": boxes, "windows": [["2021-06-01", "2021-08-01"]], "tile": {"size": 64},
-        "sampling": {"per_biome": 8}, "store": {"shard_tiles": 2}})), path)
+        "name": "bucket", "region": boxes, "windows": [["2021-06-01", "2021-08-01"]], "tile": {"size": 32},
+        "sampling": {"per_biome": 4}, "store": {"shard_tiles": 2}})), path)
     return path
 
 
@@ -166,8 +167,10 @@ def content(store):
 
 
 def cli(*arguments, **environment):
-    return subprocess.run([sys.executable, "-m", "dwplus", *map(str, arguments)], cwd=ROOT, text=True,
-                          capture_output=True, env={**os.environ, **environment}, timeout=200)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        return here("dwplus", *arguments)
 
 
 def test_every_object_is_the_file_of_the_local_store(local, remote):
@@ -230,10 +233,10 @@ def test_a_half_made_store_is_made_again_and_strangers_stay(s3, plan, local):
     assert content(half.name) == content(local)
 
 
-def test_damage_is_found_and_repaired(s3, plan, local):
+def test_damage_is_found_and_repaired(s3, local):
     store = f"{s3}/damaged.zarr"
-    assert export(plan, store, EarthConfig()).complete
     place = place_of(store)
+    upload(local, place)
     key = next(key for key in sorted(place.files()) if "/s1/c/" in key)
     good = place.read(key)
     place.write(key, [good[:200], bytes([good[200] ^ 1]), good[201:]])

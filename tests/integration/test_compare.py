@@ -1,10 +1,6 @@
 """A comparison as a user runs it: several networks, one budget, one table; finished runs are taken up as they are."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
@@ -15,8 +11,8 @@ from model.compare import compare
 from model.config import make_config
 from model.evaluate import evaluate
 from model.networks.layers import count_parameters
+from tests.commands import here
 
-ROOT = Path(__file__).parents[2]
 MODELS = ("unet,widths=[4, 8]", "claire:small", "cloudlulc_net:small,anchor=false,loss.name=rift")
 
 
@@ -26,8 +22,7 @@ def store(tmp_path_factory):
 
 
 def tool(*arguments):
-    return subprocess.run([sys.executable, "-m", "pipelines.compare", *map(str, arguments)], cwd=ROOT, text=True,
-                          capture_output=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, timeout=240)
+    return here("pipelines.compare", *arguments)
 
 
 def test_the_command(store, tmp_path):

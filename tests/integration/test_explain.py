@@ -2,11 +2,7 @@
 
 import http.server
 import json
-import os
-import subprocess
-import sys
 import threading
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,8 +16,7 @@ from model.evaluate import evaluate
 from model.explain import explain_store, unheld
 from model.metrics import scores
 from model.train import train
-
-ROOT = Path(__file__).parents[2]
+from tests.commands import here
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -122,8 +117,7 @@ def test_the_command_and_a_language_model(cloudlulc, store, tmp_path):
             pass
 
     def tool(*arguments):
-        return subprocess.run([sys.executable, "-m", "pipelines.explain", *map(str, arguments)], cwd=ROOT, text=True,
-                              capture_output=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, timeout=120)
+        return here("pipelines.explain", *arguments)
 
     server = http.server.HTTPServer(("127.0.0.1", 0), Server)
     threading.Thread(target=server.serve_forever, daemon=True).start()

@@ -20,6 +20,7 @@ from dwplus.planning.plan import make_plan, read_plan, write_plan
 from dwplus.spec import make_spec
 from dwplus.store.reader import tile_table
 from dwplus.taxonomy import BIOMES
+from tests.commands import here
 
 ROOT = Path(__file__).parents[2]
 
@@ -28,15 +29,14 @@ def files(path):
     return {str(f.relative_to(path)): f.read_bytes() for f in Path(path).rglob("*") if f.is_file()}
 
 
-def command(*args, **kwargs):
-    return subprocess.run([sys.executable, "-m", *args], cwd=ROOT, text=True, capture_output=True, timeout=280,
-                          **kwargs)
+def command(*args):
+    return here(*args)
 
 
 @pytest.fixture(scope="module")
 def spec():
     return make_spec({"name": "few", "region": "sample", "windows": [["2021-06-01", "2021-08-01"]],
-                      "sampling": {"per_biome": 2}, "store": {"shard_tiles": 2}})
+                      "tile": {"size": 255}, "sampling": {"per_biome": 2}, "store": {"shard_tiles": 2}})
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +145,7 @@ def test_the_command_prints_what_it_did(tmp_path):
     from dwplus.earth.tables import sample_sites
 
     site = sample_sites(connect())[0].polygon.centroid
-    box = f"{site.x - 0.12:.4f},{site.y - 0.12:.4f},{site.x + 0.12:.4f},{site.y + 0.12:.4f}"
+    box = f"{site.x - 0.06:.4f},{site.y - 0.06:.4f},{site.x + 0.06:.4f},{site.y + 0.06:.4f}"
     store = tmp_path / "box.zarr"
     done = command("pipelines.export_region", "--region", box, "--start", "2020-06-01", "--end", "2020-10-01",
                    "--store", str(store))

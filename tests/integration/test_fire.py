@@ -27,6 +27,7 @@ from dwplus.planning.plan import make_plan, write_plan
 from dwplus.spec import make_spec
 from dwplus.store import layout
 from dwplus.store.verify import verify
+from tests.commands import here
 
 ROOT = Path(__file__).parents[2]
 
@@ -141,8 +142,7 @@ def test_a_refusal_rejects_the_tile_with_the_words_and_counts_as_a_failure(plan,
 
 def test_a_budget_ends_the_run_cleanly(plan, quiet, tmp_path):
     store = tmp_path / "s.zarr"
-    arguments = [sys.executable, "-m", "dwplus", "export", str(plan), str(store), "--no-quicklooks"]
-    done = subprocess.run([*arguments, "--budget-eecu-hours", "0"], cwd=ROOT, text=True, capture_output=True)
+    done = here("dwplus", "export", plan, store, "--no-quicklooks", "--budget-eecu-hours", "0")
     assert done.returncode == 1 and "0 EECU-hours" in done.stdout
     assert f"go on with: dwplus export {plan} {store}" in done.stdout
     assert summarise(store).pending
@@ -235,12 +235,10 @@ def test_damage_is_named_and_repaired(quiet, tmp_path):
     report = verify(store)
     assert {shard[0] for shard in report.shards} == set(groups) and len(report.shards) == 5
     assert [fault.place for fault in report.faults if fault.shard is None] == [str(stray.relative_to(store))]
-    done = subprocess.run([sys.executable, "-m", "dwplus", "verify", str(store)], cwd=ROOT, text=True,
-                          capture_output=True)
+    done = here("dwplus", "verify", store)
     assert done.returncode == 1 and f"{groups[0]}/s2/c/1/0/0/0 tile" in done.stdout
     before = {f: f.stat().st_mtime_ns for f in store.rglob("*") if f.is_file()}
-    done = subprocess.run([sys.executable, "-m", "dwplus", "repair", str(store)], cwd=ROOT, text=True,
-                          capture_output=True)
+    done = here("dwplus", "repair", store)
     assert done.returncode == 0, done.stdout + done.stderr
     assert same(quiet, store)
     touched = {f.relative_to(store).parts[:2] for f, t in before.items() if f.exists() and f.stat().st_mtime_ns != t}

@@ -76,6 +76,15 @@ def digests(store):
     return found
 
 
+def right_or_gone(store, said):
+    """Every tile has its values of then, or is rejected because this planet lacks its scenes: never other pixels."""
+    table = tile_table(store).set_index("tile_id")
+    for tile_id, found in digests(store).items():
+        row = table.loc[tile_id]
+        assert found == said[tile_id] if row["status"] == "exported" else row["reason"].startswith("asset_gone"), row
+    assert not verify(store).faults
+
+
 def resumed_or_refused(action):
     """Whether an action on pixels of the planet was done; a later planet may refuse it, in one sentence saying so."""
     try:
@@ -144,7 +153,8 @@ def test_a_half_export_of_the_planet(old, known, copy):
     store = copy("planet_half.zarr")
     assert summarise(store).pending == 2
     if resumed_or_refused(lambda: export(old / "planet.parquet", store, EarthConfig())):
-        assert summarise(store).complete and digests(store) == known["planet"]["digests"]
+        assert summarise(store).complete
+        right_or_gone(store, known["planet"]["digests"])
     else:
         assert summarise(store).pending == 2
 
@@ -167,7 +177,7 @@ def test_damage_of_the_planets_pixels(old, known, copy):
     path.write_bytes(content)
     assert verify(store).shards == [(group, 2)]
     if resumed_or_refused(lambda: repair(store, EarthConfig())):
-        assert digests(store) == known["planet"]["digests"] and not verify(store).faults
+        right_or_gone(store, known["planet"]["digests"])
     else:
         assert path.read_bytes() == bytes(content)
 

@@ -18,6 +18,7 @@ from dwplus.planning.preview import cost, pairing_rates, preview, write_map
 from dwplus.spec import make_spec
 from dwplus.store import layout
 from dwplus.taxonomy import BIOMES, CLASSES
+from tests.commands import here
 
 WINDOW = ["2021-06-01", "2021-08-01"]
 
@@ -315,15 +316,11 @@ def test_regenerate_gives_drawn_tiles_new_dates():
 
 def test_the_command_prints_the_preview_and_draws_maps(tmp_path):
     """As a user calls it: preview, budget, maps and the sum of the states; a map of another kind is refused at once."""
-    import subprocess
-    import sys
-
     box = site_box("pampas", 0.2)["bbox"]
     (tmp_path / "spec.yaml").write_text(f"name: few\nregion: {{bbox: {box}}}\nwindows:\n  - [2021-06-01, 2021-08-01]\n")
 
     def run(*more):
-        return subprocess.run([sys.executable, "-m", "dwplus", "plan", str(tmp_path / "spec.yaml"), "-o",
-                               str(tmp_path / "p.parquet"), *more], text=True, capture_output=True, timeout=120)
+        return here("dwplus", "plan", tmp_path / "spec.yaml", "-o", tmp_path / "p.parquet", *more)
 
     done = run("--budget", "2", "--map", str(tmp_path / "m.html"), "--map", str(tmp_path / "m.png"))
     assert done.returncode == 0, done.stderr

@@ -16,7 +16,7 @@ from rasterio.crs import CRS
 from dwplus.store.reader import tile_table
 from dwplus.taxonomy import CLASSES
 from pipelines.export_region import run
-from tests.conftest import REALWORLD
+from tests.conftest import NO_REALWORLD, REALWORLD
 
 pytestmark = pytest.mark.realworld
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.realworld
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory, request):
     if not REALWORLD.is_dir():
-        pytest.skip("the asset tree of real pixels (../shared/realworld) is not on this machine")
+        pytest.skip(NO_REALWORLD)
     store = tmp_path_factory.mktemp("real") / "real.zarr"
     assert run("realworld", None, None, str(store), None, str(REALWORLD), "threads") == 0
     return store, json.loads((REALWORLD / "places.json").read_text())

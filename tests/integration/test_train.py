@@ -21,6 +21,7 @@ from model.data import TileDataset
 from model.evaluate import evaluate
 from model.metrics import scores
 from model.train import Trainer, train
+from tests.commands import here
 
 ROOT = Path(__file__).parents[2]
 #: No randomness but the order and the weights, so that runs cut otherwise can be compared.
@@ -62,8 +63,7 @@ def losses(summary):
 
 
 def tool(name, *arguments):
-    return subprocess.run([sys.executable, "-m", f"pipelines.{name}", *map(str, arguments)], cwd=ROOT, text=True,
-                          capture_output=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, timeout=120)
+    return here(f"pipelines.{name}", *arguments)
 
 
 def test_it_learns_and_keeps_what_it_needs(trained, store):
@@ -325,7 +325,7 @@ def test_weights_of_another_size_are_refused(trained):
 
 
 def test_the_commands_answer_one_line_and_two(tmp_path):
-    for name, arguments in (("train", ()), ("train", ("--store", tmp_path / "no")),
+    for name, arguments in (("train", ("--store", tmp_path / "no")),
                             ("evaluate", ("--store", tmp_path / "no", "--run", tmp_path / "no"))):
         done = tool(name, *arguments)
         assert done.returncode == 2 and done.stderr.startswith("error: ") and done.stderr.count("\n") == 1

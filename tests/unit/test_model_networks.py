@@ -135,12 +135,13 @@ def test_export_is_clean():
         torch.testing.assert_close(program.module()(*inputs), net(*inputs), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.timeout(3600)  # tracing with free sizes: half a minute on an idle core
 def test_one_exported_program_for_every_size():
     net = tiny()
     auto = torch.export.Dim.AUTO
     shapes = {name: {0: auto, 2: auto, 3: auto} for name in ("s2", "s1")}
-    program = torch.export.export(net, batch(96, 128, n=2), dynamic_shapes=shapes).module()
-    other = batch(200, 160, n=3)
+    program = torch.export.export(net, batch(64, 96, n=2), dynamic_shapes=shapes).module()
+    other = batch(104, 72, n=3)
     with torch.no_grad():
         torch.testing.assert_close(program(*other), net(*other), rtol=1e-4, atol=1e-4)
 
