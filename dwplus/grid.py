@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 import shapely
 from affine import Affine
 
-from dwplus.longitude import UTM_NORTH, UTM_SOUTH, check_latitudes, larger_side, near_longitude
+from dwplus.longitude import UTM_NORTH, UTM_SOUTH, check_latitudes, larger_side, near, near_longitude
 from dwplus.zones import (
     goes_first,
     in_zone,
@@ -27,8 +27,8 @@ from dwplus.zones import (
 )
 
 __all__ = ["DW_TILE_SCALE", "DW_TILE_SIZE", "UTM_NORTH", "UTM_SOUTH", "LatticeCells", "PixelGrid", "Tile",
-           "covering_tiles", "gives_way", "in_zone", "lattice_cells", "lattice_tiles", "near_longitude", "tile_from_id",
-           "tile_on_grid", "transformer", "utm_epsg", "zone_pieces"]
+           "covering_tiles", "gives_way", "in_zone", "lattice_cells", "lattice_tiles", "near_longitude", "outlines",
+           "rings", "tile_from_id", "tile_on_grid", "transformer", "utm_epsg", "zone_pieces"]
 
 #: Lattice cells made at once, and columns of a zone at the most.
 CELLS_AT_ONCE, MOST_COLUMNS = 1_000_000, 10_000_000
@@ -110,6 +110,35 @@ class PixelGrid:
                                 "shearY": 0, "scaleY": -self.scale, "translateY": self.y0},
             "crsCode": self.crs,
         }
+
+
+#: Corners of a grid and three points on each side, in shares of its width and height: the ring of a footprint.
+_RING = np.array([(0, 0), (.25, 0), (.5, 0), (.75, 0), (1, 0), (1, .25), (1, .5), (1, .75), (1, 1), (.75, 1), (.5, 1),
+                  (.25, 1), (0, 1), (0, .75), (0, .5), (0, .25), (0, 0)])
+
+
+def rings(grids: Sequence[PixelGrid]) -> np.ndarray:
+    """The rings of many grids' footprints at once, degrees, float64 (grid, point, (lon, lat)); longitudes of each run
+    on past 180 rather than jump."""
+    out = np.empty((len(grids), len(_RING), 2))
+    zones = np.array([grid.epsg for grid in grids])
+    corners = np.array([grid.bounds for grid in grids]).reshape(-1, 4)
+    for epsg in np.unique(zones):
+        here = np.flatnonzero(zones == epsg)
+        west, south, east, north = (corners[here, k][:, None] for k in range(4))
+        lon, lat = transformer(int(epsg), 4326).transform(west + (east - west) * _RING[:, 0],
+                                                          south + (north - south) * _RING[:, 1])
+        out[here, :, 0], out[here, :, 1] = near(lon, lon[:, :1]), lat
+    return out
+
+
+def outlines(grids: Sequence[PixelGrid]) -> np.ndarray:
+    """:meth:`PixelGrid.outline` of many grids at once."""
+    shapes = shapely.polygons(rings(grids)) if grids else np.array([], object)
+    west, _, east, _ = shapely.bounds(shapes).reshape(-1, 4).T
+    for i in np.flatnonzero((west < -180) | (east > 180)):
+        shapes[i] = larger_side(shapes[i])
+    return shapes
 
 
 @dataclass(frozen=True)

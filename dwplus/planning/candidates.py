@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import functools
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -24,6 +25,7 @@ from dwplus.grid import (
     gives_way,
     lattice_cells,
     lattice_tiles,
+    rings,
     tile_from_id,
     tile_on_grid,
 )
@@ -36,6 +38,8 @@ from dwplus.taxonomy import BIOMES
 
 #: Side of the areas that share one metadata request, degrees: about 400 tiles of 5.1 km.
 CELL_DEGREES = 1.0
+#: Tiles whose outlines are made at once.
+TILES_AT_ONCE = 20_000
 #: Regions with more parts than this are not sent as a filter; the answer is filtered here in any case.
 FILTER_PARTS = 100
 
@@ -321,12 +325,31 @@ def _split(spec: DatasetSpec, tile: Tile, a: Annotation, held_out: bool) -> str:
 
 def areas_of(candidates: Iterable[Candidate]) -> dict[Key, shapely.Geometry]:
     """Per key that candidates share, a box around all of them."""
-    corners: dict[Key, tuple[float, float, float, float]] = {}
-    for candidate in candidates:
-        if candidate.alone:
-            continue
-        west, south, east, north = candidate.tile.grid.footprint().bounds
-        w, s, e, n = corners.get(candidate.key, (math.inf, math.inf, -math.inf, -math.inf))
-        corners[candidate.key] = min(w, west), min(s, south), max(e, east), max(n, north)
-    return {key: shapely.box(*box) for key, box in corners.items()}
+    return _boxes((c.key, c.tile.grid) for c in candidates if not c.alone)
 
+
+def lookups(candidates: Sequence[Candidate]) -> tuple[dict[Key, shapely.Geometry], dict[str, Key]]:
+    """What to look up for single tiles: those of one cell together, the others each for itself.
+
+    Returns
+    -------
+    (areas by key, key of each candidate by its id)
+    """
+    cell = {c.id: (*c.key[:3], "") if c.sparse else c.key for c in candidates}
+    often = Counter(cell.values())
+    keys = {c.id: cell[c.id] if often[cell[c.id]] > 1 else c.key for c in candidates}
+    return _boxes((keys[c.id], c.tile.grid) for c in candidates), keys
+
+
+def _boxes(tiles: Iterable[tuple[Key, PixelGrid]]) -> dict[Key, shapely.Geometry]:
+    corners: dict[Key, tuple[float, float, float, float]] = {}
+    todo = list(tiles)
+    for start in range(0, len(todo), TILES_AT_ONCE):
+        part = todo[start:start + TILES_AT_ONCE]
+        found = rings([grid for _, grid in part])
+        for (key, _), low, high in zip(part, found.min(axis=1).tolist(), found.max(axis=1).tolist(), strict=True):
+            # The turn of the cell: a tile's ring may begin on the other side of the antimeridian.
+            turn = 360.0 * round((CELL_DEGREES * (key[0] + 0.5) - (low[0] + high[0]) / 2) / 360.0)
+            w, s, e, n = corners.get(key, (math.inf, math.inf, -math.inf, -math.inf))
+            corners[key] = min(w, low[0] + turn), min(s, low[1]), max(e, high[0] + turn), max(n, high[1])
+    return {key: shapely.box(*box) for key, box in corners.items()}

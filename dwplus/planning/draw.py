@@ -14,14 +14,14 @@ from dwplus.earth import Session
 from dwplus.earth.probes import Probe, probe
 from dwplus.earth.tables import Place, Query, catalogues, places
 from dwplus.planning import clouded, pairing, sampling
-from dwplus.planning.candidates import Candidate, Key, areas_of
+from dwplus.planning.candidates import Candidate, Key, areas_of, lookups
 from dwplus.planning.triplets import STRATUM_FULL, StrataBalance, Triplet
 from dwplus.reasons import Reason
 from dwplus.scenes.records import LabelScene
 from dwplus.spec import DatasetSpec, Window
 
 #: Queries bundled into one metadata request (of cells; of single tiles, which are smaller), and requests in flight.
-CELLS_PER_REQUEST, TILES_PER_REQUEST, LOOKUPS = 16, 200, 4
+CELLS_PER_REQUEST, TILES_PER_REQUEST, LOOKUPS = 16, 100, 4
 #: Label scenes of a tile that are looked at, the least cloudy first, where ``quality.clouds`` needs pixels.
 PROBED_SCENES = 3
 #: Stratified: candidates of an ecoregion looked at together, and how many of them are taken.
@@ -111,6 +111,7 @@ class Drawing:
                  weights: Mapping[str, float] | None = None) -> None:
         self.archive, self.spec = archive, archive.spec
         self.areas = areas_of(candidates)
+        self._shared: dict[str, Key] = {}
         self.outcomes: dict[str, Outcome] = {}
         self.looks: dict[tuple[str, str], Probe] = {}
         self.letters: dict[str, str] = {}
@@ -139,10 +140,13 @@ class Drawing:
             part = todo[i:i + step]
             self._place([c for c in part if c.sparse])
             wanted = [c for c in part if self._early(c) is None]
-            self.archive.fetch({c.key: c.tile.grid.footprint() if c.alone else self.areas[c.key] for c in wanted})
+            areas, self._shared = lookups([c for c in wanted if c.alone])
+            self.archive.fetch({key: area for key, area in areas.items() if not (key[2] or key[3])}
+                               | {c.key: self.areas[c.key] for c in wanted if not c.alone})
+            self.archive.fetch({key: area for key, area in areas.items() if key[2] or key[3]})
             if self.spec.triplets is not None:
                 self.outcomes |= clouded.settle(self.archive.session, self.spec, self.archive.window, self._rules, {
-                    c.id: (c.tile.grid, self.archive[c.key]) for c in wanted})
+                    c.id: (c.tile.grid, self._scenes(c)) for c in wanted})
             for candidate in part:
                 if candidate.id not in self.outcomes:
                     early = self._early(candidate)
@@ -153,6 +157,9 @@ class Drawing:
                 self._rate(candidate)
             if alone:
                 self.archive.clear()
+
+    def _scenes(self, candidate: Candidate) -> pairing.Scenes:
+        return self.archive[self._shared.get(candidate.id, candidate.key)]
 
     def _place(self, candidates: Sequence[Candidate]) -> None:
         """Exact places of tiles that have them from the coarse map."""
@@ -183,7 +190,7 @@ class Drawing:
             self.outcomes[candidate.id] = STRATUM_FULL if chosen is None else [chosen]
 
     def _pair(self, candidate: Candidate) -> Outcome:
-        scenes = self.archive[candidate.key]
+        scenes = self._scenes(candidate)
         labels = scenes.labels if candidate.annotation is None else [candidate.annotation.scene]
         found = pairing.pair(candidate.tile.grid, labels, scenes.optical, scenes.passes, self._rules,
                              best_only=self._best)
@@ -193,7 +200,7 @@ class Drawing:
 
     def _with_mode(self, candidate: Candidate, labels: Sequence[LabelScene],
                    found: list[pairing.Pairing]) -> list[pairing.Pairing]:
-        scenes = self.archive[candidate.key]
+        scenes = self._scenes(candidate)
         all_of = pairing.usable_labels(candidate.tile.grid, labels, scenes.optical, self._rules)
         return [pairing.with_labels(pair, all_of) for pair in found]
 
@@ -231,6 +238,10 @@ class Drawing:
         elif isinstance(outcome, list):
             self.letters[candidate.id] = sampling.strata(self.looks[candidate.id, outcome[0].label.index].shares)
 
+    def forget(self, candidate: Candidate) -> None:
+        """Give up what became of a candidate, which nobody asks for again."""
+        self.outcomes.pop(candidate.id, None)
+
     def pairs(self, candidate: Candidate) -> Outcome:
         """The pairs of a settled candidate that the spec wants, or why there are none."""
         outcome = self.outcomes[candidate.id]
@@ -240,7 +251,14 @@ class Drawing:
 
 
 def draw(drawing: Drawing, candidates: Sequence[Candidate], quota: int | None, progress: Progress) -> list[Candidate]:
-    """Candidates drawn, in order of drawing: those taken and those rejected on the way.
+    """:func:`drawn`, all of them."""
+    return list(drawn(drawing, candidates, quota, progress))
+
+
+def drawn(drawing: Drawing, candidates: Sequence[Candidate], quota: int | None,
+          progress: Progress) -> Iterator[Candidate]:
+    """Candidates drawn, in order of drawing: those taken and those rejected on the way. Where all are taken, each comes
+    as soon as it is settled.
 
     Per biome the ecoregions take turns (see :class:`dwplus.planning.sampling.Turns`) and a rejected tile is replaced by
     the next of its ecoregion. The order depends on the candidates alone, never on the quota.
@@ -256,9 +274,10 @@ def draw(drawing: Drawing, candidates: Sequence[Candidate], quota: int | None, p
             for candidate in candidates[i:i + 4000]:
                 assert candidate.place is not None
                 drawing.balance(candidate, strata[candidate.place.biome])
+                yield candidate
             if i + 4000 < len(candidates):
                 progress(f"{i + 4000} candidates looked at")
-        return list(candidates)
+        return
     by_biome: dict[int, list[Candidate]] = defaultdict(list)
     for candidate in candidates:
         assert candidate.place is not None
@@ -274,7 +293,7 @@ def draw(drawing: Drawing, candidates: Sequence[Candidate], quota: int | None, p
             biome.advance(quota)
         progress(f"{sum(biome.taken for biome in biomes)} tiles planned, "
                  f"{sum(len(biome.drawn) for biome in biomes)} drawn")
-    return [candidate for biome in biomes for candidate in biome.drawn]
+    yield from (candidate for biome in biomes for candidate in biome.drawn)
 
 
 class _InTurn:

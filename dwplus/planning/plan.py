@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 import json
 import math
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import geopandas as gpd
+import numpy as np
 import pandas as pd
 import pyarrow
 import pyarrow.parquet as pq
@@ -20,7 +22,7 @@ import shapely
 
 from dwplus.earth import Session
 from dwplus.errors import InputError
-from dwplus.grid import Tile
+from dwplus.grid import PixelGrid, Tile, outlines
 from dwplus.longitude import cut
 from dwplus.planning import pairing, regions, table
 from dwplus.planning.candidates import (
@@ -36,7 +38,8 @@ from dwplus.planning.candidates import (
     sparse,
     window_of,
 )
-from dwplus.planning.draw import Archive, Drawing, Progress, draw
+from dwplus.planning.draw import Archive, Drawing, Progress
+from dwplus.planning.draw import drawn as in_order
 from dwplus.planning.triplets import Triplet
 from dwplus.reasons import Reason, meaning
 from dwplus.spec import DatasetSpec, Window
@@ -57,6 +60,10 @@ MORE_COLUMNS = {"platform": "", "s2_product": "", "s2_match": "", "label_set": "
 #: Columns of a plan of triplets, after those: the label's own S2 scene, its time minus the clouded one's, and the cloud
 #: over the tile as planning measured it, 100 m apart; a store measures it again at every pixel.
 TRIPLET_COLUMNS = ("clear_id", "label_gap_hours", "cloud_fraction", "stratum")
+
+#: Rows that are kept as such before they become a table.
+ROWS_AT_ONCE = 10_000
+
 
 def make_plan(session: Session, spec: DatasetSpec, progress: Progress = lambda _: None,
               kept: list[Candidate] | None = None) -> gpd.GeoDataFrame:
@@ -89,7 +96,8 @@ def make_plan(session: Session, spec: DatasetSpec, progress: Progress = lambda _
             fixed, weights = sparse(session, spec, shapes)
         else:
             fixed = place(session, spec, lattice(shapes, spec))
-    rows: list[dict[str, object]] = []
+    parts: list[pd.DataFrame] = []
+    seen: set[tuple[object, ...]] = set()
     for window in spec.windows:
         archive = Archive(session, spec, window)
         candidates = fixed if fixed is not None else place(session, spec, _label_tiles(archive, shapes, spec))
@@ -98,9 +106,12 @@ def make_plan(session: Session, spec: DatasetSpec, progress: Progress = lambda _
         candidates = [c for c in candidates if c.annotation is None or window_of(spec, c.annotation.date) == window]
         progress(f"window {window}: {len(candidates)} candidate tiles")
         drawing = Drawing(archive, [c for c in candidates if c.place is not None], weights)
-        rows += _rows(drawing, candidates, window, progress, None if kept is not None else spec.sampling.per_biome)
-    _mark_duplicates(rows)
-    return _frame(rows, spec)
+        rows = _rows(drawing, candidates, window, progress, None if kept is not None else spec.sampling.per_biome)
+        while chunk := list(itertools.islice(rows, ROWS_AT_ONCE)):
+            _mark_duplicates(chunk, seen)
+            outline = outlines([grid for row in chunk if isinstance(grid := row.pop("grid"), PixelGrid)])
+            parts.append(pd.DataFrame(chunk).assign(geometry=outline))
+    return _frame(parts, spec)
 
 
 def _label_tiles(archive: Archive, shapes: Iterable[shapely.Geometry], spec: DatasetSpec) -> list[Tile]:
@@ -117,23 +128,23 @@ def _label_tiles(archive: Archive, shapes: Iterable[shapely.Geometry], spec: Dat
 
 
 def _rows(drawing: Drawing, candidates: list[Candidate], window: Window, progress: Progress,
-          quota: int | None) -> list[dict[str, object]]:
-    """Rows of one window."""
+          quota: int | None) -> Iterator[dict[str, object]]:
+    """Rows of one window; what became of a candidate is forgotten with its row."""
     spec = drawing.spec
-    rows = [_row(c, window, spec, Reason.NO_ECOREGION) for c in candidates if c.place is None]
+    yield from (_row(c, window, spec, Reason.NO_ECOREGION) for c in candidates if c.place is None)
     placed = [c for c in candidates if c.place is not None]
-    for candidate in draw(drawing, placed, quota, lambda text: progress(f"window {window}: {text}")):
+    for candidate in in_order(drawing, placed, quota, lambda text: progress(f"window {window}: {text}")):
         outcome = drawing.pairs(candidate)
+        drawing.forget(candidate)
         letters = drawing.letters.get(candidate.id, "")
         candidate = replace(candidate, place=drawing.place_of(candidate))
         if isinstance(outcome, pairing.Rejection):
-            rows.append(_row(candidate, window, spec, outcome.reason, strata=letters))
+            yield _row(candidate, window, spec, outcome.reason, strata=letters)
             continue
         for pair in outcome:
             look = drawing.looks.get((candidate.id, pair.label.index))
             clear = math.nan if look is None or spec.quality.clouds == "scene" else look.clear
-            rows.append(_row(candidate, window, spec, None, pair, clear, letters))
-    return rows
+            yield _row(candidate, window, spec, None, pair, clear, letters)
 
 
 def _row(candidate: Candidate, window: Window, spec: DatasetSpec, reason: Reason | None,
@@ -145,7 +156,7 @@ def _row(candidate: Candidate, window: Window, spec: DatasetSpec, reason: Reason
         "ecoregion": here.ecoregion if here else "", "coastal": bool(here and not here.inside),
         "label_id": drawn.scene.index if drawn else "", "split": candidate.split,
         "state": "rejected" if reason else "planned", "reason": reason.value if reason else "",
-        "geometry": grid.outline(),
+        "grid": grid,
         "label_set": drawn.set if drawn else "", "clear": clear, "strata": strata,
         "own_grid": candidate.own_grid or drawn is not None or spec.tile.grid == "label",
     }
@@ -163,9 +174,8 @@ def _row(candidate: Candidate, window: Window, spec: DatasetSpec, reason: Reason
     return row
 
 
-def _mark_duplicates(rows: list[dict[str, object]]) -> None:
+def _mark_duplicates(rows: list[dict[str, object]], seen: set[tuple[object, ...]]) -> None:
     """Windows that overlap may choose one label scene twice for a tile: the first window keeps it."""
-    seen = set()
     for row in rows:
         key = row["tile_id"], row["label_id"], row.get("s2_id")
         if row["state"] == "planned" and key in seen:
@@ -173,8 +183,9 @@ def _mark_duplicates(rows: list[dict[str, object]]) -> None:
         seen.add(key)
 
 
-def _frame(rows: list[dict[str, object]], spec: DatasetSpec) -> gpd.GeoDataFrame:
-    counts = Counter(str(row["reason"]) for row in rows if row["state"] == "rejected")
+def _frame(parts: list[pd.DataFrame], spec: DatasetSpec) -> gpd.GeoDataFrame:
+    rows = pd.concat([part.dropna(axis="columns", how="all") for part in parts], ignore_index=True)
+    counts = Counter(rows.loc[rows["state"] == "rejected", "reason"].tolist())
     if len(rows) == sum(counts.values()):
         why = "; ".join(f"{n} {meaning(reason)} ({reason})" for reason, n in counts.most_common())
         raise InputError(f"no tile can be planned, of {len(rows)} candidates: {why}")
@@ -193,6 +204,8 @@ def _frame(rows: list[dict[str, object]], spec: DatasetSpec) -> gpd.GeoDataFrame
     frame["spec"] = spec.to_json()
     frame = table.typed(frame, "made").sort_values(["biome", "window", "epsg", "x0", "y0", "label_id"], kind="stable",
                                                    ignore_index=True)
+    # One text for all rows: as so many texts it would be most of a large plan, in memory and while it is written.
+    frame["spec"] = pd.Categorical.from_codes(np.zeros(len(frame), "int8"), [spec.to_json()])
     return frame[[*COLUMNS, *MORE_COLUMNS, *more, "geometry"]]
 
 
@@ -209,7 +222,7 @@ def write_plan(plan: gpd.GeoDataFrame, path: str | Path) -> None:
                 shapes = plan.geometry.to_numpy().copy()
                 shapes[past] = [cut(shape) for shape in shapes[past]]
                 plan = plan.set_geometry(gpd.GeoSeries(shapes, plan.index, crs=plan.crs))
-            plan = plan.drop(columns="bbox", errors="ignore")
+            plan = plan.drop(columns="bbox", errors="ignore").assign(spec=plan["spec"].astype("category"))
             plan.to_parquet(partial, compression="zstd", write_covering_bbox=True, schema_version="1.1.0")
             os.chmod(partial, 0o644)
             os.replace(partial, path)
@@ -284,6 +297,9 @@ def _is_plain(kind: pyarrow.DataType) -> bool:
 
 def _to_pandas(column: pyarrow.ChunkedArray) -> pd.Series:
     if pyarrow.types.is_dictionary(column.type):
+        if pyarrow.types.is_string(column.type.value_type):
+            # Each text once, however many rows have it: the spec of a large plan.
+            return column.unify_dictionaries().to_pandas().astype(object)
         column = column.cast(column.type.value_type)
     if pyarrow.types.is_decimal(column.type):
         column = column.cast(pyarrow.float64())
