@@ -115,12 +115,20 @@ def _add(store: str | Path, meta: dict[str, Any], hold: Hold, progress: Callable
         members[name]["attributes"] = own["attributes"]
         for key in _NEW:
             members[f"{name}/{key}"] = json.loads(place.read(f"{name}/{key}/zarr.json"))
+    # As zarr orders them: it takes the members of a group to lie together.
+    members = meta["consolidated_metadata"]["metadata"]
+    meta["consolidated_metadata"]["metadata"] = {
+        name: members[name] for name in sorted(members, key=_depth_and_name)}
     if meta["attributes"].get("earth") == "embedded-earth":
         meta["attributes"].setdefault("earth_version", FIRST_BUILD)
     seal.close(meta, sealed)
     hold.check()
     place.write("zarr.json", [seal.to_bytes(meta)])
     tables.finish(store, hold.check)
+
+
+def _depth_and_name(name: str) -> tuple[int, str]:
+    return name.count("/"), name
 
 
 def _shard(group: zarr.Group, formats: dict[str, ShardFormat], dynamic: tuple[str, ...], start: int, stop: int,
