@@ -20,6 +20,7 @@ from model.networks.layers import (
     StochasticDepth,
     check_bands,
     init_weights,
+    start_head,
     to_map,
 )
 from model.networks.specsar_former import drop_rates, variant_of
@@ -91,6 +92,7 @@ class SegFormer(nn.Module):
         self.norms = nn.ModuleList(nn.LayerNorm(width, eps=1e-6) for width in v.widths)
         self.decoder = MLPDecoder(v.widths, v.decoder, classes, dropout, plain_decoder)
         self.apply(init_weights)
+        start_head(self.decoder.classify)
 
     def forward(self, s2: Tensor, s1: Tensor) -> Tensor:
         x = gather("segformer", self.sensors, s2, s1, self.s2_bands, self.s1_bands)
@@ -142,6 +144,7 @@ class UNet(nn.Module):
         self.up = nn.ModuleList(double_conv(a + b, a) for a, b in zip(widths, widths[1:], strict=False))
         self.classify = nn.Conv2d(widths[0], classes, 1)
         self.apply(init_weights)
+        start_head(self.classify)
 
     def forward(self, s2: Tensor, s1: Tensor) -> Tensor:
         x = gather("unet", self.sensors, s2, s1, self.s2_bands, self.s1_bands)

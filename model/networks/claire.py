@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dwplus.taxonomy import CLASSES
-from model.networks.layers import Attention, GlobalBatchNorm2d, check_bands, init_weights, to_last, to_map
+from model.networks.layers import Attention, GlobalBatchNorm2d, check_bands, init_weights, start_head, to_last, to_map
 from model.networks.pyramid import Pyramid, SkipDecoder, check_pair, pyramid_of
 
 
@@ -99,6 +99,9 @@ class CLAIRE(nn.Module):
                                      attention=cross_attention and stride >= attention_from))
         self.decoder = SkipDecoder(v.widths, v.widths[:-1], classes, dropout)
         self.apply(init_weights)
+        self.optical.calm()
+        self.radar.calm()
+        start_head(self.decoder.classify)
 
     def _maps(self, s2: Tensor, s1: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         check_bands("claire", "s2", s2, self.s2_bands)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from dwplus.errors import InputError
 from dwplus.taxonomy import CLASSES, IGNORE
 from model.networks.baselines import Block
-from model.networks.layers import GlobalBatchNorm2d, check_bands, init_weights, resize, to_last, to_map
+from model.networks.layers import GlobalBatchNorm2d, check_bands, init_weights, resize, start_head, to_last, to_map
 from model.networks.pyramid import Pyramid, SkipDecoder, check_pair, pyramid_of
 
 #: Reliability before training, as a logit: 0.82.
@@ -222,6 +222,9 @@ class CloudLULCNet(nn.Module):
         self.decoder = SkipDecoder((*v.widths[:2], v.latent), v.decoder, classes, dropout)
         self.anchor = Anchor(classes, v.latent, anchor_weight) if anchor else None
         self.apply(init_weights)
+        self.optical.calm()
+        self.radar.calm()
+        start_head(self.decoder.classify)
         for part in self.orms or ():
             if isinstance(part, ORM):
                 part.trust()

@@ -54,6 +54,18 @@ def init_weights(module: nn.Module) -> None:
         nn.init.zeros_(module.bias)
 
 
+#: Standard deviation of a new classifier's weights: logits near zero, so that a network begins at ln(classes), and yet
+#: a gradient for every weight below it.
+HEAD_STD = 0.01
+
+
+@torch.no_grad()
+def start_head(head: nn.Conv2d) -> None:
+    """Make a classifier small that :func:`init_weights` has drawn. Drawn as the backbone's convolutions it would be
+    certain of random classes. **Ours.**"""
+    head.weight.mul_(HEAD_STD / math.sqrt(2.0 * head.groups / (math.prod(head.kernel_size) * head.out_channels)))
+
+
 class StochasticDepth(nn.Module):
     """Drops a residual branch for whole samples in training.
 
@@ -71,15 +83,23 @@ class StochasticDepth(nn.Module):
         return x * (keep.to(x.dtype) / (1.0 - self.rate))
 
 
+def _several() -> bool:
+    """Whether several processes train together."""
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+
+
 class GlobalBatchNorm2d(nn.BatchNorm2d):
     """Batch norm whose statistics are those of the global batch, on any device.
 
     ``nn.SyncBatchNorm`` refuses CPU tensors; this one makes two CPU processes equal one. In a single process, and in
-    evaluation, it is ``nn.BatchNorm2d``.
+    evaluation, it is ``nn.BatchNorm2d``, but for a batch of one value a channel (one small crop, whose coarsest map is
+    a pixel): one value has no variance, so that it is scaled by the running statistics, which stay as they are.
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        if not (self.training and dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
+        if self.training and not _several() and x.shape[0] * x.shape[2] * x.shape[3] == 1:
+            return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps)
+        if not (self.training and _several()):
             return super().forward(x)
         return self._global(x)
 

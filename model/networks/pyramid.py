@@ -6,6 +6,7 @@ decoder. Which backbone the two papers use is not known: this choice is ours.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -103,6 +104,16 @@ class Pyramid(nn.Module):
         self.stages = nn.ModuleList(
             nn.Sequential(*(Residual(b if i else a, b, 1 + (stage > 0 and i == 0)) for i in range(depth)))
             for stage, (a, b, depth) in enumerate(zip(widths, variant.widths, variant.depths, strict=False)))
+
+    @torch.no_grad()
+    def calm(self) -> None:
+        """Damp what every residual block adds, by the number of blocks. Batch norm undoes it in training; in
+        evaluation, before running statistics are known, maps would double with every block. **Ours.**"""
+        blocks = [block for block in self.modules() if isinstance(block, Residual)]
+        for block in blocks:
+            conv = block.second[0]
+            assert isinstance(conv, nn.Conv2d)
+            conv.weight.mul_(1 / math.sqrt(len(blocks)))
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Maps, finest first."""

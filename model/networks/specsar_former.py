@@ -24,6 +24,7 @@ from model.networks.layers import (
     StochasticDepth,
     check_bands,
     init_weights,
+    start_head,
     to_map,
 )
 
@@ -200,6 +201,7 @@ class SpecSARFormer(nn.Module):
                                                       strict=True))
         self.decoder = MLPDecoder(v.widths, v.decoder, classes, dropout, plain_decoder)
         self.apply(init_weights)
+        start_head(self.decoder.classify)
 
     def forward(self, s2: Tensor, s1: Tensor) -> Tensor:
         """Logits.
