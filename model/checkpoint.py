@@ -3,8 +3,10 @@ training config, the stores' specs, scores. Nothing in them is executed on loadi
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,13 +14,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dwplus.errors import InputError
+from dwplus.errors import DwplusError, InputError
 from model.networks.registry import build, sensors_of
 from model.normalise import Normalisation
 
 #: Number of the format; raised when a reader of the old one would go wrong.
 FORMAT = 1
-KEY = "dwplus_model"
+#: Keys of the file's own metadata: the header as JSON, and the digest of header and tensors.
+KEY, DIGEST = "dwplus_model", "dwplus_digest"
 
 
 @dataclass
@@ -46,20 +49,79 @@ class Checkpoint:
         return sensors_of(self.name, self.info["model"]["options"])
 
 
-def save(path: str | Path, tensors: dict[str, Tensor], info: dict[str, Any]) -> None:
-    """Write a checkpoint whole: beside its place, then renamed."""
+def save(path: str | Path, tensors: dict[str, Tensor], info: dict[str, Any], previous: bool = False) -> None:
+    """Write a checkpoint whole: beside its place, to the disk, then renamed. What lay there stays until then.
+
+    Parameters
+    ----------
+    previous : keep what lay there as ``NAME.previous.safetensors``.
+
+    Raises
+    ------
+    InputError
+        Where it cannot be written, a full disk included.
+    DwplusError
+        Where a tensor is not finite: the checkpoint before is worth more.
+    """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     path = Path(path)
     partial = path.with_name(f".{path.name}.part")
     # Copies: safetensors refuses tensors that share memory or are strided, as channels-last weights are.
     whole = {name: t.detach().to("cpu", copy=True).contiguous() for name, t in tensors.items()}
+    if wrong := _not_finite(whole):
+        raise DwplusError(f"checkpoint {path}: was not written, for {wrong} is not finite; lower optim.lr, or set "
+                          "run.precision to fp32")
+    text = json.dumps({"format": FORMAT, **info})
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(whole, str(partial), metadata={KEY: json.dumps({"format": FORMAT, **info})})
+        # An empty file of ours has the mode that files get here; safetensors' own are for their owner alone.
+        partial.write_bytes(b"")
+        mode = partial.stat().st_mode
+        save_file(whole, str(partial), metadata={KEY: text, DIGEST: _digest(whole, text)})
+        partial.chmod(mode)
+        with open(partial, "rb") as file:
+            os.fsync(file.fileno())
+        if previous and path.exists():
+            _link(path, previous_of(path))
         os.replace(partial, path)
-    except OSError as error:
-        raise InputError(f"checkpoint {path}: cannot be written ({error.strerror or error})") from None
+    except (OSError, SafetensorError) as error:
+        partial.unlink(missing_ok=True)
+        why = error.strerror if isinstance(error, OSError) else None
+        raise InputError(f"checkpoint {path}: cannot be written ({why or error}); make room, or choose another RUN; "
+                         "what lay there is as it was") from None
+
+
+def previous_of(path: Path) -> Path:
+    """Where the checkpoint before this one is kept."""
+    return path.with_name(f"{path.stem}.previous{path.suffix}")
+
+
+def _link(path: Path, other: Path) -> None:
+    """A second name for a file, in place of what has that name; a copy on file systems without links."""
+    beside = other.with_name(f".{other.name}.part")
+    beside.unlink(missing_ok=True)
+    try:
+        os.link(path, beside)
+    except OSError:
+        shutil.copyfile(path, beside)
+    os.replace(beside, other)
+
+
+def _digest(tensors: dict[str, Tensor], text: str) -> str:
+    """Of every tensor's name, type, shape and bytes, and of the header."""
+    found = hashlib.blake2b(text.encode(), digest_size=16)
+    for name in sorted(tensors):
+        t = tensors[name]
+        found.update(f"{name}|{t.dtype}|{tuple(t.shape)}|".encode())
+        found.update(t.reshape(-1).view(torch.uint8).numpy().data)
+    return found.hexdigest()
+
+
+def _not_finite(tensors: dict[str, Tensor]) -> str | None:
+    """Name of the first tensor with a value that is not finite; None without any."""
+    return next((n for n, t in tensors.items() if t.is_floating_point() and not bool(torch.isfinite(t).all())), None)
 
 
 def read(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -68,7 +130,8 @@ def read(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Raises
     ------
     InputError
-        Where there is none, or it is no checkpoint of ours.
+        Where there is none, it is no checkpoint of ours, or it is damaged: other bytes than were written (checkpoints
+        of earlier builds have no digest), values that are not finite, weights that are all zero.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -77,14 +140,45 @@ def read(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise InputError(f"checkpoint {path}: no such file; train first (make train RUN=...)")
     try:
         with safe_open(str(path), framework="pt") as file:
-            info = json.loads((file.metadata() or {})[KEY])
+            meta = file.metadata() or {}
+            info = json.loads(meta[KEY])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  no iteration of its own
-    except (SafetensorError, KeyError, ValueError, OSError) as error:
-        raise InputError(f"checkpoint {path}: is no checkpoint of this project ({type(error).__name__})") from None
+    except (SafetensorError, KeyError, ValueError, TypeError, RecursionError, OSError) as error:
+        raise InputError(f"checkpoint {path}: is no checkpoint of this project ({type(error).__name__}){_instead(path)}"
+                         ) from None
+    if not isinstance(info, dict):
+        raise InputError(f"checkpoint {path}: its header must be a mapping, found {type(info).__name__}"
+                         f"{_instead(path)}")
     if info.get("format") != FORMAT:
         raise InputError(f"checkpoint {path}: has format {info.get('format')}, this version reads {FORMAT}; train "
                          "again")
+    if DIGEST in meta and meta[DIGEST] != _digest(tensors, meta[KEY]):
+        raise InputError(f"checkpoint {path}: is damaged, its bytes are not those that were written{_instead(path)}")
+    if wrong := _not_finite(tensors):
+        raise InputError(f"checkpoint {path}: is damaged, {wrong} is not finite{_instead(path)}")
+    weights = [t for name, t in tensors.items() if name.startswith("net.") and t.ndim > 1]
+    if weights and not any(bool(t.any()) for t in weights):
+        raise InputError(f"checkpoint {path}: is damaged, all its weights are zero{_instead(path)}")
     return tensors, info
+
+
+def _instead(path: Path) -> str:
+    """What to do about a file that cannot be used."""
+    before = previous_of(path)
+    return f"; the one before it is {before.name}: put it in its place" if before.is_file() else "; train again"
+
+
+def needed(info: dict[str, Any], path: str | Path, **kinds: type | tuple[type, ...]) -> None:
+    """Refuse a header that lacks a key, or has a value of another kind.
+
+    Raises
+    ------
+    InputError
+        With the first.
+    """
+    for key, kind in kinds.items():
+        if not isinstance(info.get(key), kind):
+            raise InputError(f"checkpoint {path}: its header has no usable {key}; train again")
 
 
 def part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
@@ -124,13 +218,24 @@ def load(path: str | Path, expect: str | None = None) -> Checkpoint:
     if path.is_dir() or (not path.suffix and not path.exists()):
         path = path / "best.safetensors"
     tensors, info = read(path)
-    name = info["model"]["name"]
+    needed(info, path, model=dict, normalisation=dict, s2_bands=list, s1_bands=list, epoch=int)
+    name, options = info["model"].get("name"), info["model"].get("options")
+    if not isinstance(name, str) or not isinstance(options, dict):
+        raise InputError(f"checkpoint {path}: its header names no model with options; train again")
     if expect is not None and expect != name:
         raise InputError(f"checkpoint {path}: is of model {name}, not {expect}; give MODEL={name}, or another RUN")
-    net = build(name, **info["model"]["options"])
+    try:
+        net = build(name, **options)
+        normalisation = Normalisation.from_dict(info["normalisation"])
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise InputError(f"checkpoint {path}: its header cannot be used ({type(error).__name__}: "
+                         f"{str(error).splitlines()[0][:200] if str(error) else ''}); train again") from None
+    for sensor in ("s2", "s1"):
+        if list(getattr(normalisation, sensor).bands) != list(info[f"{sensor}_bands"]):
+            raise InputError(f"checkpoint {path}: its {sensor}_bands are not those of its normalisation; train again")
     weights = part(tensors, "ema") or part(tensors, "net")
     fill(net, weights, f"checkpoint {path}")
-    return Checkpoint(path, net.eval(), Normalisation.from_dict(info["normalisation"]), info)
+    return Checkpoint(path, net.eval(), normalisation, info)
 
 
 def check_store(checkpoint: Checkpoint, s2_bands: tuple[str, ...], s1_bands: tuple[str, ...], store: str) -> None:

@@ -91,7 +91,7 @@ class RunPart(_Part):
     deterministic: bool = Field(False, description="deterministic kernels on CUDA too, slower")
     patience: int | None = Field(None, ge=1, description="stop after this many validations without a better mIoU")
     validate_every: int = Field(1, ge=1, description="epochs between two validations")
-    save_every: int | None = Field(None, ge=1, description="steps between two checkpoints within an epoch, from which "
+    save_every: int | None = Field(100, ge=1, description="steps between two checkpoints within an epoch, from which "
                                                            "a stopped run goes on; none = at the end of epochs")
     max_bad_steps: int = Field(10, ge=1, description="steps in a row that may be skipped for a loss that is not finite")
     tensorboard: bool = Field(True, description="write TensorBoard events where tensorboard is installed")

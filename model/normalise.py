@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain
 from typing import Any
 
 import torch
@@ -70,6 +72,10 @@ class Normalisation:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Normalisation:
         s2, s1 = (Scaling(**{k: tuple(v) for k, v in values[name].items()}) for name in ("s2", "s1"))
+        for one in (s2, s1):
+            columns = (one.mean, one.std, one.low, one.high)
+            if any(len(c) != len(one.bands) for c in columns) or not all(map(math.isfinite, chain(*columns))):
+                raise ValueError("normalisation: needs a finite mean, std, low and high of every band")
         return cls(s2, s1, int(values["tiles"]))
 
 

@@ -112,6 +112,9 @@ class Trainer:
         self.data = TileDataset(stores, "train", crop=crop, augment=data.augment, seed=config.run.seed,
                                 drop_s2=data.drop_s2, drop_s1=data.drop_s1, max_tiles=data.max_tiles, **filters)
         self.fingerprint, self.side = _fingerprint(self.data), self.data.window
+        self.options = _options(config, self.data)
+        with torch.device("meta"):
+            build(config.model.name, **self.options)  # a wrong option is said before anything is measured
         resumed = self._earlier()
         if resumed is None:
             beside = run / "statistics.json"
@@ -127,8 +130,6 @@ class Trainer:
         self.validation = _sets_of(stores, "val", self.normalisation)
         self.loss = make_loss(config.loss, self.data.class_counts).to(self.device)
         torch.manual_seed(config.run.seed)
-        self.options = {**config.model.options, "s2_bands": len(self.data.s2_bands),
-                        "s1_bands": len(self.data.s1_bands)}
         self.net = build(config.model.name, **self.options).to(self.device)
         self.takes_label = bool(getattr(self.net, "takes_label", False))
         self.ema = copy.deepcopy(self.net).requires_grad_(False).eval() if optim.ema else None
@@ -160,6 +161,9 @@ class Trainer:
         if not path.exists():
             return None
         tensors, info = checkpoints.read(path)
+        checkpoints.needed(info, path, config=dict, fingerprint=str, tiles=int, processes=int, normalisation=dict,
+                           epoch=int, step=int, best_epoch=int, stopped=str, history=list, scaler=dict,
+                           best_miou=(int, float, type(None)))
         # Through today's config: a run of an older version has fewer keys, whose defaults are what it did.
         before = make_config(info["config"], f"run {self.run}").to_dict()
         changed = [d for d in flat_differences(before, self.config.to_dict()) if not d.startswith(FREE)]
@@ -216,7 +220,7 @@ class Trainer:
         for name, parameter in self.net.named_parameters():
             for key, value in self.optimiser.state.get(parameter, {}).items():
                 tensors[f"optim.{key}.{name}"] = torch.as_tensor(value)
-        checkpoints.save(self.run / "last.safetensors", tensors, self._info())
+        checkpoints.save(self.run / "last.safetensors", tensors, self._info(), previous=True)
 
     def _save_best(self) -> None:
         kept = self.ema if self.ema is not None else self.net
@@ -431,6 +435,21 @@ def _sets_of(stores: list[str], split: str, normalisation: Normalisation) -> lis
     return found
 
 
+def _options(config: TrainConfig, data: TileDataset) -> dict[str, Any]:
+    """Options of the network with the stores' numbers of bands.
+
+    Raises
+    ------
+    InputError
+        Where the config says other numbers.
+    """
+    own = {"s2_bands": len(data.s2_bands), "s1_bands": len(data.s1_bands)}
+    for key, bands in own.items():
+        if (said := config.model.options.get(key, bands)) != bands:
+            raise InputError(f"model.options.{key} {said!r}: store {', '.join(data.stores)} has {bands}; leave it out")
+    return {**config.model.options, **own}
+
+
 def _groups(net: nn.Module, decay: float) -> list[dict[str, Any]]:
     """Weights decay; norms and biases do not."""
     weights = [p for p in net.parameters() if p.ndim > 1]
@@ -481,9 +500,12 @@ def _writer(run: Path, wanted: bool) -> Iterator[Any]:
     """A TensorBoard writer, or None where it is not wanted or not installed."""
     writer = None
     if wanted:
-        with contextlib.suppress(ImportError):
+        try:
             from torch.utils.tensorboard import SummaryWriter
-
+        except ImportError:
+            say("tensorboard is not installed, so that no curves are written; pip install dwplus[curves], or set "
+                "run.tensorboard to false")
+        else:
             writer = SummaryWriter(str(run / "tensorboard"))
     try:
         yield writer
