@@ -262,7 +262,8 @@ def _from_earth(options: Options, spec: DatasetSpec, shape: WindowShape, folder:
     blocks = inputs.blocks_of_plan(plan, inputs.check_dates(options.dates), options.clouds == "mask")
     source = EarthInputs(_config(options), spec, shape, options.scheduler != "threads")
     windows = ", ".join(f"{w.start} to {w.end}" for w in spec.windows)
-    return Ground(blocks, source, clip_of(shapes), created(path), windows)
+    own = {block.grid.epsg for block in blocks} if spec.tile.grid == "label" else ()
+    return Ground(blocks, source, clip_of(shapes, own), created(path), windows)
 
 
 def _from_store(options: Options, shape: WindowShape, checkpoint: Checkpoint, folder: Path) -> Ground:

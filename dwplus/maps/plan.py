@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import geopandas as gpd
@@ -73,12 +73,21 @@ def plan_blocks(session: Session, spec: DatasetSpec, shapes: Sequence[shapely.Ge
     return make_plan(session, spec, progress, [Candidate(tile, nowhere, "test", 0.0) for tile in tiles.values()])
 
 
-def clip_of(shapes: Sequence[shapely.Geometry]) -> dict[int, shapely.Geometry]:
-    """The region in each zone it touches, in that zone's metres: zones share no ground, so that none is shown twice."""
+def clip_of(shapes: Sequence[shapely.Geometry], own_grids: Iterable[int] = ()) -> dict[int, shapely.Geometry]:
+    """The region in each zone it touches, in that zone's metres: zones share no ground, so that none is shown twice.
+
+    Parameters
+    ----------
+    own_grids : zones of blocks that were cut from label images' own grids, where they reach over into a neighbour's
+        ground and share none among themselves: the region's ground in the neighbouring zones is theirs as well.
+    """
     found: dict[int, list[shapely.Geometry]] = {}
+    own = set(own_grids)
     for shape in shapes:
         for epsg, piece in zone_pieces(shape):
-            found.setdefault(epsg, []).append(in_zone(piece, epsg))
+            beside = [zone for zone in own if (zone % 100 - epsg % 100 + 2) % 60 <= 4] if own else [epsg]
+            for zone in beside:
+                found.setdefault(zone, []).append(in_zone(piece, zone))
     return {epsg: shapely.union_all([p if p.is_valid else shapely.make_valid(p) for p in parts])
             for epsg, parts in found.items()}
 
