@@ -11,6 +11,8 @@ from dwplus.embedded_earth.catalog import Catalog
 from dwplus.embedded_earth.errors import ComputeError, not_found
 from dwplus.embedded_earth.values import Collection, Hints, Image, TableElements
 
+#: Values in one answer.
+MAX_WRITTEN = 2_000_000
 _ROOTS = ("projects/earthengine-public/assets/", "projects/earthengine-legacy/assets/")
 
 
@@ -24,17 +26,27 @@ class Context:
     deadline : ``time.monotonic()`` when the request has to give up.
     elements : most elements of a collection in one answer.
     tables : stored tables already read, kept from request to request.
+    written : values of the answer so far.
     """
 
     catalog: Catalog
     deadline: float = float("inf")
     elements: int = 5000
     tables: dict[str, TableElements] = field(default_factory=dict)
+    written: int = 0
 
     def check_time(self) -> None:
         """Give up where the deadline has passed."""
         if time.monotonic() > self.deadline:
             raise ComputeError("Computation timed out.", 400)
+
+    def write(self) -> None:
+        """Count a value of the answer: one that holds a value many times over may be small and its text endless."""
+        self.written += 1
+        if self.written > MAX_WRITTEN:
+            raise ComputeError("User memory limit exceeded.")
+        if self.written % 4096 == 0:
+            self.check_time()
 
     def image(self, asset_id: str) -> Image:
         """A stored image."""

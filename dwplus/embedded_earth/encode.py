@@ -46,6 +46,7 @@ def encode(value: Any, context: Context) -> Any:
     ComputeError
         For collections of more elements than an answer holds, and values that have no form of their own.
     """
+    context.write()
     if value is None or isinstance(value, str | bool):
         return value
     if isinstance(value, np.generic):

@@ -128,10 +128,13 @@ class Graph:
             return self._invoke(node["functionInvocationValue"], frame)
         if "functionDefinitionValue" in node:
             return self._define(node["functionDefinitionValue"], frame)
-        if "integerValue" in node:
-            return int(node["integerValue"])
-        if "bytesValue" in node:
-            return base64.b64decode(node["bytesValue"])
+        try:
+            if "integerValue" in node:
+                return int(node["integerValue"])
+            if "bytesValue" in node:
+                return base64.b64decode(node["bytesValue"])
+        except (TypeError, ValueError) as error:
+            raise ComputeError("Invalid expression: a value node does not have the form of its kind.") from error
         if not node:
             return None
         raise ComputeError(f"Invalid expression: the value node {', '.join(sorted(node))[:80]!r} is of no known kind.")

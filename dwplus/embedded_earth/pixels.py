@@ -26,6 +26,13 @@ from dwplus.embedded_earth.values import Image
 _TRANSFORM = ("scaleX", "shearX", "translateX", "shearY", "scaleY", "translateY")
 
 
+def _object(request: dict[str, Any], key: str) -> dict[str, Any]:
+    found = request.get(key)
+    if found is not None and not isinstance(found, dict):
+        raise ComputeError(f"Invalid grid: '{key}' must be an object.")
+    return found or {}
+
+
 def grid_of(image: Image, request: dict[str, Any] | None) -> Grid:
     """The grid of a request; what it leaves out is the first band's own.
 
@@ -35,9 +42,10 @@ def grid_of(image: Image, request: dict[str, Any] | None) -> Grid:
         For an unbounded image without a grid, and for grids that are none.
     """
     request = request or {}
+    if not isinstance(request, dict):
+        raise ComputeError("Invalid grid: an object was expected.")
     band = image.bands[0]
-    affine = request.get("affineTransform")
-    dimensions = request.get("dimensions") or {}
+    affine, dimensions = _object(request, "affineTransform"), _object(request, "dimensions")
     crs = request.get("crsCode") or request.get("crsWkt")
     crs = canonical_crs(str(crs)) if crs else band.projection.crs
     if affine:
@@ -148,9 +156,13 @@ def _tiff(image: Image, grid: Grid, context: Context) -> bytes:
 
 def _visual(image: Image, options: dict[str, Any] | None) -> Image:
     """Bands stretched to bytes, as visualisation options ask."""
+    if options is not None and not isinstance(options, dict):
+        raise ComputeError("Invalid visualization options: an object was expected.")
     ranges = (options or {}).get("ranges") or []
     if not ranges:
         return image
+    if not isinstance(ranges, list) or not all(isinstance(part, dict) for part in ranges):
+        raise ComputeError("Invalid visualization options: 'ranges' must be a list of objects.")
     bands = []
     for i, band in enumerate(image.bands[:3]):
         low, high = (float(ranges[min(i, len(ranges) - 1)].get(key, default)) for key, default in (("min", 0),

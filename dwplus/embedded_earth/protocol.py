@@ -306,6 +306,11 @@ def _json(value: Any) -> tuple[str, bytes]:
     return "application/json; charset=UTF-8", json.dumps(value, allow_nan=False).encode()
 
 
+def refused(code: int, message: str) -> Answer:
+    """An error answer of a door, which the Earth never saw."""
+    return _error(ComputeError(message, code))
+
+
 def _error(error: ComputeError) -> Answer:
     body = {"error": {"code": error.code, "message": error.message, "status": STATUS_NAMES.get(error.code, "UNKNOWN")}}
     return Answer(error.code, {"content-type": "application/json; charset=UTF-8"}, json.dumps(body).encode())

@@ -9,7 +9,14 @@ import urllib.parse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from dwplus.embedded_earth.protocol import EmbeddedEarth
+from dwplus.embedded_earth.protocol import Answer, EmbeddedEarth, refused
+
+#: Names under which loopback is reached.
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+#: What is read of a refused body: so long for each of so many parts of 64 KiB.
+_DRAIN_SECONDS, _DRAIN_PARTS = 1.0, 64
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -22,7 +29,40 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *arguments: Any) -> None:
         """Silence: the server's output is its URL."""
 
+    def _refusal(self) -> tuple[int, str] | None:
+        """Status and reason where a request is not for this server, or cannot be read.
+
+        Pages of other sites reach loopback through a browser: under a name of theirs (Host), with theirs as Origin,
+        or with a form, whose content is no JSON.
+        """
+        if urllib.parse.urlsplit(f"//{self.headers.get('Host', 'localhost')}").hostname not in _LOOPBACK:
+            return 403, "The Host header must name the loopback address."
+        origin = self.headers.get("Origin")
+        if origin and urllib.parse.urlsplit(origin).hostname not in _LOOPBACK:
+            return 403, "Requests from pages of other hosts are refused."
+        if self.headers.get("Transfer-Encoding"):
+            return 411, "Chunked bodies are not understood: give a Content-Length."
+        kind = (self.headers.get("Content-Type") or "").split(";")[0].strip().lower()
+        if self.headers.get("Content-Length", "0") != "0" and kind != "application/json":
+            return 415, "The body must be application/json."
+        return None
+
+    def _drain(self) -> None:
+        """Read on a little while: a connection that is closed under a client's hands loses the answer."""
+        with contextlib.suppress(OSError):
+            self.connection.shutdown(socket.SHUT_WR)
+            self.connection.settimeout(_DRAIN_SECONDS)
+            for _ in range(_DRAIN_PARTS):
+                if not self.connection.recv(1 << 16):
+                    return
+
     def _answer(self) -> None:
+        refusal = self._refusal()
+        if refusal is not None:
+            self.close_connection = True
+            self._send(refused(*refusal))
+            self._drain()
+            return
         parts = urllib.parse.urlsplit(self.path)
         try:
             length = int(self.headers.get("Content-Length") or 0)
@@ -36,6 +76,9 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(length) if length else b""
         answer = earth.handle(self.command, urllib.parse.unquote(parts.path), dict(urllib.parse.parse_qsl(parts.query)),
                               dict(self.headers.items()), body)
+        self._send(answer)
+
+    def _send(self, answer: Answer) -> None:
         kind = answer.fault.kind if answer.fault is not None else ""
         if kind == "drop":
             self.close_connection = True
@@ -47,6 +90,8 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in answer.headers.items():
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(content)))
+        if self.close_connection:
+            self.send_header("Connection", "close")
         self.end_headers()
         if kind == "truncate":
             content = content[:len(content) // 2]

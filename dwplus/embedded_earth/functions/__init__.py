@@ -15,6 +15,7 @@ from dwplus.embedded_earth.functions import (  # noqa: F401  (each registers its
     lists,
     masking,
     matrices,
+    matrix_images,
     neighborhood,
     projections,
     reducers,

@@ -16,7 +16,7 @@ from dwplus.embedded_earth import masks
 from dwplus.embedded_earth.arrays import MAX_SIZE
 from dwplus.embedded_earth.composites import composite, groups
 from dwplus.embedded_earth.errors import ComputeError
-from dwplus.embedded_earth.functions import arrays, matrices
+from dwplus.embedded_earth.functions import arrays
 from dwplus.embedded_earth.functions.arithmetic import pair_bands
 from dwplus.embedded_earth.functions.array_numbers import bits_to_array
 from dwplus.embedded_earth.functions.images import broadcast
@@ -80,7 +80,7 @@ def derived(context: Context, bands: Sequence[Band], run: OnArrays, to: PixelTyp
     return Band(name or bands[0].id, to, base.projection, base.extent, read)
 
 
-def _dims(band: Band, where: str) -> int:
+def dims_of(band: Band, where: str) -> int:
     if not band.type.dimensions:
         raise ComputeError(f"{where}: Band '{band.id}' must be array-valued; it holds numbers.")
     return band.type.dimensions
@@ -96,9 +96,9 @@ def _shaped(kind: PixelType, dimensions: int) -> PixelType:
     return replace(kind, dimensions=dimensions)
 
 
-def _each(context: Context, image: Image, where: str, run: Callable[[Band], Band]) -> Image:
+def each(context: Context, image: Image, where: str, run: Callable[[Band], Band]) -> Image:
     for band in image.bands:
-        _dims(band, where)
+        dims_of(band, where)
     return image.computed(map(run, image.bands))
 
 
@@ -204,19 +204,6 @@ def bits_to_array_image(context: Context, image: Image) -> Image:
     return image.computed(derived(context, [band], run, PixelType("int", 0, 1, 1)) for band in image.bands)
 
 
-@function("Image.matrixIdentity")
-def matrix_identity(context: Context, size: int) -> Image:
-    matrix = arrays.identity(context, size)
-
-    def read(grid: Grid) -> Pixels:
-        out = np.empty(grid.shape, object)
-        for index in np.ndindex(grid.shape):
-            out[index] = matrix
-        return out, None
-
-    return Image((Band("array", PixelType("double", dimensions=2), WGS84, None, read),))
-
-
 # ------------------------------------------------------------------------------------------------------------- shape
 
 
@@ -231,7 +218,7 @@ def _lengths(array: np.ndarray) -> np.ndarray:
 
 @function("Image.arrayLengths")
 def array_lengths(context: Context, image: Image) -> Image:
-    return _each(context, image, "Image.arrayLengths",
+    return each(context, image, "Image.arrayLengths",
                  lambda band: derived(context, [band], _lengths, _shaped(_COUNT, 1)))
 
 
@@ -245,7 +232,7 @@ def array_length(context: Context, image: Image, axis: int) -> Image:
 
         return derived(context, [band], run, _COUNT)
 
-    return _each(context, image, "Image.arrayLength", of)
+    return each(context, image, "Image.arrayLength", of)
 
 
 @function("Image.arrayReshape")
@@ -273,7 +260,7 @@ def array_transpose(context: Context, image: Image, one: int, other: int) -> Ima
 
         return derived(context, [band], run, band.type)
 
-    return _each(context, image, "Image.arrayTranspose", of)
+    return each(context, image, "Image.arrayTranspose", of)
 
 
 @function("Image.arrayProject")
@@ -281,7 +268,7 @@ def array_project(context: Context, image: Image, axes: list[int]) -> Image:
     def run(array: np.ndarray) -> np.ndarray:
         return arrays.project(context, array, axes)
 
-    return _each(context, image, "Image.arrayProject",
+    return each(context, image, "Image.arrayProject",
                  lambda band: derived(context, [band], run, _shaped(band.type, len(axes))))
 
 
@@ -289,7 +276,7 @@ def array_project(context: Context, image: Image, axes: list[int]) -> Image:
 def array_flatten(context: Context, image: Image, labels: list[list[str]], separator: str) -> Image:
     """A band of numbers for each element; its name is its labels, joined."""
     where = "Image.arrayFlatten"
-    if len(image.bands) != 1 or _dims(image.bands[0], where) != len(labels):
+    if len(image.bands) != 1 or dims_of(image.bands[0], where) != len(labels):
         raise ComputeError(f"{where}: the image must have one band, and 'coordinateLabels' a list of names for each of "
                            "its axes.")
     band = image.bands[0]
@@ -339,7 +326,7 @@ def array_get(context: Context, image: Image, position: Image) -> Image:
                                f"{len(position.bands)}.")
         return derived(context, [band, *position.bands], run, _shaped(band.type, 0))
 
-    return _each(context, image, "Image.arrayGet", of)
+    return each(context, image, "Image.arrayGet", of)
 
 
 @function("Image.arraySlice")
@@ -352,7 +339,7 @@ def array_slice(context: Context, image: Image, axis: int, start: Image | None, 
         last = next(places) if end is not None else None
         return arrays.slice_(context, array, axis, first, last, step)
 
-    return _each(context, image, "Image.arraySlice", lambda band: derived(context, [band, *ends], run, band.type))
+    return each(context, image, "Image.arraySlice", lambda band: derived(context, [band, *ends], run, band.type))
 
 
 @function("Image.arrayRepeat")
@@ -364,7 +351,7 @@ def array_repeat(context: Context, image: Image, axis: int, copies: Image) -> Im
         more = axis == band.type.dimensions
         return derived(context, [band, copies.bands[0]], run, _shaped(band.type, band.type.dimensions + more))
 
-    return _each(context, image, "Image.arrayRepeat", of)
+    return each(context, image, "Image.arrayRepeat", of)
 
 
 @function("Image.arrayPad")
@@ -372,7 +359,7 @@ def array_pad(context: Context, image: Image, lengths: list[int], value: float) 
     def run(array: np.ndarray) -> np.ndarray:
         return arrays.padded(array, lengths, value, "Image.arrayPad")
 
-    return _each(context, image, "Image.arrayPad", lambda band: derived(context, [band], run, band.type))
+    return each(context, image, "Image.arrayPad", lambda band: derived(context, [band], run, band.type))
 
 
 @function("Image.arrayCat")
@@ -406,7 +393,7 @@ def array_argmax(context: Context, image: Image) -> Image:
     def run(array: np.ndarray) -> np.ndarray:
         return np.array(np.unravel_index(array.argmax(), array.shape), "i8")
 
-    return _each(context, image, "Image.arrayArgmax", lambda band: derived(context, [band], run, _shaped(_COUNT, 1)))
+    return each(context, image, "Image.arrayArgmax", lambda band: derived(context, [band], run, _shaped(_COUNT, 1)))
 
 
 @function("Image.arrayReduce")
@@ -414,7 +401,7 @@ def array_reduce(context: Context, image: Image, reducer: Reducer, axes: list[in
     def run(array: np.ndarray) -> np.ndarray:
         return arrays.reduced(context, array, reducer, axes, field, "Image.arrayReduce")
 
-    return _each(context, image, "Image.arrayReduce",
+    return each(context, image, "Image.arrayReduce",
                  lambda band: derived(context, [band], run, PixelType("double", dimensions=band.type.dimensions)))
 
 
@@ -423,72 +410,5 @@ def array_accum(context: Context, image: Image, axis: int, reducer: Reducer | No
     def run(array: np.ndarray) -> np.ndarray:
         return arrays.accumulated(context, array, axis, reducer, "Image.arrayAccum")
 
-    return _each(context, image, "Image.arrayAccum",
+    return each(context, image, "Image.arrayAccum",
                  lambda band: derived(context, [band], run, PixelType("double", dimensions=band.type.dimensions)))
-
-
-# ---------------------------------------------------------------------------------------------------------- matrices
-
-
-def _pair(context: Context, left: Image, right: Image, where: str, run: OnArrays, dimensions: int) -> Image:
-    return left.computed(derived(context, [one, other], run, PixelType("double", dimensions=dimensions), name)
-                         for one, other, name in pair_bands(left, right, where))
-
-
-@function("Image.arrayDotProduct")
-def array_dot_product(context: Context, left: Image, right: Image) -> Image:
-    def run(one: np.ndarray, other: np.ndarray) -> Any:
-        return matrices.dot_product(context, one, other)
-
-    return _pair(context, left, right, "Image.arrayDotProduct", run, 0)
-
-
-@function("Image.matrixMultiply")
-def matrix_multiply(context: Context, left: Image, right: Image) -> Image:
-    def run(one: np.ndarray, other: np.ndarray) -> Any:
-        return matrices.matrix_multiply(context, one, other)
-
-    return _pair(context, left, right, "Image.matrixMultiply", run, 2)
-
-
-@function("Image.matrixSolve")
-def matrix_solve(context: Context, left: Image, right: Image) -> Image:
-    def run(one: np.ndarray, other: np.ndarray) -> Any:
-        return matrices.matrix_solve(context, one, other)
-
-    return _pair(context, left, right, "Image.matrixSolve", run, 2)
-
-
-def _register_matrix(name: str, run: OnArrays, dimensions: int) -> None:
-    @function(f"Image.{name}")
-    def apply(context: Context, image: Image) -> Image:
-        def on_pixel(array: np.ndarray) -> Any:
-            return run(context, array)
-
-        kind = PixelType("double", dimensions=dimensions)
-        return _each(context, image, f"Image.{name}", lambda band: derived(context, [band], on_pixel, kind))
-
-
-for _name, _run in matrices.ON_ONE.items():
-    _register_matrix(_name, _run, 0 if _name in ("matrixDeterminant", "matrixTrace", "matrixFnorm") else 2)
-_register_matrix("matrixToDiag", matrices.matrix_to_diag, 2)
-
-
-def _register_decomposition(name: str, run: Callable[[np.ndarray, str], dict[str, np.ndarray]],
-                            parts: Sequence[str]) -> None:
-    @function(f"Image.{name}")
-    def apply(context: Context, image: Image) -> Image:
-        if len(image.bands) != 1:
-            raise ComputeError(f"Image.{name}: the image must have one band.")
-        _dims(image.bands[0], f"Image.{name}")
-        bands = []
-        for part in parts:
-            def chosen(array: np.ndarray, part: str = part) -> np.ndarray:
-                return run(array, f"Image.{name}")[part]
-
-            bands.append(derived(context, image.bands, chosen, PixelType("double", dimensions=2), part))
-        return image.computed(bands)
-
-
-for _name, (_decompose, _parts) in matrices.DECOMPOSITIONS.items():
-    _register_decomposition(_name, _decompose, _parts)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import random
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
@@ -24,6 +23,7 @@ from dwplus.embedded_earth.functions.scalars import equal
 from dwplus.embedded_earth.functions.statistics import reduce_together
 from dwplus.embedded_earth.grid import WGS84, Grid, Pixels, Projection
 from dwplus.embedded_earth.pixel_types import PixelType, cast
+from dwplus.embedded_earth.regular import expression
 from dwplus.embedded_earth.shapes import Geometry
 from dwplus.embedded_earth.values import (
     Band,
@@ -69,11 +69,11 @@ def set_geometry(context: Context, element: Any, geometry: Geometry | None) -> F
 
 @function("Feature.select")
 def select(context: Context, element: Any, names: list[str], new: list[str] | None, keep: bool) -> Any:
-    try:
-        chosen = [key for name in names for key in element.properties
-                  if key == name or (re.fullmatch(name, key) and not key.startswith("system:"))]
-    except (re.error, TypeError) as error:
-        raise ComputeError(f"Feature.select: bad property selector: {error}.") from error
+    if not all(isinstance(name, str) for name in names):
+        raise ComputeError("Feature.select: bad property selector: a name or a pattern was expected.")
+    chosen = [key for name in names for key in element.properties
+              if key == name or (not key.startswith("system:")
+                                 and expression(name, where="Feature.select").fullmatch(key))]
     if new is not None and len(new) != len(chosen):
         raise ComputeError(f"Feature.select: {len(chosen)} properties are selected, but {len(new)} names given.")
     properties = dict(zip(new or chosen, (element.properties[key] for key in chosen), strict=True))

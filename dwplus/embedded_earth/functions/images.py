@@ -15,6 +15,7 @@ from dwplus.embedded_earth.errors import ComputeError
 from dwplus.embedded_earth.functions.registry import Context, as_image, convert, function
 from dwplus.embedded_earth.grid import WGS84, Grid, Pixels
 from dwplus.embedded_earth.pixel_types import DOUBLE, FLOAT, PixelType, cast, integer_type
+from dwplus.embedded_earth.regular import expression
 from dwplus.embedded_earth.values import Band, Date, Image
 
 
@@ -65,10 +66,7 @@ def select_bands(image: Image, selectors: Sequence[Any]) -> list[Band]:
             raise ComputeError(f"Image.select: Invalid band selector: {selector!r:.40}.")
         exact = [band for band in image.bands if band.id == selector]
         if not exact:
-            try:
-                pattern = re.compile(selector)
-            except re.error as error:
-                raise ComputeError(f"Image.select: Invalid band pattern '{selector}': {error}.") from error
+            pattern = expression(selector, where="Image.select")
             exact = [band for band in image.bands if pattern.fullmatch(band.id)]
         chosen += exact or [image.band(selector)]
     return chosen

@@ -7,7 +7,6 @@ import json
 import math
 import operator
 import random
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +14,8 @@ from dwplus.embedded_earth.bands import constant_band
 from dwplus.embedded_earth.errors import ComputeError
 from dwplus.embedded_earth.functions.reducers import reduce_rows
 from dwplus.embedded_earth.functions.registry import Context, function, plain_function, type_name
-from dwplus.embedded_earth.functions.scalars import comparable, equal, whole
+from dwplus.embedded_earth.functions.scalars import MAX_TEXT, comparable, equal, whole
+from dwplus.embedded_earth.regular import expression
 from dwplus.embedded_earth.values import Feature, Function, Image
 
 #: Elements a list may be made to hold; the service runs out of memory about there.
@@ -35,12 +35,16 @@ def _get(items: list[Any], index: int) -> Any:
 def _flatten(items: list[Any]) -> list[Any]:
     out: list[Any] = []
     pending: list[Any] = list(reversed(items))
+    steps = 0
     while pending:
+        steps += 1
         item = pending.pop()
         if isinstance(item, list):
             pending.extend(reversed(item))
         else:
             out.append(item)
+        if len(pending) + len(out) > MAX_LIST or steps > 4 * MAX_LIST:  # lists within lists that are the same list
+            raise ComputeError("User memory limit exceeded.")
     return out
 
 
@@ -166,6 +170,26 @@ def _last_start(items: list[Any], target: list[Any]) -> int:
     return next(reversed(_starts(items, target)), -1)
 
 
+def _bounded(run: Callable[..., Any]) -> Callable[..., Any]:
+    """A function whose list stays within what memory is for."""
+    def within(*arguments: Any) -> Any:
+        found = run(*arguments)
+        if isinstance(found, list) and len(found) > MAX_LIST:
+            raise ComputeError("User memory limit exceeded.")
+        return found
+
+    return within
+
+
+def _join(items: list[Any], separator: str) -> str:
+    if any(isinstance(item, list | dict) for item in items):
+        raise ComputeError("List.join: the elements must be texts or numbers.")
+    texts = [str(whole(item)) for item in items]
+    if sum(map(len, texts)) + len(separator) * len(texts) > MAX_TEXT:
+        raise ComputeError("User memory limit exceeded.")
+    return separator.join(texts)
+
+
 _LIST: dict[str, Callable[..., Any]] = {
     "add": lambda items, element: [*items, element], "cat": operator.add, "contains": lambda i, e: _index(i, e) >= 0,
     "containsAll": lambda items, other: all(_index(items, element) >= 0 for element in other),
@@ -174,7 +198,7 @@ _LIST: dict[str, Callable[..., Any]] = {
     "getString": _get, "getGeometry": _get, "indexOf": _index, "indexOfSublist": _first_start,
     "lastIndexOfSubList": _last_start,
     "insert": lambda items, index, element: [*items[:index], element, *items[index:]],
-    "join": lambda items, separator: separator.join(str(whole(item)) for item in items), "length": len, "size": len,
+    "join": _join, "length": len, "size": len,
     "remove": lambda items, element: _splice(items, _index(items, element), 1, None)
     if _index(items, element) >= 0 else items,
     "removeAll": _without, "repeat": _repeat, "replace": lambda i, a, b: _replace(i, a, b, False),
@@ -184,12 +208,15 @@ _LIST: dict[str, Callable[..., Any]] = {
     "zip": lambda items, other: [list(pair) for pair in zip(items, other, strict=False)],
 }
 for _name, _run in _LIST.items():
-    plain_function(f"List.{_name}", _run)
+    plain_function(f"List.{_name}", _bounded(_run))
 
 
 @function("List.map")
 def map_list(context: Context, items: list[Any], algorithm: Function, drop_nulls: bool) -> list[Any]:
-    mapped = [algorithm.call(item) for item in items]
+    mapped = []
+    for item in items:
+        context.check_time()
+        mapped.append(algorithm.call(item))
     return [item for item in mapped if item is not None] if drop_nulls else mapped
 
 
@@ -227,7 +254,7 @@ def _key(mapping: dict[str, Any], key: str) -> Any:
 def _selected(mapping: dict[str, Any], selectors: list[str]) -> list[str]:
     out: list[str] = []
     for selector in selectors:
-        hits = [k for k in mapping if k == selector or re.fullmatch(selector, k)]
+        hits = [k for k in mapping if k == selector or expression(selector, where="Dictionary").fullmatch(k)]
         if not hits:
             raise ComputeError(f"Dictionary: no key matches '{selector}'.")
         out += [k for k in hits if k not in out]

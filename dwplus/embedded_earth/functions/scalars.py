@@ -16,6 +16,9 @@ from dwplus.embedded_earth.functions.registry import Context, function, type_nam
 from dwplus.embedded_earth.pixel_types import PixelType, cast, integer_type
 from dwplus.embedded_earth.values import Date, ErrorMargin, error_margin
 
+#: Characters a text may hold, and digits of a number that is read or written.
+MAX_TEXT, MAX_DIGITS = 10_000_000, 1_000
+
 
 def comparable(value: Any) -> Any:
     """A value that can be ordered: dates as milliseconds; None for what cannot."""
@@ -80,6 +83,8 @@ def _number_binary(name: str, operation: Any) -> None:
             result = operation(left, right)
         except (OverflowError, ValueError, ZeroDivisionError) as error:
             raise ComputeError(f"Number.{name}: {error}.") from error
+        if isinstance(result, int) and not -2**63 <= result < 2**63:
+            return float(result)  # whole numbers have 64 bits
         return int(result) if isinstance(result, bool) else result
 
 
@@ -267,6 +272,8 @@ def unit_scale(context: Context, value: float, low: float, high: float) -> float
 @function("Number.parse")
 def parse_number(context: Context, text: str, radix: int) -> float:
     try:
+        if len(text) > MAX_DIGITS or not 2 <= radix <= 36:
+            raise ValueError
         return int(text, radix) if radix != 10 or re.fullmatch(r"[+-]?\d+", text.strip()) else float(text)
     except ValueError:
         raise ComputeError(f"Number.parse: cannot parse '{text[:40]}'.") from None
@@ -274,6 +281,8 @@ def parse_number(context: Context, text: str, radix: int) -> float:
 
 @function("Number.format")
 def format_number(context: Context, value: float, pattern: str) -> str:
+    if len(pattern) > MAX_DIGITS or any(int(width) > MAX_DIGITS for width in re.findall(r"\d+", pattern)):
+        raise ComputeError(f"Number.format: a width of more than {MAX_DIGITS} is not supported.")
     try:
         if pattern == "%s":
             return str(value)

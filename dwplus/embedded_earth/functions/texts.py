@@ -2,52 +2,21 @@
 
 from __future__ import annotations
 
-import functools
 import json
-import re
 from typing import Any
-
-import re2
 
 from dwplus.embedded_earth.encode import encode
 from dwplus.embedded_earth.errors import ComputeError
 from dwplus.embedded_earth.functions.registry import Context, function, plain_function
-from dwplus.embedded_earth.functions.scalars import whole
-
-#: Characters a text may hold.
-MAX_TEXT = 10_000_000
-#: Characters of a regular expression.
-MAX_PATTERN = 10_000
+from dwplus.embedded_earth.functions.scalars import MAX_TEXT, whole
+from dwplus.embedded_earth.regular import expression, replaced
 
 
 @function("String")
 def string(context: Context, value: Any) -> str:
+    if isinstance(value, list | dict):
+        return encode_json(context, value)
     return value if isinstance(value, str) else str(whole(value)) if isinstance(value, int | float) else str(value)
-
-
-@functools.lru_cache(maxsize=256)
-def _compiled(pattern: str, ignore_case: bool) -> Any:
-    options = re2.Options()
-    options.log_errors = False
-    options.case_sensitive = not ignore_case
-    return re2.compile(pattern, options)
-
-
-def expression(pattern: str, flags: str) -> Any:
-    """A compiled regular expression.
-
-    Raises
-    ------
-    ComputeError
-        For one that RE2 does not understand: it knows no look-around and no references back.
-    """
-    if len(pattern) > MAX_PATTERN:
-        raise ComputeError(f"String: regular expressions of more than {MAX_PATTERN} characters are not supported.")
-    try:
-        return _compiled(pattern, "i" in flags)
-    except re2.error as error:
-        told = error.args[0].decode() if error.args and isinstance(error.args[0], bytes) else str(error)
-        raise ComputeError(f"String: bad regular expression '{pattern[:40]}': {told}.") from error
 
 
 def _sized(text: str) -> str:
@@ -91,24 +60,7 @@ def match(context: Context, text: str, pattern: str, flags: str) -> list[str | N
 @function("String.replace")
 def replace(context: Context, text: str, pattern: str, replacement: str, flags: str) -> str:
     """The first match, or with ``g`` all; ``$1`` in the replacement is the first group."""
-    out, start, size = [], 0, 0
-    for hit in expression(pattern, flags).finditer(text):
-        groups = [hit.group(0), *hit.groups()]
-
-        def chosen(reference: re.Match[str], groups: list[str | None] = groups) -> str:
-            number = int(reference[1])
-            if number >= len(groups):
-                raise ComputeError(f"String.replace: No group {number}.")
-            return groups[number] or ""
-
-        new = re.sub(r"\$(\d)", chosen, replacement)
-        out += [text[start:hit.start()], new]
-        start, size = hit.end(), size + len(new)
-        if size > MAX_TEXT:
-            raise ComputeError("User memory limit exceeded.")
-        if "g" not in flags:
-            break
-    return _sized("".join([*out, text[start:]]))
+    return replaced(text, expression(pattern, flags), replacement, "g" in flags, MAX_TEXT)
 
 
 @function("String.slice")

@@ -15,6 +15,7 @@ from dwplus.embedded_earth.functions.images import select_bands
 from dwplus.embedded_earth.functions.registry import Context, function
 from dwplus.embedded_earth.grid import WGS84, Grid, Pixels
 from dwplus.embedded_earth.pixel_types import DOUBLE, FLOAT, PixelType, cast, integer_type
+from dwplus.embedded_earth.regular import expression, replaced
 from dwplus.embedded_earth.values import Band, Image
 
 #: The CSS names that palettes are written with most; others are given as hexadecimal digits.
@@ -174,13 +175,14 @@ def bitwise_not(context: Context, image: Image) -> Image:
     return image.with_bands(map(of, image.bands))
 
 
+#: Characters of a band's name.
+MAX_NAME = 10_000
+
+
 @function("Image.regexpRename")
 def regexp_rename(context: Context, image: Image, pattern: str, replacement: str, every: bool) -> Image:
-    try:
-        names = [re.sub(pattern, re.sub(r"\$(\d)", r"\\\1", replacement), band.id, count=0 if every else 1)
-                 for band in image.bands]
-    except re.error as error:
-        raise ComputeError(f"Image.regexpRename: bad regular expression: {error}.") from error
+    found = expression(pattern, where="Image.regexpRename")
+    names = [replaced(band.id, found, replacement, every, MAX_NAME) for band in image.bands]
     return image.with_bands(band.named(name) for band, name in zip(image.bands, names, strict=True))
 
 
