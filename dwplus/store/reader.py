@@ -17,9 +17,15 @@ from dwplus.store.places import BucketError, Folder
 from dwplus.store.web import source_of
 from dwplus.taxonomy import IGNORE
 
+#: What of a variable's encoding says how this store is cut and packed; a copy of some tiles is cut otherwise.
+_CUT = ("chunks", "preferred_chunks", "shards", "compressors", "filters", "serializer")
+
 
 def open_store(path: str | Path, *, check: bool = False) -> xr.DataTree:
     """Open a store lazily.
+
+    What it returns can be saved: a selection, a group or the whole tree with ``.to_zarr()``, a group's tiles with
+    ``.to_netcdf()``. Copies hold the store's integers, one chunk a tile and no shards.
 
     Parameters
     ----------
@@ -29,8 +35,9 @@ def open_store(path: str | Path, *, check: bool = False) -> xr.DataTree:
 
     Returns
     -------
-    xarray.DataTree with a node ``biome_NN`` per biome: ``s2`` (DN, NaN = no data), ``s1`` (dB, NaN = no data),
-    ``label`` (0..8, 255 = ignore), and per-tile coordinates with decoded times.
+    xarray.DataTree with a node ``biome_NN`` per biome: ``s2`` (DN, float32, NaN = no data), ``s1`` (dB, float32, NaN =
+    no data), ``label`` (0..8, uint8, 255 = ignore), and per-tile coordinates with decoded times. Pixels are Dask
+    arrays of one chunk a tile.
 
     Raises
     ------
@@ -42,8 +49,26 @@ def open_store(path: str | Path, *, check: bool = False) -> xr.DataTree:
         tiles.check_presence(path, tile_table(path))
     place = source_of(path)
     # Far away one read of the root's copy stands for hundreds; a folder's own files are always the newest.
-    return xr.open_datatree(place.zarr(), engine="zarr", chunks={},  # type: ignore[arg-type]
+    tree = xr.open_datatree(place.zarr(), engine="zarr", chunks={},  # type: ignore[arg-type]
                             consolidated=not isinstance(place, Folder))
+    nodes = {node.path: _plain(node.to_dataset(inherit=False)) for node in tree.subtree}
+    return xr.DataTree.from_dict(dict(sorted(nodes.items())), name=tree.name)
+
+
+def _plain(group: xr.Dataset) -> xr.Dataset:
+    """A group without the store's chunks and shards, columns in one piece, decibels in single precision."""
+    group = group.copy()
+    for name in group.variables:
+        variable = group[name]
+        encoding = {key: value for key, value in variable.encoding.items() if key not in _CUT}
+        if variable.dtype == "float64" and encoding.get("dtype") == np.dtype("int16"):
+            # 16 bits by a factor: xarray takes doubles, for the factor is one in JSON.
+            variable = variable.astype("float32")
+        if "y" not in variable.dims and variable.chunks is not None:
+            variable = variable.chunk(-1)  # whatever tiles are taken, what is left is one piece
+        group[name] = variable
+        group[name].encoding = encoding
+    return group
 
 
 def tile_table(path: str | Path, only: Collection[str] = ()) -> pd.DataFrame:
