@@ -229,14 +229,20 @@ def drawn(session: Session, asset: str, start: dt.date, end: dt.date, area: shap
     return sorted(found, key=lambda a: a.scene.index)
 
 
-def places(session: Session, points: list[tuple[float, float]]) -> list[Place | None]:
-    """Biome and ecoregion of points (lon, lat): the polygon around them, or the nearest within :data:`COAST_METRES`."""
+def places(session: Session, points: list[tuple[float, float]],
+           names: dict[int, tuple[int, str]] | None = None) -> list[Place | None]:
+    """Biome and ecoregion of points (lon, lat): the polygon around them, or the nearest within :data:`COAST_METRES`.
+
+    Parameters
+    ----------
+    names : of the ecoregions, where a caller asks more than once: asked for and put in where it is empty.
+    """
     found: dict[int, tuple[int, bool]] = {}
-    names: dict[int, tuple[int, str]] = {}
+    names = {} if names is None else names
     for offset in range(0, len(points), POINTS_PER_REQUEST):
         batch = list(enumerate(points[offset:offset + POINTS_PER_REQUEST], offset))
         if not names:
-            names = _ecoregion_names(session)
+            names |= _ecoregion_names(session)
         found |= {i: (eco, True) for i, eco in _halving(session, _painted_at, batch)}
         if missing := [item for item in batch if item[0] not in found]:
             found |= {i: (eco, False) for i, eco in _halving(session, _nearest_to, missing)}

@@ -112,6 +112,7 @@ class Drawing:
         self.archive, self.spec = archive, archive.spec
         self.areas = areas_of(candidates)
         self._shared: dict[str, Key] = {}
+        self._ecoregions: dict[int, tuple[int, str]] = {}
         self.outcomes: dict[str, Outcome] = {}
         self.looks: dict[tuple[str, str], Probe] = {}
         self.letters: dict[str, str] = {}
@@ -141,9 +142,11 @@ class Drawing:
             self._place([c for c in part if c.sparse])
             wanted = [c for c in part if self._early(c) is None]
             areas, self._shared = lookups([c for c in wanted if c.alone])
-            self.archive.fetch({key: area for key, area in areas.items() if not (key[2] or key[3])}
-                               | {c.key: self.areas[c.key] for c in wanted if not c.alone})
-            self.archive.fetch({key: area for key, area in areas.items() if key[2] or key[3]})
+            shared = {c.key: self.areas[c.key] for c in wanted if not c.alone}
+            cells = {key: area for key, area in areas.items() if not (key[2] or key[3])}
+            if len(cells) > CELLS_PER_REQUEST:  # a cell is more than a tile: many do not fit the tiles' requests
+                self.archive.fetch(cells)
+            self.archive.fetch(shared | areas)
             if self.spec.triplets is not None:
                 self.outcomes |= clouded.settle(self.archive.session, self.spec, self.archive.window, self._rules, {
                     c.id: (c.tile.grid, self._scenes(c)) for c in wanted})
@@ -163,7 +166,8 @@ class Drawing:
 
     def _place(self, candidates: Sequence[Candidate]) -> None:
         """Exact places of tiles that have them from the coarse map."""
-        found = places(self.archive.session, [c.tile.grid.center for c in candidates]) if candidates else []
+        points = [c.tile.grid.center for c in candidates]
+        found = places(self.archive.session, points, self._ecoregions) if points else []
         self.places |= {c.id: here for c, here in zip(candidates, found, strict=True)}
 
     def place_of(self, candidate: Candidate) -> Place | None:
