@@ -330,7 +330,7 @@ def footprints(table: pd.DataFrame) -> np.ndarray:
     """Outlines of the tiles in EPSG:4326, as :meth:`dwplus.grid.PixelGrid.footprint` bends them, but within -180..180:
     a tile on the antimeridian is two polygons (RFC 7946, 3.1.9)."""
     side, x0, y0 = ((table["size"] * table["scale"]).to_numpy(), table["x0"].to_numpy(), table["y0"].to_numpy())
-    shapes = shapely.segmentize(shapely.box(x0, y0 - side, x0 + side, y0), side / 4)
+    shapes: np.ndarray = shapely.segmentize(shapely.box(x0, y0 - side, x0 + side, y0), side / 4)
     for epsg in table["epsg"].unique():
         own = (table["epsg"] == epsg).to_numpy()
         to_degrees = transformer(int(epsg), 4326)
