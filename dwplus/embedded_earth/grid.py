@@ -204,7 +204,8 @@ def centres_in(grid: Grid, crs: str) -> tuple[np.ndarray, np.ndarray]:
     return transform(x, y)
 
 
-def _interpolated_centres(grid: Grid, transform: Callable) -> tuple[np.ndarray, np.ndarray] | None:
+def _interpolated_centres(grid: Grid, transform: Callable[..., tuple[np.ndarray, np.ndarray]],
+                          ) -> tuple[np.ndarray, np.ndarray] | None:
     a, b, c, d, e, f = grid.transform
     col = np.linspace(0.5, grid.width - 0.5, -(-grid.width // _CONTROL) + 1)
     row = np.linspace(0.5, grid.height - 0.5, -(-grid.height // _CONTROL) + 1)

@@ -26,8 +26,9 @@ import rasterio.windows
 from rasterio.io import MemoryFile
 
 from dwplus.embedded_earth import pixels, tables
+from dwplus.embedded_earth.context import Context
 from dwplus.embedded_earth.errors import ComputeError
-from dwplus.embedded_earth.functions.registry import Context, as_collection, as_image
+from dwplus.embedded_earth.functions.registry import as_collection, as_image
 from dwplus.embedded_earth.grid import Grid
 from dwplus.embedded_earth.pixel_types import cast
 from dwplus.embedded_earth.values import Image

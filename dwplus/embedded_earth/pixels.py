@@ -14,9 +14,9 @@ import rasterio
 import rasterio.errors
 from rasterio.io import MemoryFile
 
+from dwplus.embedded_earth.context import Context
 from dwplus.embedded_earth.errors import ComputeError
 from dwplus.embedded_earth.functions.images import select_bands
-from dwplus.embedded_earth.functions.registry import Context
 from dwplus.embedded_earth.grid import Affine, Grid, canonical_crs
 from dwplus.embedded_earth.limits import Limits
 from dwplus.embedded_earth.masks import seen, shares

@@ -21,9 +21,10 @@ from dwplus.embedded_earth import discovery, encode, pixels, tables
 from dwplus.embedded_earth.bands import image_of
 from dwplus.embedded_earth.catalog import Catalog, Scene
 from dwplus.embedded_earth.client import ALGORITHMS, client_file
+from dwplus.embedded_earth.context import Context
 from dwplus.embedded_earth.errors import STATUS_NAMES, ComputeError
 from dwplus.embedded_earth.faults import Fault, Faults
-from dwplus.embedded_earth.functions.registry import Context, as_collection, as_image, call
+from dwplus.embedded_earth.functions.registry import as_collection, as_image, call
 from dwplus.embedded_earth.graph import Graph
 from dwplus.embedded_earth.limits import Gate, Limits
 from dwplus.embedded_earth.operations import Operations

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from dwplus.embedded_earth import encode
+from dwplus.embedded_earth.context import Context
 from dwplus.embedded_earth.errors import ComputeError
 from dwplus.embedded_earth.footprints import footprint
-from dwplus.embedded_earth.functions.registry import Context
 from dwplus.embedded_earth.values import Feature, Image
 
 #: File formats, and the ends of their names.

@@ -11,8 +11,9 @@ from dwplus.earth import EarthConfig, connect_config
 from dwplus.errors import InputError
 from dwplus.export.run import RunProgress, check_version, run_shards
 from dwplus.planning import plan as plans
-from dwplus.store import copies, kept, layout
+from dwplus.store import copies, kept
 from dwplus.store.locks import only_run
+from dwplus.store.places import place_of
 from dwplus.store.summary import Summary
 from dwplus.store.verify import Fault, verify
 
@@ -48,7 +49,7 @@ def extend(store: str | Path, plan_path: str | Path, out: str | Path, config: Ea
         raise InputError(f"store {store}: holds pixels of {source.attributes.get('earth')}, this run would fetch from "
                          f"{earth}; give the --project or --world it was exported from")
     check_version(store, connect_config(config).version)
-    if layout.place_of(store).name == layout.place_of(out).name:
+    if place_of(store).name == place_of(out).name:
         raise InputError(f"store {out}: is the store to extend; choose another place")
     rows = _joined(source, plan, str(plan_path))
     both = copies.joined(source.spec, spec)

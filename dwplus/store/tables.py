@@ -81,7 +81,7 @@ def drop(store: str | Path) -> bool:
 def is_there(store: str | Path, attributes: dict[str, Any]) -> bool:
     """Whether the table that the root names is there, to the byte."""
     try:
-        return _digest(place_of(store).read(FILE)) == attributes[KEY]["digest"]
+        return bool(_digest(place_of(store).read(FILE)) == attributes[KEY]["digest"])
     except (OSError, KeyError, TypeError):
         return False
 
@@ -206,7 +206,7 @@ def _alike(file: pd.Series, store: pd.Series, name: str) -> bool:
         return bool((file.dt.tz_localize(None).to_numpy("datetime64[ms]").astype("int64") == store.to_numpy()).all())
     if store.dtype.kind == "f":
         return bool(np.array_equal(file.to_numpy(), store.to_numpy(), equal_nan=True))
-    return file.tolist() == store.tolist()
+    return bool(file.tolist() == store.tolist())
 
 
 def has_digests(root: Any) -> bool:

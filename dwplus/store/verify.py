@@ -256,7 +256,7 @@ class _Group:
         """The file of a shard of pixels, as seen from the store."""
         return f"{self.name}/{name}/{self.formats[name].key(start // self.shard)}"
 
-    def chunk(self, array: zarr.Array, number: int) -> str:
+    def chunk(self, array: zarr.Array[Any], number: int) -> str:
         """The file of a chunk of a column, as seen from the store."""
         return f"{self.name}/{array.basename}/c/" + "/".join([str(number), *["0"] * (array.ndim - 1)])
 

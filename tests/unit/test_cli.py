@@ -16,7 +16,7 @@ from dwplus.cli.options import repeated
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ("torch", "xarray", "pandas", "numpy", "ee", "dask", "distributed", "matplotlib", "zarr", "rasterio",
-         "geopandas", "shapely", "rich")
+         "geopandas", "shapely")
 #: Modules behind which the flows lie, by command.
 FLOWS = {"export-region": "export_region", "regenerate": "regenerate", "train": "train", "evaluate": "evaluate",
          "compare": "compare", "explain": "explain", "map": "map_region", "change": "map_change"}

@@ -217,9 +217,9 @@ def test_second_product_only_where_the_first_is_missing():
     label = LabelScene(index, S2_TIME, whole)
     toa = OpticalScene(index, S2_TIME, "31UES", 1.0, whole, "toa")
     twin = OpticalScene(index.replace("_20200913T105021_", "_20200913T110000_"), S2_TIME, "31UES", 1.0, whole, "sr")
-    assert OpticalTable([toa], "sr").partner(label) == (toa, "id")
-    assert OpticalTable([toa, twin], "sr").partner(label) == (twin, "sensing")
-    assert OpticalTable([twin, toa], "toa").partner(label) == (toa, "id")
+    assert OpticalTable([toa], "sr").partner(label, TILE) == (toa, "id")
+    assert OpticalTable([toa, twin], "sr").partner(label, TILE) == (twin, "sensing")
+    assert OpticalTable([twin, toa], "toa").partner(label, TILE) == (toa, "id")
 
 
 def test_a_label_without_an_id_falls_back_to_its_day_and_granule():

@@ -1,5 +1,6 @@
 """Built-in functions, in families; importing this package registers them all."""
 
+from dwplus.embedded_earth.context import Context
 from dwplus.embedded_earth.functions import (  # noqa: F401  (each registers its family)
     arithmetic,
     array_images,
@@ -28,6 +29,6 @@ from dwplus.embedded_earth.functions import (  # noqa: F401  (each registers its
     vectors,
     visual,
 )
-from dwplus.embedded_earth.functions.registry import Context, call, missing, supported
+from dwplus.embedded_earth.functions.registry import call, missing, supported
 
 __all__ = ["Context", "call", "missing", "supported"]

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from dwplus.embedded_earth import masks
+from dwplus.embedded_earth.context import Context
 from dwplus.embedded_earth.errors import ComputeError
 from dwplus.embedded_earth.functions.images import broadcast, select_bands
-from dwplus.embedded_earth.functions.registry import Context, function
+from dwplus.embedded_earth.functions.registry import function
 from dwplus.embedded_earth.grid import Grid, Pixels
 from dwplus.embedded_earth.pixel_types import BOOLEAN, DOUBLE, FLOAT, PixelType, cast, integer_type
 from dwplus.embedded_earth.values import Band, Image

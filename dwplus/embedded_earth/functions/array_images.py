@@ -15,12 +15,13 @@ import numpy as np
 from dwplus.embedded_earth import masks
 from dwplus.embedded_earth.arrays import MAX_SIZE
 from dwplus.embedded_earth.composites import composite, groups
+from dwplus.embedded_earth.context import Context
 from dwplus.embedded_earth.errors import ComputeError
 from dwplus.embedded_earth.functions import arrays
 from dwplus.embedded_earth.functions.arithmetic import pair_bands
 from dwplus.embedded_earth.functions.array_numbers import bits_to_array
 from dwplus.embedded_earth.functions.images import broadcast
-from dwplus.embedded_earth.functions.registry import Context, function, images_of
+from dwplus.embedded_earth.functions.registry import function, images_of
 from dwplus.embedded_earth.grid import WGS84, Grid, Pixels
 from dwplus.embedded_earth.pixel_types import DOUBLE, PixelType, cast
 from dwplus.embedded_earth.values import Band, Collection, Image, Reducer

@@ -10,8 +10,9 @@ import numpy as np
 
 from dwplus.embedded_earth import special
 from dwplus.embedded_earth.arrays import array_of
+from dwplus.embedded_earth.context import Context
 from dwplus.embedded_earth.errors import ComputeError
-from dwplus.embedded_earth.functions.registry import Context, function
+from dwplus.embedded_earth.functions.registry import function
 from dwplus.embedded_earth.pixel_types import PixelType, cast, integer_type
 
 Pair = Callable[[np.ndarray, np.ndarray], Any]

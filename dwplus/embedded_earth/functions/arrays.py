@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from dwplus.embedded_earth.arrays import MAX_SIZE, array_of
+from dwplus.embedded_earth.context import Context
 from dwplus.embedded_earth.errors import ComputeError
 from dwplus.embedded_earth.functions.reducers import reduce_rows
-from dwplus.embedded_earth.functions.registry import Context, function
+from dwplus.embedded_earth.functions.registry import function
 from dwplus.embedded_earth.values import Reducer
 
 

@@ -12,13 +12,14 @@ import numpy as np
 
 from dwplus.embedded_earth import masks
 from dwplus.embedded_earth.composites import composite, groups, mosaic
+from dwplus.embedded_earth.context import Context
 from dwplus.embedded_earth.errors import ComputeError
 from dwplus.embedded_earth.footprints import footprint, together
 from dwplus.embedded_earth.functions import reducers
 from dwplus.embedded_earth.functions.filters import sort_key, value_of
 from dwplus.embedded_earth.functions.geometries import bounds
 from dwplus.embedded_earth.functions.images import renamed
-from dwplus.embedded_earth.functions.registry import Context, as_element, as_geometry, as_image, function, images_of
+from dwplus.embedded_earth.functions.registry import as_element, as_geometry, as_image, function, images_of
 from dwplus.embedded_earth.functions.scalars import equal
 from dwplus.embedded_earth.functions.statistics import reduce_together
 from dwplus.embedded_earth.grid import WGS84, Grid, Pixels, Projection

@@ -7,9 +7,10 @@ import math
 from typing import Any
 
 from dwplus.embedded_earth import joda
+from dwplus.embedded_earth.context import Context
 from dwplus.embedded_earth.dates import UNITS, date_of, stamp, unit_of, zone_of
 from dwplus.embedded_earth.errors import ComputeError
-from dwplus.embedded_earth.functions.registry import Context, as_date_range, function, plain_function, type_name
+from dwplus.embedded_earth.functions.registry import as_date_range, function, plain_function, type_name
 from dwplus.embedded_earth.functions.scalars import whole
 from dwplus.embedded_earth.values import Date, DateRange
 

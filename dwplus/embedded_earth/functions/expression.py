@@ -15,10 +15,11 @@ import numpy as np
 
 from dwplus.embedded_earth import masks
 from dwplus.embedded_earth.bands import constant_band
+from dwplus.embedded_earth.context import Context
 from dwplus.embedded_earth.errors import ComputeError
 from dwplus.embedded_earth.formula import Node, parse
 from dwplus.embedded_earth.functions.images import renamed, select_bands
-from dwplus.embedded_earth.functions.registry import Context, as_image, call, function, signatures, type_name
+from dwplus.embedded_earth.functions.registry import as_image, call, function, signatures, type_name
 from dwplus.embedded_earth.grid import Grid, Pixels
 from dwplus.embedded_earth.pixel_types import cast
 from dwplus.embedded_earth.values import Band, Filter, Function, Image

@@ -10,10 +10,11 @@ from typing import Any
 import shapely
 
 from dwplus.embedded_earth.catalog import Bounds
+from dwplus.embedded_earth.context import Context
 from dwplus.embedded_earth.dates import date_of
 from dwplus.embedded_earth.errors import ComputeError
 from dwplus.embedded_earth.functions.geometries import distance
-from dwplus.embedded_earth.functions.registry import Context, as_date_range, as_geometry, function
+from dwplus.embedded_earth.functions.registry import as_date_range, as_geometry, function
 from dwplus.embedded_earth.functions.scalars import comparable, equal
 from dwplus.embedded_earth.shapes import Geometry, meet, polygon_of
 from dwplus.embedded_earth.values import EVERYTHING, Collection, DateRange, Element, Feature, Filter, Hints, Image, Join

@@ -11,9 +11,10 @@ import numpy as np
 import pyproj
 import shapely
 
+from dwplus.embedded_earth.context import Context
 from dwplus.embedded_earth.errors import ComputeError
 from dwplus.embedded_earth.footprints import WORLD
-from dwplus.embedded_earth.functions.registry import Context, as_geometry, function
+from dwplus.embedded_earth.functions.registry import as_geometry, function
 from dwplus.embedded_earth.grid import UNIT, Projection, transformer
 from dwplus.embedded_earth.shapes import Geometry, combinable, lattice_bounds, polygon_of
 from dwplus.embedded_earth.values import Feature

@@ -11,8 +11,9 @@ import numpy as np
 
 from dwplus.embedded_earth.bands import constant_band
 from dwplus.embedded_earth.composites import stack
+from dwplus.embedded_earth.context import Context
 from dwplus.embedded_earth.errors import ComputeError
-from dwplus.embedded_earth.functions.registry import Context, as_image, convert, function
+from dwplus.embedded_earth.functions.registry import as_image, convert, function
 from dwplus.embedded_earth.grid import WGS84, Grid, Pixels
 from dwplus.embedded_earth.pixel_types import DOUBLE, FLOAT, PixelType, cast, integer_type
 from dwplus.embedded_earth.regular import expression

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from dwplus.embedded_earth.context import Context
 from dwplus.embedded_earth.errors import ComputeError
-from dwplus.embedded_earth.functions.registry import Context, function
+from dwplus.embedded_earth.functions.registry import function
 from dwplus.embedded_earth.values import Kernel, Weights
 
 #: Pixels a kernel may reach from its focus; the service refuses larger ones (512 a side).

@@ -11,9 +11,10 @@ from collections.abc import Callable
 from typing import Any
 
 from dwplus.embedded_earth.bands import constant_band
+from dwplus.embedded_earth.context import Context
 from dwplus.embedded_earth.errors import ComputeError
 from dwplus.embedded_earth.functions.reducers import reduce_rows
-from dwplus.embedded_earth.functions.registry import Context, function, plain_function, type_name
+from dwplus.embedded_earth.functions.registry import function, plain_function, type_name
 from dwplus.embedded_earth.functions.scalars import MAX_TEXT, comparable, equal, whole
 from dwplus.embedded_earth.regular import expression
 from dwplus.embedded_earth.values import Feature, Function, Image

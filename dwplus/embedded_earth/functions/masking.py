@@ -10,10 +10,11 @@ import shapely
 
 from dwplus.embedded_earth import masks
 from dwplus.embedded_earth.bands import constant_band, within
+from dwplus.embedded_earth.context import Context
 from dwplus.embedded_earth.errors import ComputeError
 from dwplus.embedded_earth.functions.images import broadcast
 from dwplus.embedded_earth.functions.regions import coverage, footprint_mask
-from dwplus.embedded_earth.functions.registry import Context, as_geometry, function
+from dwplus.embedded_earth.functions.registry import as_geometry, function
 from dwplus.embedded_earth.grid import WGS84, Grid, Pixels
 from dwplus.embedded_earth.pixel_types import PixelType, cast
 from dwplus.embedded_earth.shapes import Geometry, combinable

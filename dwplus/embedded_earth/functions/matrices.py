@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from dwplus.embedded_earth import eigen
+from dwplus.embedded_earth.context import Context
 from dwplus.embedded_earth.errors import ComputeError
-from dwplus.embedded_earth.functions.registry import Context, function
+from dwplus.embedded_earth.functions.registry import function
 
 #: Rows of a square matrix that is decomposed.
 MAX_ROWS = 1_000

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from dwplus.embedded_earth.context import Context
 from dwplus.embedded_earth.errors import ComputeError
 from dwplus.embedded_earth.functions import arrays, matrices
 from dwplus.embedded_earth.functions.arithmetic import pair_bands
 from dwplus.embedded_earth.functions.array_images import OnArrays, derived, dims_of, each
-from dwplus.embedded_earth.functions.registry import Context, function
+from dwplus.embedded_earth.functions.registry import function
 from dwplus.embedded_earth.grid import WGS84, Grid, Pixels
 from dwplus.embedded_earth.pixel_types import PixelType
 from dwplus.embedded_earth.values import Band, Image

@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 
 from dwplus.embedded_earth import masks
+from dwplus.embedded_earth.context import Context
 from dwplus.embedded_earth.errors import ComputeError
 from dwplus.embedded_earth.functions.images import renamed
 from dwplus.embedded_earth.functions.kernels import shaped
 from dwplus.embedded_earth.functions.reducers import on_stack
-from dwplus.embedded_earth.functions.registry import Context, call, function
+from dwplus.embedded_earth.functions.registry import call, function
 from dwplus.embedded_earth.grid import Grid, Pixels, is_geographic
 from dwplus.embedded_earth.pixel_types import DOUBLE, FLOAT, PixelType, cast
 from dwplus.embedded_earth.values import Band, Image, Kernel, Reducer, Weights
@@ -217,7 +218,7 @@ def neighbourhood(reducer: Reducer, values: np.ndarray, seen: np.ndarray, weight
         some = weighted_sum(masks.seen(seen).astype("f8"), ones, shape) > 0.5
         if name in ("min", "max"):
             return [(_running(values, seen, ones, shape, name == "max"), some)]
-        run = _WEIGHTED.get(name, _weighted_mode)
+        run: Callable[..., np.ndarray] = _WEIGHTED.get(name, _weighted_mode)
         return [(run(values.astype("f8"), seen, used, shape), some)]
     return _stacked(reducer, values, seen, used, shape)
 

@@ -13,8 +13,9 @@ import pyproj
 
 from dwplus.embedded_earth import masks
 from dwplus.embedded_earth.bands import projected, resampled, within
+from dwplus.embedded_earth.context import Context
 from dwplus.embedded_earth.errors import ComputeError
-from dwplus.embedded_earth.functions.registry import Context, as_projection, function, plain_function
+from dwplus.embedded_earth.functions.registry import as_projection, function, plain_function
 from dwplus.embedded_earth.grid import WGS84, Extent, Grid, Pixels, Projection, centres_in, is_geographic
 from dwplus.embedded_earth.pixel_types import DOUBLE, PixelType, integer_type, pixel_type
 from dwplus.embedded_earth.shapes import Geometry, lattice_bounds

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from dwplus.embedded_earth import masks
+from dwplus.embedded_earth.context import Context
 from dwplus.embedded_earth.errors import ComputeError
 from dwplus.embedded_earth.functions.filters import value_of
 from dwplus.embedded_earth.functions.images import renamed
-from dwplus.embedded_earth.functions.registry import Context, function
+from dwplus.embedded_earth.functions.registry import function
 from dwplus.embedded_earth.functions.scalars import comparable
 from dwplus.embedded_earth.grid import Grid, Pixels
 from dwplus.embedded_earth.pixel_types import BOOLEAN, DOUBLE, PixelType, cast

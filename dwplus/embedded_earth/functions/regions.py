@@ -12,10 +12,11 @@ import rasterio.transform
 import shapely
 
 from dwplus.embedded_earth import masks
+from dwplus.embedded_earth.context import Context
 from dwplus.embedded_earth.errors import ComputeError
 from dwplus.embedded_earth.footprints import footprint
 from dwplus.embedded_earth.functions.projections import target_projection
-from dwplus.embedded_earth.functions.registry import Context, function
+from dwplus.embedded_earth.functions.registry import function
 from dwplus.embedded_earth.grid import WGS84, Grid, Projection, centres_in
 from dwplus.embedded_earth.shapes import Geometry, lattice_bounds, polygon_of
 from dwplus.embedded_earth.values import Collection, Feature, Image, Reducer

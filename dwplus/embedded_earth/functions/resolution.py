@@ -8,9 +8,10 @@ from collections.abc import Callable
 import numpy as np
 
 from dwplus.embedded_earth import masks
+from dwplus.embedded_earth.context import Context
 from dwplus.embedded_earth.errors import ComputeError
 from dwplus.embedded_earth.functions.reducers import on_stack
-from dwplus.embedded_earth.functions.registry import Context, function
+from dwplus.embedded_earth.functions.registry import function
 from dwplus.embedded_earth.grid import Grid, Pixels, scale_ratio
 from dwplus.embedded_earth.pixel_types import cast
 from dwplus.embedded_earth.values import Band, Image, Reducer

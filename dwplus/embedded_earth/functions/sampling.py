@@ -15,12 +15,13 @@ import rasterio.features
 import rasterio.transform
 import shapely
 
+from dwplus.embedded_earth.context import Context
 from dwplus.embedded_earth.errors import ComputeError
 from dwplus.embedded_earth.footprints import footprint
 from dwplus.embedded_earth.functions.images import select_bands
 from dwplus.embedded_earth.functions.projections import target_projection
 from dwplus.embedded_earth.functions.regions import footprint_mask, region_grid
-from dwplus.embedded_earth.functions.registry import Context, call, convert, function
+from dwplus.embedded_earth.functions.registry import call, convert, function
 from dwplus.embedded_earth.grid import WGS84, Grid, Pixels, Projection, centres_in
 from dwplus.embedded_earth.pixel_types import DOUBLE, cast
 from dwplus.embedded_earth.shapes import Geometry, polygon_of

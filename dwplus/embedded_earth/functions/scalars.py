@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from dwplus.embedded_earth import special
+from dwplus.embedded_earth.context import Context
 from dwplus.embedded_earth.errors import ComputeError
-from dwplus.embedded_earth.functions.registry import Context, function, type_name
+from dwplus.embedded_earth.functions.registry import function, type_name
 from dwplus.embedded_earth.pixel_types import PixelType, cast, integer_type
 from dwplus.embedded_earth.values import Date, ErrorMargin, error_margin
 

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from dwplus.embedded_earth import masks
+from dwplus.embedded_earth.context import Context
 from dwplus.embedded_earth.errors import ComputeError
 from dwplus.embedded_earth.functions import reducers
-from dwplus.embedded_earth.functions.registry import Context, call, function
+from dwplus.embedded_earth.functions.registry import call, function
 from dwplus.embedded_earth.grid import Grid, Pixels
 from dwplus.embedded_earth.pixel_types import DOUBLE, PixelType, cast
 from dwplus.embedded_earth.values import Band, Image, Reducer

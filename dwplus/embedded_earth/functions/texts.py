@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from dwplus.embedded_earth.context import Context
 from dwplus.embedded_earth.encode import encode
 from dwplus.embedded_earth.errors import ComputeError
-from dwplus.embedded_earth.functions.registry import Context, function, plain_function
+from dwplus.embedded_earth.functions.registry import function, plain_function
 from dwplus.embedded_earth.functions.scalars import MAX_TEXT, whole
 from dwplus.embedded_earth.regular import expression, replaced
 

@@ -14,12 +14,13 @@ import shapely
 import shapely.geometry
 
 from dwplus.embedded_earth import masks
+from dwplus.embedded_earth.context import Context
 from dwplus.embedded_earth.errors import ComputeError
 from dwplus.embedded_earth.footprints import footprint
 from dwplus.embedded_earth.functions.projections import target_projection
 from dwplus.embedded_earth.functions.reducers import reduce_rows
 from dwplus.embedded_earth.functions.regions import region_grid
-from dwplus.embedded_earth.functions.registry import Context, call, function
+from dwplus.embedded_earth.functions.registry import call, function
 from dwplus.embedded_earth.grid import SNAP, WGS84, Grid, Pixels, Projection, centres_in, lattice_window
 from dwplus.embedded_earth.pixel_types import cast
 from dwplus.embedded_earth.shapes import Geometry, lattice_bounds

@@ -15,15 +15,16 @@ import numpy as np
 from dwplus.embedded_earth.catalog import BandSpec, Bounds, Scene, TableFeature, Window
 from dwplus.embedded_earth.planet import dw_labels, dynamic_world, sentinel1, sentinel2
 from dwplus.embedded_earth.planet.cloud_masks import PROBABILITY, SCORE, CloudMaskScene
+from dwplus.embedded_earth.planet.constellation import DAY_MS
 from dwplus.embedded_earth.planet.dw_labels import AnnotationScene
 from dwplus.embedded_earth.planet.dynamic_world import MAX_CLOUD, DynamicWorldScene
 from dwplus.embedded_earth.planet.landscape import Cache, Landscape, Memory
 from dwplus.embedded_earth.planet.names import Names
 from dwplus.embedded_earth.planet.orbits import (
-    DAY_MS,
     FIRST_DAY,
     LAST_DAY,
     MAX_SUN_ZENITH,
+    S2_LOCAL_HOUR,
     Footprint,
     Granule,
     Track,
@@ -153,7 +154,7 @@ class _World:
             if not near:
                 continue
             for flight in passes(track, start - _SLACK, end + _SLACK):
-                if sun(self.site.lat, flight.day, sentinel2.S2_LOCAL_HOUR)[0] > MAX_SUN_ZENITH:
+                if sun(self.site.lat, flight.day, S2_LOCAL_HOUR)[0] > MAX_SUN_ZENITH:
                     continue
                 for granule, seen, cut in near:
                     overpass = Overpass(self.landscape, self.seed, granule, seen, cut, flight, self.skies)

@@ -17,10 +17,11 @@ import numpy as np
 from rasterio.features import sieve
 
 from dwplus.embedded_earth.catalog import BandSpec, Bounds, Window
+from dwplus.embedded_earth.planet.constellation import DAY_MS
 from dwplus.embedded_earth.planet.dynamic_world import DOUBT_OCTAVES, doubt_tables
 from dwplus.embedded_earth.planet.landscape import CLASS_COUNT, NODE, Box, Cache
 from dwplus.embedded_earth.planet.noise import draw, fbm, node_range, seed_of, upsample
-from dwplus.embedded_earth.planet.orbits import DAY_MS, Footprint, ms_of, stamp
+from dwplus.embedded_earth.planet.orbits import Footprint, ms_of, stamp
 from dwplus.embedded_earth.planet.sentinel2 import SR, TOA, Overpass, Sentinel2Scene
 from dwplus.embedded_earth.planet.sites import Site, box_ring, to_lonlat, to_utm
 
