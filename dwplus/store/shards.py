@@ -31,7 +31,18 @@ numcodecs.blosc.use_threads = False
 
 
 class DamageError(DwplusError, ValueError):
-    """Bytes of a shard that cannot be what was written; the message says which."""
+    """Bytes of a shard that cannot be what was written; the message says which.
+
+    ``mend`` is the command that helps.
+    """
+
+    mend = "verify"
+
+
+class AbsentError(DamageError):
+    """Bytes of an exported tile that are not there: they must be fetched again."""
+
+    mend = "repair"
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from dwplus.store import layout, seal, writer
 from dwplus.store.locks import only_run
 from dwplus.store.places import place_of
 from dwplus.store.reader import tile_table
-from dwplus.store.shards import DamageError, ShardFormat
+from dwplus.store.shards import AbsentError, DamageError, ShardFormat
 
 #: Distinct values of a 16-bit band.
 VALUES = 65_536
@@ -196,10 +196,10 @@ def _count_shards(store: str, jobs: list[tuple[str, int, list[int]]]) -> tuple[n
                 packed = form.read(shard)
                 for place in places:
                     if packed[place] is None:
-                        raise DamageError(f"tile {shard * form.tiles + place} is missing, though it was exported")
+                        raise AbsentError(f"tile {shard * form.tiles + place} is missing, though it was exported")
                     count_values(form.unpack(packed[place]), into)
             except (DamageError, OSError) as error:
-                mend = "repair" if "missing" in str(error) else "verify"
+                mend = getattr(error, "mend", DamageError.mend)
                 raise InputError(f"store {store}: {name}/{form.name}/{form.key(shard)}: {error}; run dwplus {mend} "
                                  f"{store}") from None
     return sums["s2"], sums["s1"]

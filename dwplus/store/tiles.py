@@ -22,7 +22,7 @@ from dwplus.errors import InputError
 from dwplus.store import layout, writer
 from dwplus.store.columns import TROUBLE
 from dwplus.store.places import Bucket, Folder
-from dwplus.store.shards import DamageError, ShardFormat
+from dwplus.store.shards import AbsentError, DamageError, ShardFormat
 from dwplus.store.web import Web, source_of
 
 #: Shard files kept open at a time; three make a shard.
@@ -150,10 +150,10 @@ class TileReader:
             shard = self._shard(group, name, number)
             span = shard.places[row]
             if span is None and (self.exported or self._is_exported(group, index)):
-                raise DamageError("is missing, though the tile was exported")
+                raise AbsentError("is missing, though the tile was exported")
             return form.unpack(None if span is None else shard.read(*span), into)
         except (DamageError, OSError) as error:
-            mend = "repair" if "missing" in str(error) else "verify"
+            mend = getattr(error, "mend", DamageError.mend)
             raise InputError(f"store {self.store}: {group}/{name} tile {index}{self._named(group, index)}: {error}; "
                              f"run dwplus {mend} {self.store}") from None
 
@@ -195,7 +195,7 @@ class TileReader:
         try:
             status = writer.statuses(layout.open_biome(self.store, group), slice(index, index + 1))
         except TROUBLE as error:
-            raise DamageError(f"is missing, and its status cannot be read ({type(error).__name__})") from None
+            raise AbsentError(f"is missing, and its status cannot be read ({type(error).__name__})") from None
         return bool(status[0] == layout.EXPORTED)
 
     def _named(self, group: str, index: int) -> str:

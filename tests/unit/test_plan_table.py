@@ -203,7 +203,7 @@ def export(monkeypatch, tmp_path, capsys):
     """`dwplus export`, in this process, up to the first request; its exit code and words."""
     monkeypatch.setattr("dwplus.export.run.run_shards", lambda store, *_, **__: summarise(store))
     monkeypatch.setattr("pipelines.export_plan.connect_config", lambda _: type("Session", (), {"description": "none"}))
-    monkeypatch.setattr("dwplus.export.run.connect_config", lambda _: None)
+    monkeypatch.setattr("dwplus.export.run.connect_config", lambda _: type("Session", (), {"version": ""}))
 
     def run(plan):
         monkeypatch.setattr(sys, "argv", ["dwplus", "export", str(plan), str(tmp_path / "s.zarr"), "--no-quicklooks"])
