@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from dwplus.report.charts import POLICY
 from dwplus.store.layout import S1_NODATA, S1_SCALE, S2_NODATA
 from dwplus.taxonomy import BIOMES, CLASSES, IGNORE, PALETTE
 from model.checkpoint import Checkpoint
@@ -266,6 +267,6 @@ def write_page(out: Path, found: dict[str, Any], result: Result, checkpoint: Che
         f"<h2>How this was made</h2><p><code>{html.escape(found['command'])}</code><br>{html.escape(found['date'])}, "
         f"{html.escape(found['machine'])}; checkpoint {html.escape(found['checkpoint'])}, epoch {found['epoch']}; "
         f"{html.escape(', '.join(f'{k} {v}' for k, v in found['versions'].items()))}.</p>"]
-    page = (f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{html.escape(title)}</title>"
+    page = (f"<!doctype html><html lang='en'><meta charset='utf-8'>{POLICY}<title>{html.escape(title)}</title>"
             f"<style>{STYLE}</style><body>{''.join(sections)}</body></html>\n")
     (out / "index.html").write_text(page, encoding="utf-8")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import html
 import io
 import math
 import os
@@ -195,7 +196,7 @@ def web_map(class_paths: Sequence[Path], confidence_paths: Sequence[Path], block
               ".key{position:fixed;left:12px;bottom:64px;z-index:9999;background:#fffd;padding:8px 12px;"
               "border-radius:6px;font:13px/1.5 system-ui,sans-serif;box-shadow:0 1px 4px #0005}"
               ".key i{display:inline-block;width:12px;height:12px;margin-right:6px;vertical-align:-1px;"
-              f"border:1px solid #0004}}</style><div class='key'><b>{title}</b>{rows}</div>")
+              f"border:1px solid #0004}}</style><div class='key'><b>{html.escape(title)}</b>{rows}</div>")
     root: Any = world.get_root()
     root.html.add_child(folium.Element(legend))
     # folium names its elements at random: number them, so that the same map is the same file.
@@ -212,7 +213,7 @@ def _outlines(blocks: Sequence[Block]) -> Any:
 
     features = []
     for block in blocks:
-        words = ", ".join(s.s2_id for s in block.scenes) or block.reason
+        words = html.escape(", ".join(s.s2_id for s in block.scenes) or block.reason)  # the tooltip takes it as HTML
         features.append({"type": "Feature", "geometry": shapely.geometry.mapping(block.grid.footprint()),
                          "properties": {"block": block.id, "from": words}})
     return folium.GeoJson({"type": "FeatureCollection", "features": features}, name="blocks", show=False,

@@ -84,9 +84,14 @@ grid-template-columns:1fr;gap:.15rem}.stack .strip,.stack .track{margin-bottom:.
 esc = html.escape
 
 
+#: What a page may load: pictures and styles that lie in it, nothing else, and no script whatever its data say.
+POLICY = ("<meta http-equiv='Content-Security-Policy' content=\"default-src 'none'; img-src data:; "
+          "style-src 'unsafe-inline'\">")
+
+
 def page(title: str, body: Sequence[str]) -> str:
     """A whole HTML page."""
-    return (f"<!doctype html>\n<html lang='en'><head><meta charset='utf-8'>"
+    return (f"<!doctype html>\n<html lang='en'><head><meta charset='utf-8'>{POLICY}"
             f"<meta name='viewport' content='width=device-width,initial-scale=1'><title>{esc(title)}</title>"
             f"<style>{STYLE}</style></head><body><main>\n{chr(10).join(body)}\n</main></body></html>\n")
 

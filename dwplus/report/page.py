@@ -223,10 +223,10 @@ class _Page:
                  f"a seeded draw of {found.tiles}; <code>dwplus stats</code> reads all")
         units = {"DN": "reflectance × 10,000", "dB": "dB", "degree": "degrees"}
         bands = [*found.s2, *found.s1]
-        plots = [charts.histogram(b.name, b.histogram, *b.edges, units[b.unit], note=units[b.unit], what="pixels",
+        plots = [charts.histogram(esc(b.name), b.histogram, *b.edges, units[b.unit], note=units[b.unit], what="pixels",
                                   marks={"1st percentile": b.p1, "mean": b.mean, "99th percentile": b.p99})
                  for b in bands if b.count]
-        rows = [[esc(b.name), b.unit, number(b.mean), number(b.std), number(b.p1), number(b.p99), number(b.low),
+        rows = [[esc(b.name), esc(b.unit), number(b.mean), number(b.std), number(b.p1), number(b.p99), number(b.low),
                  number(b.high), f"{b.nodata / max(1, b.count + b.nodata):.2%}"] for b in bands]
         return _section(
             "Bands", f"Tiles of split {found.split}: {basis}. Lines: 1st percentile, mean, 99th percentile; what lies "
@@ -293,8 +293,8 @@ class _Page:
              "numbers as delivered, no data 65535"],
             ["Sentinel-1", f"{esc(spec['sentinel1']['policy'])}, averaged {esc(spec['sentinel1']['average'])}, orbit "
              f"{esc(spec['sentinel1']['orbit'])}; {esc(spec['store']['s1_dtype'])}"],
-            ["layout", f"Zarr v3, a chunk a tile, {spec['store']['shard_tiles']} tiles a shard, "
-             f"{esc(spec['store']['codec'])} level {spec['store']['level']}, every chunk under a checksum"],
+            ["layout", f"Zarr v3, a chunk a tile, {esc(str(spec['store']['shard_tiles']))} tiles a shard, "
+             f"{esc(spec['store']['codec'])} level {esc(str(spec['store']['level']))}, every chunk under a checksum"],
         ]
         sources = [[f"<b>{esc(name)}</b>", esc(one["collection"]), esc(one["licence"]), esc(one["attribution"])]
                    for name, one in attrs["sources"].items()]

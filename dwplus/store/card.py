@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -335,6 +336,11 @@ def croissant(attrs: dict[str, Any], items: gpd.GeoDataFrame, href: str, sha256:
     }
 
 
+def esc(text: str) -> str:
+    """A text of the data in Markdown: no markup; quotes stay as they are."""
+    return escape(text, quote=False)
+
+
 def readme(store: str, attrs: dict[str, Any], items: gpd.GeoDataFrame, origin: dict[str, Any]) -> str:
     """The data card for people, Markdown."""
     found = items["dwplus:split"].value_counts()
@@ -344,18 +350,21 @@ def readme(store: str, attrs: dict[str, Any], items: gpd.GeoDataFrame, origin: d
     total = max(1, sum(int(items[f"dwplus:pixels_{name}"].sum()) for name in CLASSES))
     classes = "\n".join(f"| {i} | {name} | {items[f'dwplus:pixels_{name}'].sum() / total:.2%} |"
                         for i, name in enumerate(CLASSES))
-    sources = "\n".join(f"| {name} | `{one['collection']}` | {one['licence']} | {one['attribution']} |"
+    sources = "\n".join(f"| {' | '.join(map(esc, (name, one['collection'], one['licence'], one['attribution'])))} |"
                         for name, one in attrs["sources"].items())
     kept = stats.stored(store)
     place = place_of(store)
     shown = place.path.name if isinstance(place, Folder) else place.name
-    figures = "" if kept is None else "\n## Bands\n\n```\n" + "\n".join(stats.describe(kept)) + "\n```\n"
-    made = "\n".join(f"* {name}: {value}" for name, value in origin.items() if name not in ("spec", "plan"))
+    figures = "" if kept is None else "\n## Bands\n\n```\n" + esc("\n".join(stats.describe(kept))) + "\n```\n"
+    made = "\n".join(f"* {esc(name)}: {esc(str(value))}" for name, value in origin.items()
+                     if name not in ("spec", "plan"))
     plan = origin["plan"]
-    rejected = ", ".join(f"{n} {reason}" for reason, n in plan["rejected"].items()) or "none"
-    return f"""# {_title(attrs)}
+    # Data must not become markup: a sign that JSON may write in another way is written so.
+    spec = json.dumps(origin["spec"], indent=2).replace("<", "\\u003c")
+    rejected = ", ".join(f"{n} {esc(reason)}" for reason, n in plan["rejected"].items()) or "none"
+    return f"""# {esc(_title(attrs))}
 
-{_description(attrs, len(items))}
+{esc(_description(attrs, len(items)))}
 
 Splits ({splits} tiles) are drawn by blocks of ground. `croissant.json` (Croissant 1.0), `collection.json` (STAC 1.1)
 and `items.parquet` (stac-geoparquet) say the same to machines.
@@ -390,6 +399,6 @@ Copernicus Sentinel data: {COPERNICUS}. Cite: {CITATION}
 * plan: {plan['candidates']} candidates, {plan['planned']} planned; rejected: {rejected}
 
 ```json
-{json.dumps(origin['spec'], indent=2)}
+{spec}
 ```
 """

@@ -98,6 +98,16 @@ def test_kept_statistics_are_used(store, pixels_of):
     assert "Tiles of split train" in draw and "Tiles of split all: all 3" in kept
 
 
+def test_band_names_of_a_foreign_store_are_text_and_no_script_may_run(store, pixels_of):
+    fill(store, pixels_of)
+    for group in layout.biome_groups(layout.open_root(store)):
+        names = layout.open_root(store, "r+")[f"{group}/s2_band"]
+        names[:] = np.array(["<b>x</b>", *names[1:]], names.dtype)
+    text = write_report(store, store.parent / "r.html").read_text()
+    assert "<b>x" not in text and "&lt;b&gt;x" in text and "default-src 'none'" in text
+    check(text)
+
+
 def test_names_are_escaped(store, pixels_of, small_plan, small_spec, tmp_path):
     odd = small_plan.assign(ecoregion="<b>&'x")
     layout.create(tmp_path / "odd", odd, small_spec, created=CREATED, earth="embedded-earth")
