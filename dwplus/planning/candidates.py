@@ -142,8 +142,9 @@ def too_small(shapes: Iterable[shapely.Geometry], spec: DatasetSpec) -> str:
         if lattice_tiles(box, spec.tile.size, spec.tile.scale):
             break
     corners = ",".join(f"{v:.4f}" for v in box.bounds)
-    return (f"holds the centre of no {spec.tile.size}-pixel tile: it is {(east - west) * metres / 1000:.2g} x "
-            f"{(north - south) * 110.57:.2g} km, a tile is {step / 1000:g} km; {side / 1000:.3g} km each way hold one, "
+    return (f"is too small, it holds the centre of no {spec.tile.size}-pixel tile: it is "
+            f"{(east - west) * metres / 1000:.2g} x {(north - south) * 110.57:.2g} km, a tile is "
+            f"{step / 1000:g} km; {side / 1000:.3g} km each way hold one, "
             f"such as {corners}; take a larger region, or a smaller tile.size")
 
 

@@ -33,7 +33,7 @@ def doctor(*arguments, home, **more):
 
 def test_a_fresh_machine_is_ready(tmp_path):
     found = doctor(home=tmp_path)
-    assert set(found) == {"python", "packages", "extras", "gpu", "disk", "store", "credentials", "earth"}
+    assert set(found) == {"python", "packages", "extras", "client", "gpu", "disk", "store", "credentials", "earth"}
     assert found["earth"][1].startswith("embedded Earth, the procedural sample planet")
     assert "none needed without a project" in found["credentials"][1]
     assert not list(tmp_path.iterdir())
