@@ -172,6 +172,8 @@ class TileDataset(torch.utils.data.Dataset[dict[str, Any]]):
         where = f"store {self.stores[number]}: tile {self.table['tile_id'].iat[index]} ({group}, row {row})"
         try:
             s2, s1, label = self._read(self.stores[number], group, int(row), into)
+        except InputError:
+            raise  # what is missing or damaged says where, and what to run
         except Exception as error:  # noqa: BLE001  TensorStore raises ValueError, zarr several: all mean a broken chunk
             first = str(error).splitlines()[0] if str(error) else ""
             raise InputError(f"{where} cannot be read ({type(error).__name__}: {first[:200]}); export it "

@@ -267,6 +267,7 @@ def read_plan(path: str | Path, *, places: bool = True) -> gpd.GeoDataFrame:
     if spec.triplets is not None:
         _demand(frame, path, TRIPLET_COLUMNS)
     frame = table.check(frame, spec, path, places=places)
+    frame["spec"] = frame["spec"].astype("category")  # one text for all rows, as a plan just made has it
     return gpd.GeoDataFrame(frame, geometry=table.footprints(frame), crs="EPSG:4326")
 
 

@@ -283,7 +283,7 @@ def test_a_killed_run_resumes_to_identical_files(mapped, trained, tmp_path):
     ({"clouds": "none"}, ["CLOUDS 'none'", "mask"]),
     ({"layers": ("speed",)}, ["LAYERS 'speed'", "probabilities"]),
     ({"end": None}, ["START and END", "both"]),
-    ({"polygons": "none.geojson"}, ["polygons none.geojson", "cannot be read"]),
+    ({"polygons": "none.geojson"}, ["polygons none.geojson", "no such file"]),
     ({"reference": "none.csv"}, ["reference none.csv", "cannot be read"]),
     ({"ramp": 5}, ["ramp 5", "even"]),
     ({"store": "none.zarr"}, ["store none.zarr", "no such store"]),

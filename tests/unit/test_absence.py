@@ -75,7 +75,7 @@ def test_missing_pixels_elsewhere(store, tmp_path):
             read()
 
 
-@pytest.mark.parametrize("column", ["status", "class_counts", "digest", "valid_fraction", "reason", "tile_id", "lon",
+@pytest.mark.parametrize("column", ["status", "class_counts", "valid_fraction", "reason", "tile_id", "lon",
                                     "split", "coastal", "s1_time"])
 def test_a_missing_column(store, column):
     number = "1" if column in writer.columns_of(layout.open_root(store)["biome_04"]) else "0"

@@ -192,7 +192,8 @@ def test_arrays_element_by_element():
         "add": (a.add(a), M + M), "subtract": (a.subtract(1), M - 1), "multiply": (a.multiply(a), M * M),
         "max": (a.max(array(-M)), np.abs(M)), "gt": (a.gt(1), M > 1), "and": (a.gt(0).And(a.lt(2)), (M > 0) & (M < 2)),
         "abs": (a.abs(), np.abs(M)), "exp": (a.exp(), np.exp(M)), "round": (a.round(), np.floor(M + 0.5)),
-        "int": (a.int(), np.trunc(M)), "uint8": (a.toUint8(), np.clip(np.trunc(M), 0, 255)), "not": (a.Not(), M == 0)}
+        "int": (a.int(), np.floor(M + 0.5)), "uint8": (a.toUint8(), np.clip(np.floor(M + 0.5), 0, 255)),
+        "not": (a.Not(), M == 0)}
     for name, (got, want) in cases.items():
         np.testing.assert_allclose(np.array(got.getInfo(), float), want, err_msg=name)
 
