@@ -15,13 +15,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import rasterio
-import rasterio.features
 import shapely
 from rasterio.windows import Window
 
 from dwplus.errors import InputError
-from dwplus.grid import PixelGrid, transformer
-from dwplus.longitude import shifted
+from dwplus.grid import PixelGrid
+from dwplus.longitude import shifted, turns_of
+from dwplus.maps import edges
 from dwplus.planning import vectors
 from dwplus.taxonomy import CLASSES, IGNORE
 
@@ -178,7 +178,8 @@ def count(labels: np.ndarray) -> np.ndarray:
 
 def count_by_polygon(paths: Sequence[Path], names: Sequence[str], shapes: Sequence[shapely.Geometry],
                      ) -> pd.DataFrame:
-    """Pixels of each class by polygon; a pixel belongs to the polygons its centre lies in.
+    """Pixels of each class by polygon; a pixel belongs to the polygons its centre lies in, and of two polygons that
+    share an edge through it, to one (:mod:`dwplus.maps.edges`).
 
     Parameters
     ----------
@@ -190,26 +191,17 @@ def count_by_polygon(paths: Sequence[Path], names: Sequence[str], shapes: Sequen
     """
     found = {name: np.zeros(len(CLASSES), "int64") for name in names}
     tree = shapely.STRtree(list(shapes))
+    west, _, east, _ = shapely.total_bounds(tree.geometries)
     for grid, labels in pieces(paths):
         if (labels == IGNORE).all():
             continue
         footprint = grid.footprint()
-        for turn in (-1, 0, 1):
+        for turn in turns_of(shapely.box(west, -90, east, 90), footprint.bounds[0], footprint.bounds[2]):
             for index in sorted(tree.query(shifted(footprint, turn)).tolist()):
-                ground = _in_metres(shifted(shapes[index], -turn), grid)
-                if ground.is_empty:
-                    continue
-                inside = rasterio.features.geometry_mask([ground], grid.shape, grid.transform, invert=True)
-                found[names[index]] += count(labels[inside])
+                here = edges.within_degrees(shifted(shapes[index], -turn), grid)
+                if here is not None:
+                    found[names[index]] += count(labels[here[0]][here[1]])
     return pd.DataFrame.from_dict(found, orient="index", columns=list(CLASSES))
-
-
-def _in_metres(shape: shapely.Geometry, grid: PixelGrid) -> shapely.Geometry:
-    """The part of a lon/lat polygon near a grid, in the grid's metres."""
-    near = shapely.intersection(shape, shapely.box(*grid.footprint().buffer(0.02).bounds))
-    to_zone = transformer(4326, grid.epsg)
-    return shapely.transform(shapely.segmentize(near, 0.05), lambda xy: np.column_stack(
-        to_zone.transform(xy[:, 0], xy[:, 1])))
 
 
 def read_polygons(path: str | Path, name_field: str | None = None) -> tuple[list[str], list[shapely.Geometry]]:

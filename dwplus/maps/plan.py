@@ -11,7 +11,8 @@ import shapely
 from dwplus.earth import Session
 from dwplus.earth.tables import Place
 from dwplus.errors import InputError
-from dwplus.grid import Tile, covering_tiles, in_zone, zone_pieces
+from dwplus.grid import Tile, covering_tiles, zone_pieces
+from dwplus.maps import edges
 from dwplus.maps.blocks import Block
 from dwplus.planning.candidates import Candidate
 from dwplus.planning.plan import make_plan
@@ -87,9 +88,8 @@ def clip_of(shapes: Sequence[shapely.Geometry], own_grids: Iterable[int] = ()) -
         for epsg, piece in zone_pieces(shape):
             beside = [zone for zone in own if (zone % 100 - epsg % 100 + 2) % 60 <= 4] if own else [epsg]
             for zone in beside:
-                found.setdefault(zone, []).append(in_zone(piece, zone))
-    return {epsg: shapely.union_all([p if p.is_valid else shapely.make_valid(p) for p in parts])
-            for epsg, parts in found.items()}
+                found.setdefault(zone, []).append(edges.in_metres(piece, zone))
+    return {epsg: shapely.union_all(parts) for epsg, parts in found.items()}
 
 
 def touching(blocks: Sequence[Block], clip: dict[int, shapely.Geometry]) -> list[Block]:

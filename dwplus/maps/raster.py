@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 import rasterio
-import rasterio.features
 import rasterio.shutil
 import shapely
 from rasterio.errors import RasterioError
@@ -24,6 +23,7 @@ from rasterio.windows import Window
 
 from dwplus.errors import StopError
 from dwplus.grid import PixelGrid
+from dwplus.maps import edges
 from dwplus.maps.blocks import Block, overlap
 from dwplus.taxonomy import CLASSES, IGNORE, PALETTE
 
@@ -87,14 +87,14 @@ def extent(blocks: Iterable[Block], ground: shapely.Geometry | None = None) -> P
 
 
 def outside(grid: PixelGrid, ground: shapely.Geometry | None) -> np.ndarray | None:
-    """Pixels whose centre lies outside a geometry in the grid's metres, bool (y, x); None where there is none."""
+    """Pixels that do not belong to a geometry in the grid's metres (:mod:`dwplus.maps.edges`), bool (y, x); None where
+    there is none."""
     if ground is None or shapely.contains_properly(ground, shapely.box(*grid.bounds)):
         return None
     near = shapely.intersection(ground, shapely.box(*grid.bounds).buffer(grid.scale))
     if near.is_empty:
         return np.ones(grid.shape, bool)
-    mask: np.ndarray = rasterio.features.geometry_mask([near], grid.shape, grid.transform)
-    return mask
+    return ~edges.inside(near, grid)
 
 
 def write_cog(path: Path, layer: Layer, grid: PixelGrid, blocks: Sequence[Block],
