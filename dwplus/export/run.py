@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import json
 import math
 import queue
 import re
@@ -33,6 +32,7 @@ from dwplus.reasons import Reason
 from dwplus.spec import DatasetSpec
 from dwplus.store import kept, layout, seal, tables, writer
 from dwplus.store import verify as checks
+from dwplus.store.imported import exported_spec
 from dwplus.store.locks import Hold, only_run, sweep
 from dwplus.store.places import BucketError, Folder, place_of, words_of
 from dwplus.store.summary import Summary, by_biome_lines, summarise, summarise_table
@@ -169,7 +169,7 @@ def repair(store: str | Path, config: EarthConfig, *, scheduler: str = "threads"
         tables.drop(store)
         tiles = checks.reset(store, report.shards)
         say(f"{len(report.shards)} shards with {tiles} tiles are fetched again")
-        spec = DatasetSpec.from_json(json.dumps(root.attrs["spec"]), f"store {store}")
+        spec = exported_spec(root.attrs.asdict(), f"store {store}", "fetching pixels again")
         summary = run_shards(store, kept.rows(store), spec, config, hold, scheduler=scheduler, progress=progress,
                              only=frozenset(report.shards))
         return summary, checks.verify(store).faults

@@ -19,9 +19,9 @@ from zarr.storage import WrapperStore
 
 from dwplus.errors import InputError
 from dwplus.store import digests, layout, writer
+from dwplus.store.legend import legend_of
 from dwplus.store.places import BucketError
 from dwplus.store.web import source_of
-from dwplus.taxonomy import CLASSES
 
 #: Columns that hold nothing but zeros in no store: their chunks were never left out.
 NEVER_EMPTY = frozenset({"tile_id", "window", "epsg", "x0", "lon", "lat", "biome"})
@@ -56,7 +56,7 @@ def read_columns(path: str | Path, only: Collection[str] = ()) -> pd.DataFrame:
     InputError
         Where there is no store, a column cannot be read, or a chunk of it is missing.
     """
-    layout.open_root(path)
+    legend = legend_of(layout.open_root(path).attrs.asdict(), f"store {path}")
     noting = _Noting(source_of(path).zarr())
     frames = []
     try:
@@ -82,8 +82,11 @@ def read_columns(path: str | Path, only: Collection[str] = ()) -> pd.DataFrame:
         lost = next(_lost(name, group, frame, counts, noting.missing, set(arrays)), None)
         if lost is not None:
             raise InputError(f"store {path}: {lost}; run dwplus repair {path}")
-        for number, label in enumerate(CLASSES):
-            frame[f"count_{label}"] = counts[:, number]
+        if counts.shape[1] != len(legend):
+            raise InputError(f"store {path}: {name} counts {counts.shape[1]} classes, its attribute classes names "
+                             f"{len(legend)}; run dwplus verify {path}")
+        for number, column in enumerate(legend.counts):
+            frame[column] = counts[:, number]
         frames.append(frame)
     if not frames:
         raise InputError(f"store {path}: holds no tiles")

@@ -6,7 +6,6 @@ is left alone. Ids, splits, scenes and digests stay.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,8 +18,9 @@ import numpy as np
 import pandas as pd
 
 from dwplus.errors import InputError
-from dwplus.spec import DatasetSpec, differences, make_spec
+from dwplus.spec import DatasetSpec, make_spec
 from dwplus.store import columns, digests, layout, tables, writer
+from dwplus.store.imported import ImportSpec, spec_differences, spec_of
 from dwplus.store.locks import Hold, only_run, sweep
 from dwplus.store.places import Folder, place_of
 from dwplus.store.shards import DamageError
@@ -32,7 +32,9 @@ from dwplus.store.writer import PackedTile
 #: Order of a store's rows; and what makes a row its own.
 ORDER, KEYS = ["biome", "window", "epsg", "x0", "y0", "label_id"], ["tile_id", "window", "label_id", "s2_id"]
 #: Parts of a spec that may differ between stores that become one: they decide which tiles, not what they hold.
-FREE = ("name", "region", "windows", "sampling")
+FREE = ("name", "region", "windows", "sampling", "origin")
+#: Attributes of an imported store's root that a copy keeps.
+KEPT = ("title", "sources", "source", "license", "references", "import")
 Progress = Callable[[int, int], None]
 
 
@@ -41,7 +43,7 @@ class Source:
     """A store to copy from: its rows as a plan has them, with ``group`` and ``index``, and how it was made."""
 
     store: str
-    spec: DatasetSpec
+    spec: DatasetSpec | ImportSpec
     attributes: dict[str, Any]
     table: pd.DataFrame
 
@@ -55,7 +57,7 @@ class Source:
             Where there is no store, or it lacks a column or a part of one.
         """
         attributes: Any = layout.open_root(store).attrs.asdict()
-        spec = DatasetSpec.from_json(json.dumps(attributes["spec"]), f"store {store}")
+        spec = spec_of(attributes, f"store {store}")
         table = columns.decoded(store, columns.read_columns(store))
         return cls(str(store), spec, attributes, table)
 
@@ -136,7 +138,8 @@ def one_split(rows: pd.DataFrame, stores: Sequence[str | Path]) -> None:
                          "first (`dwplus split A B`)")
 
 
-def check_alike(first: Source, name: str, spec: DatasetSpec, attributes: dict[str, Any] | None = None) -> None:
+def check_alike(first: Source, name: str, spec: DatasetSpec | ImportSpec,
+                attributes: dict[str, Any] | None = None) -> None:
     """Refuse what would put tiles of another kind into one store.
 
     Parameters
@@ -148,7 +151,7 @@ def check_alike(first: Source, name: str, spec: DatasetSpec, attributes: dict[st
     InputError
         With the first differences.
     """
-    changed = [words for words in differences(first.spec, spec) if words.split(".")[0].split(":")[0].split("[")[0]
+    changed = [words for words in spec_differences(first.spec, spec) if words.split(".")[0].split(":")[0].split("[")[0]
                not in FREE]
     if changed:
         raise InputError(f"{name}: is of another spec than store {first.store} ({'; '.join(changed[:3])}); tiles of "
@@ -159,8 +162,12 @@ def check_alike(first: Source, name: str, spec: DatasetSpec, attributes: dict[st
                              f"{first.attributes.get(key)}")
 
 
-def joined(one: DatasetSpec, other: DatasetSpec) -> DatasetSpec:
+def joined(one: DatasetSpec | ImportSpec, other: DatasetSpec | ImportSpec) -> DatasetSpec | ImportSpec:
     """A spec of the regions and windows of two."""
+    if isinstance(one, ImportSpec) and isinstance(other, ImportSpec):
+        a, b = one.origin, other.origin
+        both = a.model_copy(update={"files": a.files + b.files, "digest": f"{a.digest} {b.digest}"})
+        return one if a == b else one.model_copy(update={"origin": both})
     first, second = one.model_dump(mode="json"), other.model_dump(mode="json")
     for key in ("region", "windows"):
         a, b = ([value] if not isinstance(value, list) else value for value in (first[key], second[key]))
@@ -169,7 +176,7 @@ def joined(one: DatasetSpec, other: DatasetSpec) -> DatasetSpec:
     return make_spec(first, "the stores' specs together")
 
 
-def _made(sources: Sequence[Source], rows: pd.DataFrame, spec: DatasetSpec, out: str | Path,
+def _made(sources: Sequence[Source], rows: pd.DataFrame, spec: DatasetSpec | ImportSpec, out: str | Path,
           progress: Progress) -> list[Fault]:
     """Make the target where it is not there, copy what it lacks, and check it."""
     for source in sources:
@@ -190,7 +197,7 @@ def _same_place(one: str | Path, other: str | Path) -> bool:
     return a.path.resolve() == b.path.resolve() if isinstance(a, Folder) and isinstance(b, Folder) else a == b
 
 
-def begin(sources: Sequence[Source], rows: pd.DataFrame, spec: DatasetSpec, out: str | Path) -> None:
+def begin(sources: Sequence[Source], rows: pd.DataFrame, spec: DatasetSpec | ImportSpec, out: str | Path) -> None:
     """Make the target with every tile pending, or see that it is the one to go on with; for who holds it.
 
     Raises
@@ -202,12 +209,14 @@ def begin(sources: Sequence[Source], rows: pd.DataFrame, spec: DatasetSpec, out:
     if not place_of(out).exists():
         first = sources[0].attributes
         layout.create(out, gpd.GeoDataFrame(rows), spec, created=str(first["created"]), earth=str(first["earth"]),
-                      earth_version=str(first.get("earth_version", "")))
+                      earth_version=str(first.get("earth_version", "")),
+                      attributes={key: first[key] for key in KEPT if key in first} if isinstance(spec, ImportSpec)
+                      else None)
         return
     there = columns.read_columns(out, only=("tile_id", "window", "label_id", "s2_id"))
-    kept = DatasetSpec.from_json(json.dumps(layout.open_root(out).attrs.asdict()["spec"]), f"store {out}")
+    kept = spec_of(layout.open_root(out).attrs.asdict(), f"store {out}")
     wanted = rows[KEYS].astype(str).to_numpy()
-    if differences(kept, spec) or not np.array_equal(there[KEYS].astype(str).to_numpy(), wanted):
+    if spec_differences(kept, spec) or not np.array_equal(there[KEYS].astype(str).to_numpy(), wanted):
         raise InputError(f"store {out}: is there and is another; choose a new place")
 
 
@@ -259,7 +268,7 @@ def _jobs(rows: pd.DataFrame, out: str | Path) -> Iterator[tuple[str, int, int, 
     wanted = rows["status"].astype(str).isin(("exported", "rejected")) & (rows["from_store"] >= 0)
     for name in layout.biome_groups(root):
         group = layout.group_of(root, name)
-        inside = rows["biome"].astype(int) == int(name.removeprefix("biome_"))
+        inside = rows["biome"].astype(int) == layout.biome_of_group(name)
         own = rows[inside].assign(wanted=wanted[inside]).reset_index(drop=True)
         status = writer.statuses(group)
         shard = writer.array_of(group, "status").chunks[0]

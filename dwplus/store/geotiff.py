@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 
 from dwplus.errors import InputError
+from dwplus.store import layout
+from dwplus.store.legend import legend_of
 from dwplus.store.reader import tile
-from dwplus.taxonomy import CLASSES, IGNORE, PALETTE
 
 
 def write_geotiffs(store: str | Path, tile_id: str, folder: str | Path, window: str | None = None) -> dict[str, Path]:
     """Write ``<tile>_s2.tif`` (uint16 DN), ``<tile>_s1.tif`` (as stored: int16 with scale 0.01, or float32 dB) and
-    ``<tile>_label.tif`` (uint8 with Dynamic World's palette) into a folder.
+    ``<tile>_label.tif`` (uint8 with the store's palette) into a folder.
 
     Returns
     -------
@@ -29,6 +30,7 @@ def write_geotiffs(store: str | Path, tile_id: str, folder: str | Path, window: 
     from rasterio.errors import RasterioError
     from rasterio.io import MemoryFile
 
+    legend = legend_of(layout.open_root(store).attrs.asdict(), f"store {store}")
     found = tile(store, tile_id, window, decoded=False)
     folder = Path(folder)
     written = {}
@@ -48,9 +50,9 @@ def write_geotiffs(store: str | Path, tile_id: str, folder: str | Path, window: 
                     if name == "label":
                         raster.descriptions = ("label",)
                         raster.write_colormap(1, {
-                            **{i: tuple(int(c[k:k + 2], 16) for k in (1, 3, 5)) for i, c in enumerate(PALETTE)},
-                            IGNORE: (255, 255, 255)})
-                        raster.update_tags(1, **{f"class_{i}": c for i, c in enumerate(CLASSES)})
+                            **{i: tuple(int(c[k:k + 2], 16) for k in (1, 3, 5)) for i, c in enumerate(legend.colours)},
+                            legend.ignore: (255, 255, 255)})
+                        raster.update_tags(1, **{f"class_{i}": c for i, c in enumerate(legend.classes)})
                     else:
                         raster.descriptions = tuple(found[f"{name}_band"].values)
                     if "scale_factor" in array.attrs:

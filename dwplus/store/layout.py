@@ -30,9 +30,11 @@ import dwplus
 from dwplus.errors import InputError
 from dwplus.spec import DatasetSpec
 from dwplus.store import digests, plan_rows, seal
+from dwplus.store.imported import GROUP, NO_BIOME, ImportSpec, root_attributes
+from dwplus.store.legend import Legend, attributes_of, dynamic_world_units
 from dwplus.store.places import ROOT, Bucket, BucketError, Folder, beside, place_of, upload
 from dwplus.store.web import source_of
-from dwplus.taxonomy import BIOMES, CLASSES, IGNORE, PALETTE, STRATUM_NAMES
+from dwplus.taxonomy import BIOMES, IGNORE, STRATUM_NAMES
 
 if TYPE_CHECKING:
     from zarr.types import AnyArray
@@ -68,16 +70,29 @@ SOURCES = {
 ANNOTATIONS = {"collection": "PANGAEA 933475", "licence": "CC-BY-4.0",
                "attribution": "Dynamic World training data, Tait et al. 2021, doi.org/10.1594/PANGAEA.933475"}
 #: Columns of text that a plan may have beyond the contract's; see :data:`dwplus.planning.plan.MORE_COLUMNS`.
-MORE_TEXTS = ("platform", "s2_product", "s2_match", "label_set")
+MORE_TEXTS = ("platform", "s2_product", "s2_match", "label_set", "scene", "published_split")
+#: Where a tile lies in its scene, of imported stores: rows and columns from the upper left, px.
+IN_SCENE = ("scene_row", "scene_col")
 
 
 def group_name(biome: int) -> str:
-    return f"biome_{biome:02d}"
+    """Name of a biome's group; 0 stands for tiles of which none is known."""
+    return GROUP if biome == NO_BIOME else f"biome_{biome:02d}"
+
+
+def biome_of_group(name: str) -> int:
+    """Inverse of :func:`group_name`."""
+    return NO_BIOME if name == GROUP else int(name.removeprefix("biome_"))
+
+
+def is_group(name: str) -> bool:
+    """Whether a name is that of a group of tiles."""
+    return name == GROUP or name.startswith("biome_")
 
 
 def biome_groups(root: zarr.Group) -> list[str]:
     """Names of the groups that hold tiles, in order."""
-    return sorted(name for name in root.group_keys() if name.startswith("biome_"))
+    return sorted(name for name in root.group_keys() if is_group(name))
 
 
 def group_of(root: zarr.Group, name: str) -> zarr.Group:
@@ -166,8 +181,8 @@ def open_biome(path: str | Path, name: str, mode: str = "r") -> KeptGroup:
     return KeptGroup(AsyncGroup(GroupMetadata(), StorePath(store, name)))
 
 
-def create(path: str | Path, plan: gpd.GeoDataFrame, spec: DatasetSpec, *, created: str, earth: str,
-           earth_version: str = "") -> None:
+def create(path: str | Path, plan: gpd.GeoDataFrame, spec: DatasetSpec | ImportSpec, *, created: str, earth: str,
+           earth_version: str = "", attributes: Mapping[str, Any] | None = None) -> None:
     """Make a store with every planned tile pending.
 
     Parameters
@@ -176,6 +191,7 @@ def create(path: str | Path, plan: gpd.GeoDataFrame, spec: DatasetSpec, *, creat
     created : ISO time, UTC.
     earth : ``earth-engine`` or ``embedded-earth``.
     earth_version : of an embedded Earth, see :attr:`dwplus.earth.Session.version`; empty where it is not known.
+    attributes : further ones of the root, such as what an imported store was made from.
 
     Raises
     ------
@@ -184,7 +200,7 @@ def create(path: str | Path, plan: gpd.GeoDataFrame, spec: DatasetSpec, *, creat
     """
     place = place_of(path)
     if isinstance(place, Bucket):
-        _create_in(place, plan, spec, created, earth, earth_version)
+        _create_in(place, plan, spec, created, earth, earth_version, attributes or {})
         return
     path = place.path
     try:
@@ -195,7 +211,7 @@ def create(path: str | Path, plan: gpd.GeoDataFrame, spec: DatasetSpec, *, creat
         partial = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.new-"))
         try:
             os.chmod(partial, 0o755)
-            _fill(partial, plan, spec, created, earth, earth_version)
+            _fill(partial, plan, spec, created, earth, earth_version, attributes or {})
             os.rename(partial, path)
         finally:
             if partial.exists():
@@ -204,8 +220,8 @@ def create(path: str | Path, plan: gpd.GeoDataFrame, spec: DatasetSpec, *, creat
         raise InputError(f"store {path}: cannot be written ({error.strerror or error})") from None
 
 
-def _create_in(place: Bucket, plan: gpd.GeoDataFrame, spec: DatasetSpec, created: str, earth: str,
-               earth_version: str) -> None:
+def _create_in(place: Bucket, plan: gpd.GeoDataFrame, spec: DatasetSpec | ImportSpec, created: str, earth: str,
+               earth_version: str, attributes: Mapping[str, Any]) -> None:
     """A bucket renames nothing: all objects are put, the root's metadata last, under a mark for who finds half."""
     run = beside(place.name, ".run")
     try:
@@ -216,38 +232,29 @@ def _create_in(place: Bucket, plan: gpd.GeoDataFrame, spec: DatasetSpec, created
                              "STORE")
         run.write("creating", [b""])
         with tempfile.TemporaryDirectory() as folder:
-            _fill(Path(folder), plan, spec, created, earth, earth_version)
+            _fill(Path(folder), plan, spec, created, earth, earth_version, attributes)
             upload(Path(folder), place)
         run.remove("creating")
     except OSError as error:
         raise InputError(f"store {place.name}: cannot be written ({error})") from None
 
 
-def _fill(folder: Path, plan: gpd.GeoDataFrame, spec: DatasetSpec, created: str, earth: str,
-          earth_version: str) -> None:
+def _fill(folder: Path, plan: gpd.GeoDataFrame, spec: DatasetSpec | ImportSpec, created: str, earth: str,
+          earth_version: str, attributes: Mapping[str, Any]) -> None:
     # In memory first: zarr changes threads for each of some thousand small files, which takes longer than all the rest.
     files: dict[str, Any] = {}
     memory = zarr.storage.MemoryStore(files)
     root = zarr.open_group(memory, mode="w", zarr_format=3)
     rejected = plan.loc[plan["state"] == "rejected", "reason"].value_counts()
-    product = "COPERNICUS/S2_SR_HARMONIZED" if spec.sentinel2.product == "sr" else "COPERNICUS/S2_HARMONIZED"
-    sources = {
-        **SOURCES, "sentinel2": {**SOURCES["sentinel2"], "collection": product},
-        **({"labels": {**ANNOTATIONS, "collection": spec.labels.asset or ANNOTATIONS["collection"]}}
-           if spec.labels.source == "annotations" else {})}
     root.attrs.put({  # one write, where update would make one for each key
-        "dwplus_version": dwplus.__version__, "spec": json.loads(spec.to_json()), "classes": list(CLASSES),
-        "biomes": {str(number): name for number, name in BIOMES.items()}, "label_source": spec.labels.source,
-        "created": created, "sources": sources,
-        "earth": earth, **({"earth_version": earth_version} if earth_version else {}), "palette": list(PALETTE),
+        "dwplus_version": dwplus.__version__, "spec": json.loads(spec.to_json()),
+        **(root_attributes(spec) if isinstance(spec, ImportSpec) else _of_export(spec)),
+        "created": created, "earth": earth, **({"earth_version": earth_version} if earth_version else {}),
         "plan": {"candidates": len(plan), "planned": int((plan["state"] == "planned").sum()),
                  "rejected": {str(k): int(v) for k, v in sorted(rejected.items())}},
         plan_rows.KEY: plan_rows.digests(plan[plan["state"] == "planned"]),
-        "Conventions": "CF-1.11", "title": f"{spec.name}: Sentinel-2, Sentinel-1 and Dynamic World labels",
-        "source": "; ".join(one["attribution"] for one in sources.values()),
-        "license": "Dynamic World and Ecoregions 2017: CC-BY-4.0; Copernicus Sentinel data: its legal notice",
-        "references": "https://doi.org/10.1038/s41597-022-01307-4, https://arxiv.org/abs/2410.03962",
-        "history": f"{created} made by dwplus {dwplus.__version__} from {earth}",
+        "Conventions": "CF-1.11",
+        "history": f"{created} made by dwplus {dwplus.__version__} from {earth}", **attributes,
     })
     planned = plan[plan["state"] == "planned"]
     columns: dict[str, str] = {}
@@ -268,7 +275,43 @@ def _fill(folder: Path, plan: gpd.GeoDataFrame, spec: DatasetSpec, created: str,
         target.write_bytes(raw)
 
 
-def _make_group(root: zarr.Group, biome: int, rows: gpd.GeoDataFrame, spec: DatasetSpec) -> dict[str, str]:
+def _of_export(spec: DatasetSpec) -> dict[str, Any]:
+    """What the root of an exported store says of classes, bands and sources."""
+    product = "COPERNICUS/S2_SR_HARMONIZED" if spec.sentinel2.product == "sr" else "COPERNICUS/S2_HARMONIZED"
+    sources = {
+        **SOURCES, "sentinel2": {**SOURCES["sentinel2"], "collection": product},
+        **({"labels": {**ANNOTATIONS, "collection": spec.labels.asset or ANNOTATIONS["collection"]}}
+           if spec.labels.source == "annotations" else {})}
+    return {
+        **attributes_of(Legend()), "band_units": dynamic_world_units(spec.sentinel2.bands, spec.s1_bands),
+        "biomes": {str(number): name for number, name in BIOMES.items()}, "label_source": spec.labels.source,
+        "sources": sources, "title": f"{spec.name}: Sentinel-2, Sentinel-1 and Dynamic World labels",
+        "source": "; ".join(one["attribution"] for one in sources.values()),
+        "license": "Dynamic World and Ecoregions 2017: CC-BY-4.0; Copernicus Sentinel data: its legal notice",
+        "references": "https://doi.org/10.1038/s41597-022-01307-4, https://arxiv.org/abs/2410.03962"}
+
+
+def _words_of_pixels(spec: DatasetSpec | ImportSpec, legend: Legend) -> dict[str, dict[str, Any]]:
+    """What arrays of pixels say of themselves."""
+    flags = {"flag_values": list(range(len(legend))), "flag_meanings": " ".join(legend.classes), "ignore": IGNORE}
+    if isinstance(spec, DatasetSpec):
+        return {"s2": {"long_name": "Sentinel-2 reflectance, digital numbers as delivered (reflectance x 10000), "
+                                    "harmonised", "units": "1e-4"},
+                "s1": {"long_name": "Sentinel-1 GRD backscatter (angle: incidence angle, degrees)", "units": "dB"},
+                "label": {"long_name": "Dynamic World class, 255 = ignore", **flags}}
+    units = {name: sorted({spec.band_units[band] for band in bands}) for name, bands in (
+        ("s2", spec.sentinel2.bands), ("s1", spec.s1_bands))}
+    about = {"reflectance": ("1e-4", "reflectance x 10000"), "display": ("1", "grey values for display"),
+             "dB": ("dB", "backscatter")}
+    unit = {name: about.get(found[0], ("1", found[0])) if len(found) == 1 else ("1", "see band_units")
+            for name, found in units.items()}
+    return {"s2": {"long_name": f"optical bands, {unit['s2'][1]}", "units": unit["s2"][0]},
+            "s1": {"long_name": f"radar bands, {unit['s1'][1]}", "units": unit["s1"][0]},
+            "label": {"long_name": f"class of {spec.class_table}, 255 = ignore", **flags}}
+
+
+def _make_group(root: zarr.Group, biome: int, rows: gpd.GeoDataFrame, spec: DatasetSpec | ImportSpec
+                ) -> dict[str, str]:
     """Make a group; gives the digests of its fixed columns, by path."""
     group = root.create_group(group_name(biome))
     tiles, size, shard = len(rows), spec.tile.size, spec.store.shard_tiles
@@ -276,6 +319,8 @@ def _make_group(root: zarr.Group, biome: int, rows: gpd.GeoDataFrame, spec: Data
     fixed: dict[str, np.ndarray] = {}
     sealed: dict[str, str] = {}
     float_s1 = spec.store.s1_dtype == "float32"
+    legend = spec.legend if isinstance(spec, ImportSpec) else Legend()
+    words = _words_of_pixels(spec, legend)
 
     def pixels(name: str, dtype: str, bands: int | None, fill: Any, attrs: dict[str, Any]) -> None:
         middle = () if bands is None else (bands,)
@@ -287,15 +332,10 @@ def _make_group(root: zarr.Group, biome: int, rows: gpd.GeoDataFrame, spec: Data
                                     blocksize=BLOCK_BYTES), Crc32cCodec()],
             dimension_names=("tile", *(() if bands is None else (f"{name.split('_')[0]}_band",)), "y", "x"))
 
-    pixels("s2", "uint16", len(spec.sentinel2.bands), S2_NODATA, {
-        "long_name": "Sentinel-2 reflectance, digital numbers as delivered (reflectance x 10000), harmonised",
-        "units": "1e-4", "_FillValue": S2_NODATA})
+    pixels("s2", "uint16", len(spec.sentinel2.bands), S2_NODATA, {**words["s2"], "_FillValue": S2_NODATA})
     pixels("s1", spec.store.s1_dtype, len(spec.s1_bands), np.nan if float_s1 else S1_NODATA, {
-        "long_name": "Sentinel-1 GRD backscatter (angle: incidence angle, degrees)", "units": "dB",
-        **({} if float_s1 else {"scale_factor": S1_SCALE, "_FillValue": S1_NODATA})})
-    pixels("label", "uint8", None, IGNORE, {
-        "long_name": "Dynamic World class, 255 = ignore", "flag_values": list(range(len(CLASSES))),
-        "flag_meanings": " ".join(CLASSES), "ignore": IGNORE})
+        **words["s1"], **({} if float_s1 else {"scale_factor": S1_SCALE, "_FillValue": S1_NODATA})})
+    pixels("label", "uint8", None, IGNORE, words["label"])
     if spec.triplets is not None:
         pixels("cloud", "uint8", None, UNKNOWN_CLOUD, {
             "long_name": f"cloud in s2, by {spec.triplets.cloud}; 255 = not known", "flag_values": [0, 1],
@@ -323,7 +363,7 @@ def _make_group(root: zarr.Group, biome: int, rows: gpd.GeoDataFrame, spec: Data
 
     column("s2_band", np.array(spec.sentinel2.bands, object), "s2_band")
     column("s1_band", np.array(spec.s1_bands, object), "s1_band")
-    column("class", np.array(CLASSES, object), "class")
+    column("class", np.array(legend.classes, object), "class")
     centers = np.array([_center(row) for row in rows.itertuples()])
     column("lon", centers[:, 0], attrs={"units": "degrees_east", "standard_name": "longitude"})
     column("lat", centers[:, 1], attrs={"units": "degrees_north", "standard_name": "latitude"})
@@ -336,7 +376,11 @@ def _make_group(root: zarr.Group, biome: int, rows: gpd.GeoDataFrame, spec: Data
         column("clear_id", rows["clear_id"].to_numpy(object))
         column("label_gap_hours", rows["label_gap_hours"].to_numpy("float64"),
                attrs={"units": "h", "long_name": "time of the label's scene minus that of s2, signed"})
-    column("epsg", rows["epsg"].to_numpy("int32"))
+    for name in IN_SCENE:
+        if name in rows:
+            column(name, rows[name].to_numpy("int32"), attrs={"units": "1", "long_name": "of the tile's upper left "
+                                                              "pixel in its scene"})
+    column("epsg", rows["epsg"].to_numpy("int32"), attrs={} if biome else {"long_name": "0 = no place is known"})
     for name in ("x0", "y0"):
         column(name, rows[name].to_numpy("float64"), attrs={"units": "m", "long_name": "upper-left corner of the tile"})
     column("gap_hours", rows["gap_hours"].to_numpy("float64"),
@@ -364,15 +408,15 @@ def _make_group(root: zarr.Group, biome: int, rows: gpd.GeoDataFrame, spec: Data
     dynamic("status", "uint8", PENDING, _flags(STATUSES))
     dynamic("reason", str, "", {"long_name": "why a tile was rejected or failed"})
     dynamic("valid_fraction", "float32", 0.0, {"units": "1", "long_name": "share of pixels with label, S2 and S1"})
-    dynamic("class_counts", "int32", 0, {"long_name": "labelled pixels per class"}, (len(CLASSES),), ("class",))
+    dynamic("class_counts", "int32", 0, {"long_name": "labelled pixels per class"}, (len(legend),), ("class",))
     if spec.triplets is not None:
         dynamic("cloud_fraction", "float32", np.nan, {"units": "1", "long_name": "share of the tile that is cloud"})
         dynamic("stratum", "int8", -1, {"long_name": "of cloud_fraction, -1 = not known", **_flags(STRATUM_NAMES)})
     group.attrs.put({
-        "biome": biome, "biome_name": BIOMES[biome], "scale": spec.tile.scale,
+        "biome": biome, "biome_name": BIOMES.get(biome, "not known"), "scale": spec.tile.scale,
         "coordinates": "tile_id window lon lat epsg x0 y0 label_id s2_id s1_id s2_time s1_time gap_hours s1_count "
                        "s2_cloud orbit_pass relative_orbit biome ecoregion coastal split status reason valid_fraction"
-                       + "".join(f" {name}" for name in MORE_TEXTS if name in rows)
+                       + "".join(f" {name}" for name in (*MORE_TEXTS, *IN_SCENE) if name in rows)
                        + " clear_id label_gap_hours cloud_fraction stratum" * (spec.triplets is not None)
                        + f" {digests.ROW}"})
     return sealed
@@ -425,4 +469,6 @@ def _flags(names: Iterable[str]) -> dict[str, Any]:
 def _center(row: Any) -> tuple[float, float]:
     from dwplus.grid import PixelGrid
 
+    if row.epsg == 0:  # no place, or one that is known of the centre alone
+        return float(getattr(row, "lon", np.nan)), float(getattr(row, "lat", np.nan))
     return PixelGrid(row.epsg, row.x0, row.y0, row.scale, row.size, row.size).center

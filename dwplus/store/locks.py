@@ -160,7 +160,7 @@ def only_writer(store: str | Path, group: str, start: int) -> Iterator[Callable[
         finally:
             lease.release()
         return
-    number = int(group.removeprefix("biome_")) << 32 | start
+    number = (0 if group == "tiles" else int(group.removeprefix("biome_"))) << 32 | start
     path = place.path / "lock"
     file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:

@@ -35,9 +35,9 @@ def open_store(path: str | Path, *, check: bool = False) -> xr.DataTree:
 
     Returns
     -------
-    xarray.DataTree with a node ``biome_NN`` per biome: ``s2`` (DN, float32, NaN = no data), ``s1`` (dB, float32, NaN =
-    no data), ``label`` (0..8, uint8, 255 = ignore), and per-tile coordinates with decoded times. Pixels are Dask
-    arrays of one chunk a tile.
+    xarray.DataTree with a node ``biome_NN`` per biome, ``tiles`` where none is known: ``s2`` (DN, float32, NaN = no
+    data), ``s1`` (dB, float32, NaN = no data), ``label`` (0..8, uint8, 255 = ignore), and per-tile coordinates with
+    decoded times. Pixels are Dask arrays of one chunk a tile.
 
     Raises
     ------
@@ -160,7 +160,9 @@ def tile(path: str | Path, tile_id: str, window: str | None = None, *, decoded: 
                 pixels[name] = np.where(raw == fill[name], np.nan, raw * np.float32(factor)).astype("float32")
             fill[name] = np.nan
     height, width = pixels["label"].shape
-    grid = PixelGrid(int(row["epsg"]), float(row["x0"]), float(row["y0"]), scale, height, width)
+    placed = bool(row["epsg"])
+    x0, y0 = (float(row["x0"]), float(row["y0"])) if placed else (0.0, scale * height)
+    grid = PixelGrid(int(row["epsg"]), x0, y0, scale, height, width)
     found = xr.Dataset(
         {name: ((f"{name}_band", "y", "x") if values.ndim == 3 else ("y", "x"), values)
          for name, values in pixels.items()},
@@ -174,5 +176,6 @@ def tile(path: str | Path, tile_id: str, window: str | None = None, *, decoded: 
         if not decoded and name == "s1" and pixels["s1"].dtype.kind == "i":
             found[name].attrs["scale_factor"] = layout.S1_SCALE
         found[name].rio.write_nodata(fill[name], inplace=True)
-    out: xr.Dataset = found.rio.write_crs(grid.crs).rio.write_transform(grid.transform)
+    # Pixels without a place lie on a grid of their own, in m from their lower left corner.
+    out: xr.Dataset = (found.rio.write_crs(grid.crs) if placed else found).rio.write_transform(grid.transform)
     return out

@@ -18,6 +18,7 @@ from zarr.storage import MemoryStore
 from dwplus.errors import InputError
 from dwplus.splits import BLOCK_METRES, assigned, grids_of
 from dwplus.store import digests, layout, seal, tables, writer
+from dwplus.store.imported import exported_spec
 from dwplus.store.locks import only_run
 from dwplus.store.places import place_of
 from dwplus.store.reader import tile_table
@@ -47,6 +48,9 @@ def resplit(stores: Sequence[str | Path], *, seed: int | None = None, stratify: 
     InputError
         On a bad option or tiles of several sizes, and then no split has changed; or where a store cannot be written.
     """
+    for store in stores:
+        exported_spec(layout.open_root(store).attrs.asdict(), f"store {store}", "dwplus split, which takes blocks of "
+                      "ground,")
     sampling: Any = layout.open_root(stores[0]).attrs.asdict()["spec"]["sampling"]  # type: ignore[call-overload,index]
     seed = int(sampling["seed"]) if seed is None else seed
     metres = float(sampling.get("guard_metres", 0)) if guard_metres is None else guard_metres

@@ -75,5 +75,6 @@ def by_biome_lines(summary: Summary) -> list[str]:
     """A table of counts by biome, as lines."""
     lines = [f"{'biome':<60}" + "".join(f"{s:>10}" for s in layout.STATUSES)]
     for biome, counts in summary.by_biome.items():
-        lines.append(f"{f'{biome:2d} {BIOMES[biome]}':<60}" + "".join(f"{counts[s]:>10}" for s in layout.STATUSES))
+        name = f"{biome:2d} {BIOMES.get(biome, 'not known')}"
+        lines.append(f"{name:<60}" + "".join(f"{counts[s]:>10}" for s in layout.STATUSES))
     return lines

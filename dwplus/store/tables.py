@@ -122,7 +122,7 @@ def footprints(table: pd.DataFrame, side: float) -> np.ndarray:
     """
     found = np.empty(len(table), object)
     x0, y0, epsg = (table[name].to_numpy() for name in ("x0", "y0", "epsg"))
-    for zone in np.unique(epsg):
+    for zone in np.unique(epsg[epsg != 0]):  # 0: no place is known, and none is drawn
         here = np.flatnonzero(epsg == zone)
         boxes = shapely.segmentize(shapely.box(x0[here], y0[here] - side, x0[here] + side, y0[here]), side / 4)
         back = transformer(int(zone), 4326)

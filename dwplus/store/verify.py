@@ -19,10 +19,12 @@ from dwplus.grid import PixelGrid, tile_from_id
 from dwplus.spec import DatasetSpec
 from dwplus.store import digests, layout, made, seal, tables, writer
 from dwplus.store.columns import NEVER_EMPTY, TROUBLE
+from dwplus.store.imported import ImportSpec, spec_of
+from dwplus.store.legend import Legend, legend_of
 from dwplus.store.litter import is_litter, sentence
 from dwplus.store.places import Place, place_of
 from dwplus.store.shards import DamageError, ShardFormat
-from dwplus.taxonomy import CLASSES, stratum_of
+from dwplus.taxonomy import stratum_of
 
 #: Largest difference of a column to what follows from others: degrees of the centre, hours of the gap.
 _DEGREES, _HOURS = 1e-6, 1e-6
@@ -109,9 +111,14 @@ def _verify(store: str | Path, progress: Callable[[int, int], None]) -> Report:
     spec = _spec(attributes, report.faults)
     groups: list[_Group] = []
     whole = True
+    try:
+        legend = legend_of(attributes, "it")
+    except (InputError, *TROUBLE) as error:
+        report.faults.append(Fault("zarr.json", f"names no classes ({error})"))
+        legend, whole = Legend(), False
     for name in meta.groups:
         try:
-            checked = _Group.open(store, name, layout.group_of(root, name), sizes)
+            checked = _Group.open(store, name, layout.group_of(root, name), sizes, legend)
         except (*TROUBLE, InputError) as error:
             report.faults.append(Fault(name, f"cannot be opened ({type(error).__name__}: {error})"))
             whole = False
@@ -150,15 +157,15 @@ def _is_shard(name: str) -> bool:
     return len(parts) > 3 and parts[1] in (*writer.PIXELS, *writer.TRIPLET_PIXELS)
 
 
-def _spec(attributes: dict[str, Any], faults: list[Fault]) -> DatasetSpec | None:
+def _spec(attributes: dict[str, Any], faults: list[Fault]) -> DatasetSpec | ImportSpec | None:
     try:
-        return DatasetSpec.from_json(json.dumps(attributes["spec"]), "its spec")
+        return spec_of(attributes, "its spec")
     except (InputError, *TROUBLE, RecursionError) as error:
         faults.append(Fault("zarr.json", f"holds no valid spec ({error})"))
         return None
 
 
-def _fixed(meta: _Metadata, attributes: dict[str, Any], spec: DatasetSpec | None, groups: list[_Group],
+def _fixed(meta: _Metadata, attributes: dict[str, Any], spec: DatasetSpec | ImportSpec | None, groups: list[_Group],
            report: Report) -> Iterator[Fault]:
     """What was fixed when the store was made: against its seal, or against the spec where it has none."""
     sealed = any(group.sealed for group in groups)
@@ -174,7 +181,7 @@ def _fixed(meta: _Metadata, attributes: dict[str, Any], spec: DatasetSpec | None
     else:
         report.notes.append("no digests: the store was made by an earlier build, and pixels that were swapped between "
                             "tiles would not be found; `dwplus repair STORE --digests` adds them")
-        if spec is not None:
+        if isinstance(spec, DatasetSpec):
             yield from (Fault(place, what) for place, what in made.wrong(spec, attributes, meta.members))
             for group in groups:
                 for name, want in made.bands(spec).items():
@@ -221,7 +228,7 @@ class _Metadata:
             copy = kept.get(name, {})
             if kept and seal.of_metadata(own) != seal.of_metadata(copy if isinstance(copy, dict) else {}):
                 faults.append(Fault(f"{name}/zarr.json", "differs from the copy in the root's zarr.json"))
-        groups = sorted({name.split("/")[0] for name in members if name.startswith("biome_")})
+        groups = sorted({name.split("/")[0] for name in members if layout.is_group(name.split("/")[0])})
         return cls(root, members, groups, faults)
 
 
@@ -237,6 +244,7 @@ class _Group:
     sizes: dict[str, int]
     dynamic: tuple[str, ...]
     sealed: bool
+    legend: Legend
     #: Fixed columns as read, their digests, those that could not be read.
     columns_read: dict[str, np.ndarray] = field(default_factory=dict)
     values: dict[str, str] = field(default_factory=dict)
@@ -247,10 +255,10 @@ class _Group:
     pieces: dict[int, dict[str, np.ndarray]] = field(default_factory=dict)
 
     @classmethod
-    def open(cls, store: str | Path, name: str, group: zarr.Group, sizes: dict[str, int]) -> _Group:
+    def open(cls, store: str | Path, name: str, group: zarr.Group, sizes: dict[str, int], legend: Legend) -> _Group:
         formats = writer.formats(store, group)
         return cls(name, group, writer.array_of(group, "s2").shape[0], formats["s2"].tiles, formats, sizes,
-                   writer.columns_of(group), writer.has_digests(group))
+                   writer.columns_of(group), writer.has_digests(group), legend)
 
     def file(self, name: str, start: int) -> str:
         """The file of a shard of pixels, as seen from the store."""
@@ -305,14 +313,15 @@ class _Group:
             grid = PixelGrid(int(table["epsg"][i]), float(table["x0"][i]), float(table["y0"][i]), scale, size, size)
             name_and_scene = (tile, table["window"][i], table["label_id"][i], table["s2_id"][i])
             try:
-                lon, lat = grid.center
+                # Without a place there is nothing that a centre could follow from.
+                lon, lat = grid.center if grid.epsg else (table["lon"][i], table["lat"][i])
             except Exception as error:  # pyproj's: no such reference system
                 yield Fault(str(tile), f"epsg {grid.epsg} is none ({type(error).__name__})")
                 continue
             for name in ("tile_id", "window", "label_id", "s2_id", "s1_id"):
                 if not table[name][i]:
                     yield Fault(f"{self.name} tile {i}", f"has no {name}")
-            if not max(abs(lon - table["lon"][i]), abs(lat - table["lat"][i])) <= _DEGREES:
+            if grid.epsg and not max(abs(lon - table["lon"][i]), abs(lat - table["lat"][i])) <= _DEGREES:
                 yield Fault(str(tile), "its centre does not follow from its corner")
             if tile and _grid_of(str(tile)) not in (grid, None):
                 yield Fault(str(tile), "its id says another grid than its corner")
@@ -396,8 +405,8 @@ class _Group:
                if self.group[key].metadata.dimension_names == ("tile",)}  # type: ignore[union-attr]
         one |= {name: values for name, values in tall.items() if values.ndim == 1}
         frame = pd.DataFrame({"group": self.name, "index": np.arange(self.tiles), **one})
-        for number, label in enumerate(CLASSES):
-            frame[f"count_{label}"] = tall["class_counts"][:, number]
+        for number, column in enumerate(self.legend.counts[:tall["class_counts"].shape[1]]):
+            frame[column] = tall["class_counts"][:, number]
         if self.sealed:
             for number, name in enumerate(self.columns_read[digests.NAMES]):
                 frame[f"digest_{name}"] = tall[digests.DIGESTS][:, number].astype(object)
@@ -437,7 +446,7 @@ def _tile(row: int, columns: dict[str, np.ndarray], pixels: dict[str, np.ndarray
         return
     if reason:
         yield f"is exported, but its reason is {reason!r}"
-    if not np.array_equal(writer.class_counts(pixels["label"]), counts):
+    if not np.array_equal(writer.class_counts(pixels["label"], len(counts)), counts):
         yield "class_counts are not those of its label"
     has_data = writer.has_data(pixels["s2"], pixels["s1"])
     if np.float32(writer.valid_fraction(*has_data, pixels["label"])) != np.float32(valid):

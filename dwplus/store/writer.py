@@ -55,9 +55,14 @@ class TileResult:
     valid_fraction: float | None = None
 
 
-def class_counts(label: np.ndarray) -> np.ndarray:
-    """Labelled pixels per class, int32 (9,)."""
-    return np.array([np.count_nonzero(label == number) for number in range(len(CLASSES))], "int32")
+def class_counts(label: np.ndarray, classes: int = len(CLASSES)) -> np.ndarray:
+    """Labelled pixels per class, int32 (classes,)."""
+    return np.array([np.count_nonzero(label == number) for number in range(classes)], "int32")
+
+
+def classes_of(group: zarr.Group) -> int:
+    """Number of classes that a group counts."""
+    return int(array_of(group, "class_counts").shape[1])
 
 
 def has_data(s2: np.ndarray, s1: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -139,18 +144,19 @@ def array_of(group: zarr.Group, name: str) -> zarr.Array[Any]:
     return found
 
 
-def pack(shards: dict[str, ShardFormat], result: TileResult, row: str = "") -> PackedTile:
+def pack(shards: dict[str, ShardFormat], result: TileResult, row: str = "", classes: int = len(CLASSES)) -> PackedTile:
     """Compress one tile; holds no lock, so that threads do it side by side.
 
     Parameters
     ----------
     row : digest of the tile's fixed row (:func:`rows_of`); empty in a store without digests.
+    classes : number of classes of the store (:func:`classes_of`).
     """
     packed = {}
     found = dict.fromkeys(shards, "")
-    counts, valid, cloud = np.zeros(len(CLASSES), "int32"), 0.0, math.nan
+    counts, valid, cloud = np.zeros(classes, "int32"), 0.0, math.nan
     if result.s2 is not None and result.s1 is not None and result.label is not None:
-        counts = class_counts(result.label) if result.class_counts is None else result.class_counts
+        counts = class_counts(result.label, classes) if result.class_counts is None else result.class_counts
         valid = (valid_fraction(*has_data(result.s2, result.s1), result.label) if result.valid_fraction is None
                  else result.valid_fraction)
         if result.cloud is not None:
@@ -193,8 +199,9 @@ def write_shard(group: zarr.Group, start: int, stop: int, results: Mapping[int, 
     store = store_path(group)
     shards = formats(store, group) if shards is None else shards
     known = rows_of(group, rows) if any(isinstance(result, TileResult) for result in results.values()) else []
-    tiles = {index - start: pack(shards, result, known[index - start]) if isinstance(result, TileResult) else result
-             for index, result in results.items()}
+    classes = classes_of(group)
+    tiles = {index - start: pack(shards, result, known[index - start], classes) if isinstance(result, TileResult)
+             else result for index, result in results.items()}
     try:
         for name, form in shards.items():
             shard = start // form.tiles
