@@ -202,11 +202,9 @@ def drawn(session: Session, asset: str, start: dt.date, end: dt.date, area: shap
     InputError
         Where there is no such collection.
     """
-    collection = dw_labels.scenes(asset).filterDate(_midnight(start), _midnight(end))
-    if area is not None:
-        collection = collection.filterBounds(ee.Geometry(shapely.geometry.mapping(area), None, False))
+    ground = None if area is None else ee.Geometry(shapely.geometry.mapping(area), None, False)
     try:
-        answer = session.compute(collection)
+        answer = session.compute(dw_labels.scenes(asset, _midnight(start), _midnight(end), ground))
     except TooLargeError:
         middle = start + dt.timedelta(days=(end - start).days // 2)
         if middle == start:

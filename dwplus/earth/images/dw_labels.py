@@ -5,6 +5,8 @@ Source: Brown et al. 2022, Sci Data 9:251; published as PANGAEA 933475 and as th
 
 from __future__ import annotations
 
+import datetime as dt
+
 import ee
 
 from dwplus.taxonomy import IGNORE
@@ -13,9 +15,15 @@ from dwplus.taxonomy import IGNORE
 DW_LABELS = "projects/wri-datalab/dynamic_world/v1/DW_LABELS"
 
 
-def scenes(asset: str) -> ee.ImageCollection:
-    """The collection of an asset, with its first band, the label, only."""
-    out: ee.ImageCollection = ee.ImageCollection(asset).select([0], ["label"])
+def scenes(asset: str, start: dt.datetime, end: dt.datetime, area: ee.Geometry | None = None) -> ee.ImageCollection:
+    """The images of an asset of [start, end) that touch an area, with their first band, the label, only.
+
+    Bands are chosen last: what is mapped first has to be looked at whole, image by image.
+    """
+    found = ee.ImageCollection(asset).filterDate(start, end)
+    if area is not None:
+        found = found.filterBounds(area)
+    out: ee.ImageCollection = found.select([0], ["label"])
     return out
 
 
