@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 # One thread for sums, here and in every process that a test starts: threads that wait for each other on small arrays
@@ -73,3 +76,22 @@ def pixels_of():
                 rng.choice(np.array([0, 1, 4, 8, 255], "uint8"), (32, 32)))
 
     return make
+
+
+@pytest.fixture(scope="session")
+def quick_python(tmp_path_factory):
+    """A program that answers as ``python`` does, without the seconds of imports (``tests/forks.py``)."""
+    folder = tmp_path_factory.mktemp("forks")
+    forks, door = Path(__file__).with_name("forks.py"), folder / "door"
+    program = folder / "python"
+    program.write_text(f'#!/bin/sh\nexec {shlex.join([sys.executable, "-IS", str(forks), str(door)])} "$@"\n')
+    program.chmod(0o755)
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    server = subprocess.Popen([sys.executable, str(forks), "serve", str(door)], env=environment, text=True,
+                              stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert server.stdin is not None and server.stdout is not None
+    assert server.stdout.readline() == "ready\n"
+    yield program
+    server.stdin.close()
+    server.wait()
+    server.stdout.close()

@@ -70,7 +70,7 @@ def shell_blocks():
 
 
 @pytest.fixture(scope="module")
-def workplace(tmp_path_factory):
+def workplace(tmp_path_factory, quick_python):
     """A copy of the repository with an environment, the small sample, and the region files that readers bring."""
     place = tmp_path_factory.mktemp("newcomer") / "dwplus"
     listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, capture_output=True,
@@ -84,7 +84,7 @@ def workplace(tmp_path_factory):
     tools = place / ".venv" / "bin"
     tools.mkdir(parents=True)
     for name, module in (("python", ""), ("dwplus", "-m dwplus"), ("torchrun", "-m torch.distributed.run")):
-        (tools / name).write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} {module} "$@"\n')
+        (tools / name).write_text(f'#!/bin/sh\nexec {shlex.quote(str(quick_python))} {module} "$@"\n')
         (tools / name).chmod(0o755)
     (tools.parent / ".ready").touch()
     (place / "small.yaml").write_text(SAMPLE)
@@ -97,7 +97,9 @@ def workplace(tmp_path_factory):
 def run(place, command, **options):
     """A command as in a shell with the environment activated."""
     path = os.pathsep.join([str(place / ".venv" / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]])
-    small = {"REGION": "small.yaml", "SET": "optim.epochs=1", "OMP_NUM_THREADS": "1"}
+    # Workers that torchrun starts need not import torch again either.
+    small = {"REGION": "small.yaml", "SET": "optim.epochs=1", "OMP_NUM_THREADS": "1",
+             "PYTHON_EXEC": str(place / ".venv" / "bin" / "python")}
     done = subprocess.run(["bash", "-euo", "pipefail", "-c", command], cwd=place, text=True, capture_output=True,
                           timeout=3000, env={**os.environ, **small, "PATH": path, "PYTHONPATH": str(place)}, **options)
     assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
@@ -106,7 +108,8 @@ def run(place, command, **options):
 
 def serves(place, command):
     """A command that runs until it is stopped: its first line is the URL."""
-    process = subprocess.Popen([sys.executable, "-m", *shlex.split(command)], cwd=place, text=True,
+    program, *arguments = shlex.split(command)
+    process = subprocess.Popen([place / ".venv" / "bin" / program, *arguments], cwd=place, text=True,
                                stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(place)})
     assert process.stdout is not None
     try:
