@@ -105,8 +105,13 @@ def repair(
     store: Store, world: World = None, project: Project = None, scheduler: Scheduler = "threads",
     digests: Annotated[bool, typer.Option("--digests", help="Add digests to a store of an earlier build; fetches "
                                                             "nothing.")] = False,
+    plan: Annotated[Path | None, typer.Option("--plan", metavar="PLAN", help="The plan the store was made from, for "
+                                              "columns that follow from nothing else; default: without.")] = None,
 ) -> None:
-    """Fetch again just the shards that are damaged."""
+    """Fetch again just the shards that are damaged.
+
+    Metadata and columns that were fixed when the store was made are put back first.
+    """
     def action() -> int:
         if digests:
             return _add_digests(store)
@@ -117,7 +122,7 @@ def repair(
         config = EarthConfig(project or None, world or None)
         say(connect_config(config).description)
         with console.shard_progress() as progress:
-            summary, left = mend(store, config, scheduler=scheduler, progress=progress, say=say)
+            summary, left = mend(store, config, scheduler=scheduler, progress=progress, say=say, plan_path=plan)
         for fault in left:
             say(f"not repaired: {fault}")
         show(summary, store)

@@ -30,7 +30,7 @@ from dwplus.export.shard import ROW, ShardReport, ShardTask, export_shard, expor
 from dwplus.planning import plan as plans
 from dwplus.reasons import Reason
 from dwplus.spec import DatasetSpec
-from dwplus.store import kept, layout, seal, tables, writer
+from dwplus.store import kept, layout, mend, seal, tables, writer
 from dwplus.store import verify as checks
 from dwplus.store.imported import exported_spec
 from dwplus.store.locks import Hold, only_run, sweep
@@ -130,12 +130,13 @@ def check_version(store: str | Path, version: str) -> None:
 
 
 def repair(store: str | Path, config: EarthConfig, *, scheduler: str = "threads",
-           progress: RunProgress = lambda *_: None,
-           say: Callable[[str], None] = lambda _: None) -> tuple[Summary, list[Fault]]:
-    """Check a store, fetch again the shards that are damaged, and check those faults again.
+           progress: RunProgress = lambda *_: None, say: Callable[[str], None] = lambda _: None,
+           plan_path: str | Path | None = None) -> tuple[Summary, list[Fault]]:
+    """Check a store, put back what was fixed when it was made, fetch the damaged shards again, and check anew.
 
     Parameters
     ----------
+    plan_path : the plan the store was made from, for columns that follow from nothing in the store.
     say : told what was found.
 
     Returns
@@ -153,8 +154,11 @@ def repair(store: str | Path, config: EarthConfig, *, scheduler: str = "threads"
         raise InputError(f"store {store}: holds pixels of {root.attrs.get('earth')}, this run would fetch from "
                          f"{earth}; give the --project or --world it was exported from")
     check_version(store, connect_config(config).version)
+    plan = None if plan_path is None else plans.read_plan(plan_path)
     with only_run(store) as hold:
         sweep(store)
+        for line in mend.restore(store, plan, hold.check):
+            say(line)
         report = checks.verify(store)
         for line in (*report.faults, *report.notes):
             say(str(line))

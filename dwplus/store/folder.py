@@ -24,7 +24,7 @@ import pandas as pd
 from dwplus.errors import InputError
 from dwplus.grid import PixelGrid, tile_on_grid
 from dwplus.spec import SR_BANDS, DatasetSpec, make_spec
-from dwplus.store import layout, writer
+from dwplus.store import layout, tables, writer
 from dwplus.store.reader import tile_table
 from dwplus.store.tiles import TileReader
 from dwplus.taxonomy import CLASSES, IGNORE, SIX, from_six, to_six
@@ -141,6 +141,7 @@ def read_folder(folder: str | Path, store: str | Path, *, six: bool | None = Non
                 writer.write_shard(group, start, start + len(part), results)
                 done += len(part)
                 progress(done, len(rows))
+        tables.finish(partial)
         os.rename(partial, store)
     finally:
         shutil.rmtree(partial, ignore_errors=True)

@@ -294,8 +294,7 @@ class _Group:
                 self.values[key] = digests.of_values(table[key]) if self.sealed else ""
             except Exception as error:  # whatever a codec raises at damaged bytes is the finding
                 self.unread.append(key)
-                yield Fault(f"{self.name}/{key}", f"cannot be read ({type(error).__name__}: {error}); no pixels, so "
-                                                  "export the plan into a new store")
+                yield Fault(f"{self.name}/{key}", f"cannot be read ({type(error).__name__}: {error})")
         if self.tiles and not {"tile_id", "epsg", "x0", "y0", "lon", "lat", "gap_hours", "s1_time", "s2_time",
                                "split", "window", "label_id", "s2_id", "s1_id", "biome"} <= table.keys():
             yield Fault(self.name, "columns are missing")
