@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING, Any
 from dwplus import cluster
 from dwplus.console import count_progress, say
 from dwplus.earth import connect
-from dwplus.earth.session import EarthConfig
+from dwplus.earth.session import EarthConfig, connect_config
+from dwplus.earth.tables import places
 from dwplus.errors import InputError
 from dwplus.maps import areas, inputs
 from dwplus.maps.blocks import Block, Frame, WindowShape
 from dwplus.maps.earth_inputs import EarthInputs
 from dwplus.maps.plan import clip_of, map_spec, plan_blocks, touching
 from dwplus.maps.product import OPTIONS, Product
+from dwplus.maps.transfer import correction
 from dwplus.maps.work import Work
 from dwplus.planning import regions
 from dwplus.planning.plan import created, describe, read_plan, spec_of, write_plan
@@ -62,6 +64,7 @@ class Options:
     polygons: str | None = None
     name_field: str | None = None
     reference: str | None = None
+    transfer: str | None = None
 
     def check(self) -> None:
         """Refuse what can be refused before any work.
@@ -82,6 +85,11 @@ class Options:
             raise InputError(f"OUT {self.out}: a map is written to a folder; copy it to a bucket when it is done")
         if self.polygons:
             areas.read_polygons(self.polygons, self.name_field)
+        if self.reference and areas.read_reference(self.reference).clustered:
+            raise InputError(f"--reference {self.reference}: is an evaluation of other ground, no sample of this map; "
+                             "--transfer takes its correction over, named so, or draw a sample with dwplus sample")
+        if self.transfer and self.reference:
+            raise InputError("--transfer: give it or --reference, not both")
 
 
 #: Mapped where neither a region nor a store is given: twelve tiles of the sample planet, a minute or two.
@@ -97,6 +105,15 @@ class Ground:
     clip: dict[int, shapely.Geometry] | None
     created: str
     words: str
+    earth: EarthConfig
+
+    def biomes(self) -> set[int]:
+        """Biomes of the blocks, by their store or by the map of ecoregions; blocks at sea have none."""
+        if isinstance(self.source, inputs.StoreInputs):
+            groups = {scene.group for block in self.blocks for scene in block.scenes}
+            return {int(group.rpartition("_")[2]) for group in groups}
+        found = places(connect_config(self.earth), [block.grid.center for block in self.blocks if block.scenes])
+        return {place.biome for place in found if place is not None}
 
 
 def run_with_defaults(options: Options, network: str | None = None) -> int:
@@ -140,6 +157,7 @@ def run(options: Options) -> int:
         work.prepare()
         ground = (_from_store(options, shape, checkpoint, folder) if options.store else
                   _from_earth(options, _checked(spec), shape, folder))
+        reference = _reference(options, weights, ground)
         frame = Frame(ground.blocks, shape)
         job = Job(ground.source, str(weights), str(folder), shape, options.device, options.batch,
                   "probabilities" in options.layers)
@@ -154,9 +172,8 @@ def run(options: Options) -> int:
             return 1
         if not tally.mapped:
             raise InputError(f"map {out}: no block could be mapped ({tally.line}); take other dates or another REGION")
-        reference, words = _reference(options, weights)
         product = Product(
-            out, work, ground.blocks, tally.outcomes, ground.clip, options.layers, reference, words,
+            out, work, ground.blocks, tally.outcomes, ground.clip, options.layers, reference, bool(options.transfer),
             f"Land cover, {out.name}", f"{ground.words}; {checkpoint.name}", ground.created,
             {"settings": settings, "blocks": tally.line, "made_from": _made_from(options, checkpoint, weights, ground),
              "synthetic": not (options.store or options.project or options.world)})
@@ -201,7 +218,7 @@ def _checked(spec: DatasetSpec | None) -> DatasetSpec:
 def _settings(options: Options, spec: DatasetSpec | None, weights: Path) -> dict[str, Any]:
     """Everything that decides the pixels of the map."""
     kept = ("region", "start", "end", "store", "project", "world", "dates", "clouds", "margin", "ramp", "polygons",
-            "name_field", "reference")
+            "name_field", "reference", "transfer")
     return {**{key: value for key, value in asdict(options).items() if key in kept},
             "layers": sorted(options.layers), "spec": json.loads(spec.to_json()) if spec else None,
             "run": str(weights), "weights": hashlib.sha256(weights.read_bytes()).hexdigest()}
@@ -263,7 +280,7 @@ def _from_earth(options: Options, spec: DatasetSpec, shape: WindowShape, folder:
     source = EarthInputs(_config(options), spec, shape, options.scheduler != "threads")
     windows = ", ".join(f"{w.start} to {w.end}" for w in spec.windows)
     own = {block.grid.epsg for block in blocks} if spec.tile.grid == "label" else ()
-    return Ground(blocks, source, clip_of(shapes, own), created(path), windows)
+    return Ground(blocks, source, clip_of(shapes, own), created(path), windows, _config(options))
 
 
 def _from_store(options: Options, shape: WindowShape, checkpoint: Checkpoint, folder: Path) -> Ground:
@@ -301,7 +318,7 @@ def _from_store(options: Options, shape: WindowShape, checkpoint: Checkpoint, fo
     # Tiles drawn by people are unmarked where nobody drew: that is no cloud.
     masked = options.clouds == "mask" and attrs["label_source"] == "dynamic-world-v1"
     return Ground(blocks, inputs.StoreInputs(store, blocks, shape, masked), clip,
-                  created(folder / "settings.json"), words)
+                  created(folder / "settings.json"), words, _config(options))
 
 
 @contextlib.contextmanager
@@ -320,14 +337,14 @@ def _config(options: Options) -> EarthConfig:
     return EarthConfig(options.project or None, options.world or None, workload="dwplus-map")
 
 
-def _reference(options: Options, weights: Path) -> tuple[areas.Reference | None, str]:
-    """The errors of the map: what the user gives, else the evaluation of the run, else nothing."""
-    path = Path(options.reference) if options.reference else weights.parent / "evaluation_test" / "blocks.csv"
-    if not options.reference and not path.exists():
-        return None, ""
-    found = areas.read_reference(path)
-    return found, (f"{path}, {len(found.confusion)} spatial blocks" if found.clustered else
-                   f"{path}, {int(found.confusion.sum())} points")
+def _reference(options: Options, weights: Path, ground: Ground) -> areas.Reference | None:
+    """The errors of the map, where the user gives them: points drawn in it, or a correction from elsewhere."""
+    if options.reference:
+        return areas.read_reference(options.reference)
+    if not options.transfer:
+        return None
+    path = weights.parent / "evaluation_test" / "blocks.csv" if options.transfer == "run" else Path(options.transfer)
+    return correction(path, ground.biomes())
 
 
 def _made_from(options: Options, checkpoint: Checkpoint, weights: Path, ground: Ground) -> dict[str, str]:
@@ -341,17 +358,23 @@ def _made_from(options: Options, checkpoint: Checkpoint, weights: Path, ground: 
 
 
 def _show(table: Any, out: Path) -> None:
-    adjusted = "adjusted_km2" in table
-    say(f"{'class':22} {'mapped km2':>12}" + (f" {'corrected':>12}  95 % interval" if adjusted else ""))
+    """Areas on the terminal, under the words that say what they rest on."""
+    design = str(table["design"].iloc[0])
+    say(f"areas: {design}")
+    adjusted, moved = "adjusted_km2" in table, "transferred_km2" in table
+    say(f"{'class':22} {'counted km2':>12}" + (f" {'estimate':>12}  95 % interval" if adjusted else "")
+        + (f" {'transferred':>12}" if moved else ""))
     for row in table.to_dict("records"):
         line = f"{row['class']:22} {row['mapped_km2']:12,.2f}"
         if adjusted:
             known = math.isfinite(row["low_km2"])
             line += f" {row['adjusted_km2']:12,.2f}  " + (f"{row['low_km2']:,.2f} to {row['high_km2']:,.2f}" if known
                                                          else "not known")
+        if moved:
+            line += f" {row['transferred_km2']:12,.2f}"
         say(line)
     if not adjusted:
-        say("areas are counted, not corrected: evaluate the run first (make evaluate STORE= RUN=)")
+        say(f"for areas with intervals, draw and label a sample of this map: dwplus sample {out} -n 500 -o sample.csv")
     say(f"map:  {out / 'class.vrt'}    look:  {out / 'index.html'}, {out / 'quicklook.png'}")
 
 

@@ -184,8 +184,13 @@ def map_region(
     name_field: Annotated[str | None, typer.Option("--name-field", metavar="PROPERTY", help="With the polygons' "
                                                                                             "names.")] = None,
     reference: Annotated[str | None, typer.Option(
-        metavar="FILE", help="Errors of the map: a table of points with columns true and map, or blocks.csv of an "
-                             "evaluation. Default: that of the run.")] = None,
+        metavar="FILE", help="Points drawn at random within each class of this very map, with columns true and map. "
+                             "Default: none, areas are pixel counts; dwplus sample and assess are the way to "
+                             "estimates.")] = None,
+    transfer: Annotated[str | None, typer.Option(
+        metavar="run|FILE", help="Also take over the correction that an evaluation found on other ground: that of the "
+                                 "run, or blocks.csv of one. No estimate, without an interval; refused where the map "
+                                 "has a biome that was not evaluated. Default: none.")] = None,
 ) -> None:
     """Map a region with a trained network.
 
@@ -197,7 +202,8 @@ def map_region(
 
         return run_with_defaults(Options(
             region, start, end, run or "", out, store, project, world, scheduler, device, batch, dates, clouds,
-            tuple(str(layer) for layer in layers or ()), margin, ramp, polygons, name_field, reference), model)
+            tuple(str(layer) for layer in layers or ()), margin, ramp, polygons, name_field, reference,
+            transfer), model)
 
     finish(action)
 

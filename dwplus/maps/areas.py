@@ -21,12 +21,16 @@ from rasterio.windows import Window
 from dwplus.errors import InputError
 from dwplus.grid import PixelGrid
 from dwplus.longitude import shifted, turns_of
-from dwplus.maps import edges
+from dwplus.maps import edges, estimators
+from dwplus.maps.intervals import Z95
 from dwplus.planning import vectors
 from dwplus.taxonomy import CLASSES, IGNORE
 
-#: Half width of a 95 % interval of a normal distribution, standard errors.
-Z95 = 1.959963984540054
+#: What a figure of area rests on, in words that are printed beside it.
+COUNTED = "pixel count, not an estimate"
+TRANSFERRED = "pixel count, and a correction transferred from other ground: not an estimate"
+STRATIFIED = "stratified sample by map class"
+CLUSTERED = "spatial blocks as clusters"
 #: Side of the pieces in which rasters are read, px.
 PIECE = 2048
 #: Properties that hold a polygon's name, the first that is there.
@@ -102,26 +106,49 @@ def estimate(mapped: np.ndarray, reference: Reference) -> Estimate:
 
 
 def table(mapped: np.ndarray, pixel_area: float, reference: Reference | None) -> pd.DataFrame:
-    """Areas by class.
+    """Areas by class, with the design they come from.
 
     Parameters
     ----------
-    mapped : (class,) pixels. pixel_area : m2.
+    mapped : (class,) pixels. pixel_area : m2. reference : a sample of the mapped ground itself, or None.
 
     Returns
     -------
-    DataFrame with ``class``, ``mapped_km2``, ``mapped_share``, and with a reference ``adjusted_km2``, ``low_km2`` and
-    ``high_km2`` (95 %; not below 0 nor above the whole).
+    DataFrame with ``class``, ``mapped_km2``, ``mapped_share``, with a reference ``adjusted_km2``, ``low_km2`` and
+    ``high_km2`` (95 %; not below 0 nor above the whole), and ``design``.
     """
     whole = float(mapped.sum()) * pixel_area / 1e6
     found = pd.DataFrame({"class": CLASSES, "mapped_km2": mapped * pixel_area / 1e6,
                           "mapped_share": mapped / max(1, mapped.sum())})
     if reference is None or not mapped.sum():
-        return found
+        return found.assign(design=COUNTED)
     guess = estimate(mapped, reference)
-    for name, value in (("adjusted_km2", guess.share), ("low_km2", guess.share - Z95 * guess.error),
-                        ("high_km2", guess.share + Z95 * guess.error)):
+    low, high = guess.share - Z95 * guess.error, guess.share + Z95 * guess.error
+    if not reference.clustered and np.isfinite(guess.error).all():
+        # No interval of no width where the few points of a class agree.
+        said, true = (np.repeat(i.ravel(), np.rint(reference.confusion.sum(axis=0).T).astype(int).ravel())
+                      for i in np.indices((len(mapped),) * 2))
+        figures = estimators.assess(estimators.Points(said, np.asarray(mapped, float), said, true), len(mapped)).area
+        low, high = np.array([f.low for f in figures]), np.array([f.high for f in figures])
+    for name, value in (("adjusted_km2", guess.share), ("low_km2", low), ("high_km2", high)):
         found[name] = np.clip(value, 0, 1) * whole
+    return found.assign(design=CLUSTERED if reference.clustered else STRATIFIED)
+
+
+def transferred(mapped: np.ndarray, pixel_area: float, reference: Reference) -> pd.DataFrame:
+    """Areas by class, and what they would be if the map erred as a network did somewhere else.
+
+    That is no estimate: there is no sample of the mapped ground, and so no interval.
+
+    Returns
+    -------
+    As :func:`table` without a reference, and ``transferred_km2``.
+    """
+    found = table(mapped, pixel_area, None)
+    if mapped.sum():
+        whole = float(mapped.sum()) * pixel_area / 1e6
+        found["transferred_km2"] = np.clip(estimate(mapped, reference).share, 0, 1) * whole
+        found["design"] = TRANSFERRED
     return found
 
 
@@ -134,29 +161,48 @@ def read_reference(path: str | Path) -> Reference:
     Raises
     ------
     InputError
-        Where it is neither.
+        Where it is neither, or a value is blank or none; the sentence says the row.
     """
     try:
-        rows = pd.read_csv(path)
+        rows = pd.read_csv(path, dtype=str, keep_default_na=False, skipinitialspace=True)
     except (OSError, ValueError) as error:
         raise InputError(f"reference {path}: cannot be read ({' '.join(str(error).split())})") from None
     if not {"true", "map"} <= set(rows):
         raise InputError(f"reference {path}: needs the columns true and map, found {', '.join(map(str, rows))}")
+    if not len(rows):
+        raise InputError(f"reference {path}: holds no row")
+    rows = rows.apply(lambda column: column.fillna("").str.strip())
+    for column in ("true", "map", "block", "pixels"):
+        if column in rows and (blank := rows[column] == "").any():
+            raise InputError(f"reference {path}: {column} is blank in {row_words(blank)}; fill it in or leave the row "
+                             "out")
     number = {name: i for i, name in enumerate(CLASSES)} | {str(i): i for i in range(len(CLASSES))}
     codes = {}
     for column in ("true", "map"):
-        found = rows[column].astype(str).map(number)
+        found = rows[column].map(number)
         if found.isna().any():
-            wrong = rows.loc[found.isna(), column].iloc[0]
-            raise InputError(f"reference {path}: {column} {wrong!r} is no class; classes are {', '.join(CLASSES)}, or "
-                             f"0 to {len(CLASSES) - 1}")
+            raise InputError(f"reference {path}: {column} {rows.loc[found.isna(), column].iloc[0]!r} is no class, in "
+                             f"{row_words(found.isna())}; classes are {', '.join(CLASSES)}, or 0 to {len(CLASSES) - 1}")
         codes[column] = found.to_numpy(int)
     clustered = "block" in rows
+    weights = np.ones(len(rows))
+    if "pixels" in rows:
+        weights = pd.to_numeric(rows["pixels"], errors="coerce").to_numpy(float)
+        if (wrong := ~(np.isfinite(weights) & (weights >= 0))).any():
+            raise InputError(f"reference {path}: pixels {rows['pixels'][wrong].iloc[0]!r} is no count, in "
+                             f"{row_words(pd.Series(wrong))}; it must be 0 or more")
     parts = pd.factorize(rows["block"])[0] if clustered else np.zeros(len(rows), int)
     counts = np.zeros((parts.max(initial=0) + 1, len(CLASSES), len(CLASSES)))
-    np.add.at(counts, (parts, codes["true"], codes["map"]),
-              rows["pixels"].to_numpy(float) if "pixels" in rows else 1.0)
+    np.add.at(counts, (parts, codes["true"], codes["map"]), weights)
     return Reference(counts, clustered)
+
+
+def row_words(wrong: pd.Series) -> str:
+    """Which rows of a table are wrong, for people: the first ones, and where they stand in the file."""
+    rows = np.flatnonzero(wrong.to_numpy()) + 1
+    if len(rows) == 1:
+        return f"row {rows[0]} (line {rows[0] + 1} of the file)"
+    return f"rows {', '.join(map(str, rows[:5]))}{' and more' if len(rows) > 5 else ''} (without the heading)"
 
 
 def pieces(paths: Sequence[Path]) -> Iterator[tuple[PixelGrid, np.ndarray]]:

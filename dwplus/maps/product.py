@@ -6,7 +6,7 @@ import functools
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +37,9 @@ class Product:
     Attributes
     ----------
     out : its folder. blocks : all of them. outcomes : what became of each, by id. clip : the region by zone; None shows
-    whole blocks. layers : those by option. reference : of the map's errors, None where nobody evaluated the network.
-    reference_words : where it comes from. title, subtitle : for people. created : ISO time. facts : for ``map.json``.
+    whole blocks. layers : those by option. reference : of the map's errors, None where there is no sample of it.
+    transferred : whether they were measured on other ground, and the user asked for their correction.
+    title, subtitle : for people. created : ISO time. facts : for ``map.json``.
     """
 
     out: Path
@@ -48,7 +49,7 @@ class Product:
     clip: dict[int, shapely.Geometry] | None
     layers: tuple[str, ...]
     reference: areas.Reference | None
-    reference_words: str
+    transferred: bool
     title: str
     subtitle: str
     created: str
@@ -154,6 +155,7 @@ class Product:
                 "s1_id": ";".join(s.s1_id for s in block.scenes),
                 "s2_time": ",".join(stac.iso(s.s2_ms) for s in block.scenes),
                 "gap_hours": block.scenes[0].gap_minutes / 60 if block.scenes else np.nan,
+                "scenes": json.dumps([asdict(scene) for scene in block.scenes]),
                 "geometry": grid.footprint()})
         return gpd.GeoDataFrame(rows, geometry="geometry", crs="EPSG:4326")
 
@@ -163,12 +165,13 @@ class Product:
         whole = np.zeros(len(CLASSES), "int64")
         for _, labels in areas.pieces(classes):
             whole += areas.count(labels)
-        table = areas.table(whole, pixel, self.reference)
+        table = (areas.transferred(whole, pixel, self.reference) if self.reference and self.transferred else
+                 areas.table(whole, pixel, self.reference))
         if named is None:
             return table, None
         counts = areas.count_by_polygon(classes, *named)
-        parts = [areas.table(row.to_numpy(), pixel, self.reference).assign(polygon=name)
-                 for name, row in counts.iterrows()]
+        # The errors of the whole map are not those of a part: parts are counted.
+        parts = [areas.table(row.to_numpy(), pixel, None).assign(polygon=name) for name, row in counts.iterrows()]
         found = pd.concat(parts, ignore_index=True)
         return table, found[["polygon", *(c for c in found if c != "polygon")]]
 
@@ -201,8 +204,9 @@ class Product:
                                    picture),
                     _section("Area by class", self._area_words(), _area_table(table))]
         if by_polygon is not None:
-            sections.append(_section("Area by polygon", "A pixel belongs to the polygon its centre lies in; the errors "
-                                     "of the whole map are taken for those of each polygon.", *(
+            sections.append(_section("Area by polygon", f"{areas.COUNTED.capitalize()}. A pixel belongs to the polygon "
+                                     "its centre lies in. <code>dwplus assess --polygons</code> estimates where a "
+                                     "sample has points enough.", *(
                                          f"<details><summary>{esc(str(name))}</summary>"
                                          f"{_area_table(rows)}</details>"
                                          for name, rows in by_polygon.groupby("polygon", sort=False))))
@@ -216,11 +220,14 @@ class Product:
 
     def _area_words(self) -> str:
         if self.reference is None:
-            return ("Counted pixels, not corrected for the map's errors: the network was not evaluated. "
-                    "<code>make evaluate</code> first, or give reference points.")
-        return ("Counted, and corrected for the map's errors with 95 % intervals (stratified estimator, Olofsson et "
-                f"al. 2014). Errors from {esc(self.reference_words)}; they speak for this map as far as its ground is "
-                "like the ground they were measured on.")
+            return (f"{areas.COUNTED.capitalize()}: nobody has looked at a sample of this map. "
+                    "<code>dwplus sample</code> draws one to label, <code>dwplus assess</code> makes areas with "
+                    "intervals of it.")
+        if self.transferred:
+            return (f"{areas.TRANSFERRED.capitalize()}. The correction was measured by an evaluation of the network on "
+                    "other ground of the same biomes; how far it is off here nobody knows, so there is no interval.")
+        return ("Stratified estimator (Olofsson et al. 2014) from points drawn at random within each map class, with "
+                "95 % intervals.")
 
     def _left_out(self) -> list[list[str]]:
         reasons = [str(self.outcomes[b.id]["reason"]).split(":")[0] for b in self.blocks
@@ -235,7 +242,7 @@ def _section(title: str, words: str, *parts: str) -> str:
 
 def _area_table(table: pd.DataFrame) -> str:
     colour = dict(zip(CLASSES, PALETTE, strict=True))
-    adjusted = "adjusted_km2" in table
+    adjusted, moved = "adjusted_km2" in table, "transferred_km2" in table
     rows = []
     for row in table.to_dict("records"):
         name = str(row["class"])
@@ -245,8 +252,11 @@ def _area_table(table: pd.DataFrame) -> str:
             low, high = row["low_km2"], row["high_km2"]
             cells += [f"{row['adjusted_km2']:,.2f}",
                       "not known" if not np.isfinite(low) else f"{low:,.2f} to {high:,.2f}"]
+        if moved:
+            cells.append(f"{row['transferred_km2']:,.2f}")
         rows.append(cells)
-    head = ["class", "mapped, km²", "share", *(["corrected, km²", "95 % interval, km²"] if adjusted else [])]
+    head = ["class", "counted, km²", "share", *(["estimate, km²", "95 % interval, km²"] if adjusted else []),
+            *(["transferred correction, km²"] if moved else [])]
     return charts.table(head, rows)
 
 

@@ -171,16 +171,48 @@ def test_areas_add_up(mapped):
     table = pd.read_csv(mapped / "areas.csv")
     label = read(mapped / "class_epsg32632.tif")
     assert list(table["class"]) == list(CLASSES) and "adjusted_km2" not in table
+    assert set(table["design"]) == {"pixel count, not an estimate"}
     assert table["mapped_km2"].sum() == pytest.approx((label != IGNORE).sum() * 100 / 1e6, abs=1e-4)
     parts = pd.read_csv(mapped / "areas_by_polygon.csv").groupby("class")["mapped_km2"].sum()
     for row in table.itertuples():
         assert parts[row[1]] == pytest.approx(row.mapped_km2, abs=1e-4)
 
 
+def evaluated(trained, folder, biomes):
+    """What an evaluation leaves beside a run: errors by block, and the biome of each tile."""
+    folder.mkdir()
+    pd.DataFrame({"block": ["a", "b"] * 9, "true": [*CLASSES] * 2, "map": [*CLASSES] * 2, "pixels": 100}).to_csv(
+        folder / "blocks.csv", index=False)
+    pd.DataFrame({"tile_id": range(len(biomes)), "biome": biomes}).to_csv(folder / "tiles.csv", index=False)
+    return folder / "blocks.csv"
+
+
+def test_no_correction_is_borrowed(mapped, trained, tmp_path, capsys):
+    """An evaluation beside the run changes nothing; its correction comes on demand, named so, without an interval, and
+    not for a map of another biome."""
+    evaluation = evaluated(trained, trained / "evaluation_test", [4])
+    small = "9.183,51.190,9.190,51.195"
+    assert run(options(trained, tmp_path / "plain", region=small)) == 0
+    said = capsys.readouterr().out
+    assert "areas: pixel count, not an estimate" in said and "95 % interval" not in said and "dwplus sample" in said
+    assert run(options(trained, tmp_path / "moved", region=small, transfer="run")) == 0
+    said = capsys.readouterr().out
+    assert "a correction transferred from other ground: not an estimate" in said and "95 % interval" not in said
+    table = pd.read_csv(tmp_path / "moved" / "areas.csv")
+    assert "transferred_km2" in table and not {"adjusted_km2", "low_km2"} & set(table)
+    other = evaluated(trained, tmp_path / "other", [1, 2])
+    with pytest.raises(InputError, match="the map has biome 4 .*the evaluation only 1 .*dwplus sample"):
+        run(options(trained, tmp_path / "refused", region=small, transfer=str(other)))
+    with pytest.raises(InputError, match="no sample of this map; --transfer"):
+        run(options(trained, tmp_path / "refused", region=small, reference=str(evaluation)))
+    assert not (tmp_path / "refused").exists() and not (tmp_path / "refused.run" / "windows").exists()
+
+
 def test_page_and_quicklook(mapped):
     page = (mapped / "index.html").read_text()
     assert not re.search(r"(src|href)=['\"]https?:", page), "the page fetches nothing"
-    assert "not evaluated" in page and "flooded vegetation" in page
+    assert "pixel count, not an estimate" in page.lower() and "flooded vegetation" in page
+    assert "95 %" not in re.sub(r"with\s+intervals", "", page), "no interval without a sample"
     from PIL import Image
 
     picture = np.asarray(Image.open(mapped / "quicklook.png").convert("RGB"))

@@ -321,6 +321,37 @@ def test_references_are_read(tmp_path):
         areas.read_reference(path)
 
 
+@pytest.mark.parametrize(("text", "words"), [
+    ("block,true,map,pixels\na,water,water,5\n,water,trees,2\n", ["block is blank", "row 2", "line 3"]),
+    ("true,map\nwater,water\nwater,water\n,trees\n", ["true is blank", "row 3"]),
+    ("true,map\nwater,\n", ["map is blank", "row 1"]),
+    ("true,map\nwater, \n,trees\n", ["true is blank", "row 2"]),
+    ("block,true,map,pixels\na,water,water,\n", ["pixels is blank", "row 1"]),
+    ("block,true,map,pixels\na,water,water,5\na,water,water,-1\n", ["pixels '-1'", "row 2"]),
+    ("block,true,map,pixels\na,water,water,many\n", ["pixels 'many'", "row 1"]),
+    ("true,map\nwater,water\nwater,forest\n", ["'forest' is no class", "row 2"]),
+    ("true,map\n", ["holds no row"]),
+])
+def test_blanks_in_a_reference_are_refused_by_row(tmp_path, text, words):
+    path = tmp_path / "points.csv"
+    path.write_text(text)
+    with pytest.raises(InputError) as caught:
+        areas.read_reference(path)
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_every_table_of_areas_names_its_design():
+    mapped = np.array([10, 10, 0, 0, 0, 0, 0, 0, 0])
+    counts = np.zeros((2, 9, 9))
+    counts[:, 0, 0] = counts[:, 1, 1] = 5
+    assert set(areas.table(mapped, 100.0, None)["design"]) == {"pixel count, not an estimate"}
+    moved = areas.transferred(mapped, 100.0, areas.Reference(counts, True))
+    assert "not an estimate" in moved["design"][0] and not {"low_km2", "adjusted_km2"} & set(moved)
+    few = areas.table(mapped, 100.0, areas.Reference(counts[:1], False))
+    assert "stratified" in few["design"][0] and (few["high_km2"] > few["low_km2"]).all(), "5 of 5 is no certainty"
+
+
 def test_areas_by_polygon(tmp_path):
     """Two halves of a map: each has the pixels whose centres lie in it, together all."""
     path, labels = class_file(tmp_path)
