@@ -74,13 +74,14 @@ def client_of(scheduler: str, shards: int) -> Iterator[distributed.Client]:
                      "distributed.scheduler.allowed-failures": LOST_WORKERS})
     cores = os.cpu_count() or 1
     try:
-        # Dask's own pages would take 0.4 s to load; ours is the progress line.
+        # Dask's own pages would take 0.4 s to load; ours is the progress line. The scheduler listens for them all the
+        # same, at any free port: its usual one may be another run's, which it would warn of.
+        local = {"dashboard_address": None, "scheduler_kwargs": {"dashboard_address": "127.0.0.1:0"}, "memory_limit": 0}
         if scheduler == "threads":
-            client = distributed.Client(processes=False, n_workers=1, threads_per_worker=shards,
-                                        dashboard_address=None, memory_limit=0)
+            client = distributed.Client(processes=False, n_workers=1, threads_per_worker=shards, **local)
         elif scheduler == "processes":
             client = distributed.Client(processes=True, n_workers=cores, threads_per_worker=math.ceil(shards / cores),
-                                        dashboard_address=None, memory_limit=0)
+                                        **local)
         elif "://" in scheduler:
             client = distributed.Client(scheduler, timeout="10s")
         else:

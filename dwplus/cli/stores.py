@@ -176,9 +176,12 @@ def card(
 
 def tile(
     store: Store,
-    tile_id: Annotated[str, typer.Argument(metavar="TILE", help="Name of the tile.")],
+    tile_id: Annotated[str | None, typer.Argument(metavar="TILE", help="Name of the tile. Default: the first that was "
+                                                                       "exported.")] = None,
     output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder for the files.")] = Path("."),
     window: Annotated[str | None, typer.Option(metavar="START/END", help="Where a store has several.")] = None,
+    list_all: Annotated[bool, typer.Option("--list", help="List the tiles and what became of them; write "
+                                                          "nothing.")] = False,
 ) -> None:
     """Write a tile as cloud-optimised GeoTIFFs.
 
@@ -186,7 +189,17 @@ def tile(
     """
     def action() -> int:
         from dwplus.store.geotiff import write_geotiffs
+        from dwplus.store.reader import first_exported, tile_table
 
+        if list_all:
+            for row in tile_table(store, ("tile_id", "window", "status", "biome", "split")).itertuples():
+                say(f"{row.tile_id}  {row.window}  {row.status}  biome {row.biome}  {row.split}")
+            return 0
+        if tile_id is None:
+            first, its_window = first_exported(store, window)
+            for path in write_geotiffs(store, first, output, its_window).values():
+                say(str(path))
+            return 0
         for path in write_geotiffs(store, tile_id, output, window).values():
             say(str(path))
         return 0

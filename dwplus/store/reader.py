@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Collection
 from pathlib import Path
 
@@ -17,6 +18,10 @@ from dwplus.store.places import BucketError, Folder
 from dwplus.store.web import source_of
 from dwplus.taxonomy import IGNORE
 
+#: Columns in the order in which one looks at them.
+_FIRST = ("tile_id", "window", "split", "status", "reason", "biome", "ecoregion", "lon", "lat", "epsg", "x0", "y0",
+          "s2_time", "s1_time", "gap_hours", "orbit_pass", "relative_orbit", "s2_cloud", "valid_fraction", "label_id",
+          "s2_id", "s1_id")
 #: What of a variable's encoding says how this store is cut and packed; a copy of some tiles is cut otherwise.
 _CUT = ("chunks", "preferred_chunks", "shards", "compressors", "filters", "serializer")
 
@@ -36,39 +41,101 @@ def open_store(path: str | Path, *, check: bool = False) -> xr.DataTree:
     Returns
     -------
     xarray.DataTree with a node ``biome_NN`` per biome, ``tiles`` where none is known: ``s2`` (DN, float32, NaN = no
-    data), ``s1`` (dB, float32, NaN = no data), ``label`` (0..8, uint8, 255 = ignore), and per-tile coordinates with
-    decoded times. Pixels are Dask arrays of one chunk a tile.
+    data), ``s1`` (dB, float32, NaN = no data), ``label`` (0..8, uint8, 255 = ignore). Pixels are Dask arrays of one
+    chunk a tile. The columns, a value a tile, are in memory: times decoded, ``split`` and ``status`` in words;
+    ``tile_id`` is an index, as in ``tree["biome_04"].ds.sel(tile_id=...)``. ``y`` and ``x`` are metres from the tile's
+    upper left corner (``x0``, ``y0``) to the pixels' centres, ``y`` downwards, so that a plot is upright.
 
     Raises
     ------
     InputError
         Where there is no store; with ``check``, also where something is missing of an exported tile.
     """
-    layout.open_root(path)
+    root = layout.open_root(path)
     if check:
         tiles.check_presence(path, tile_table(path))
     place = source_of(path)
     # Far away one read of the root's copy stands for hundreds; a folder's own files are always the newest.
-    tree = xr.open_datatree(place.zarr(), engine="zarr", chunks={},  # type: ignore[arg-type]
-                            consolidated=not isinstance(place, Folder))
-    nodes = {node.path: _plain(node.to_dataset(inherit=False)) for node in tree.subtree}
+    near = isinstance(place, Folder)
+    table = None if near else tables.read(path, root.attrs.asdict())
+    with warnings.catch_warnings():
+        # What lies beside the groups, tiles.parquet, is ours.
+        warnings.filterwarnings("ignore", "Object at .* is not recognized", UserWarning)
+        tree = xr.open_datatree(place.zarr(), engine="zarr", chunks={},  # type: ignore[arg-type]
+                                consolidated=not near)
+    nodes = {}
+    for node in tree.subtree:
+        rows = None if table is None else table[table["group"] == node.name]
+        try:
+            nodes[node.path] = _plain(node.to_dataset(inherit=False), rows)
+        except columns.TROUBLE as error:
+            raise InputError(f"store {path}: {node.name} cannot be read ({type(error).__name__}: {error}); run dwplus "
+                             f"verify {path}") from None
     return xr.DataTree.from_dict(dict(sorted(nodes.items())), name=tree.name)
 
 
-def _plain(group: xr.Dataset) -> xr.Dataset:
-    """A group without the store's chunks and shards, columns in one piece, decibels in single precision."""
-    group = group.copy()
-    for name in group.variables:
-        variable = group[name]
+def _plain(group: xr.Dataset, rows: pd.DataFrame | None) -> xr.Dataset:
+    """A group as people use it.
+
+    Without the store's chunks and shards; columns in memory, those one looks at first in front, codes as words, tiles
+    by name; decibels in single precision; metres within the tile as coordinates.
+
+    Parameters
+    ----------
+    rows : the group's rows of the store's table, where that is at hand, in place of reads of its columns.
+    """
+    found = {}
+    for name, variable in group.variables.items():
         encoding = {key: value for key, value in variable.encoding.items() if key not in _CUT}
         if variable.dtype == "float64" and encoding.get("dtype") == np.dtype("int16"):
             # 16 bits by a factor: xarray takes doubles, for the factor is one in JSON.
             variable = variable.astype("float32")
-        if "y" not in variable.dims and variable.chunks is not None:
+        if variable.dims == ("tile",):
+            if rows is not None and name in rows and len(rows) == len(variable):
+                variable = xr.Variable(("tile",), _values(rows[str(name)]), variable.attrs)
+            if "flag_meanings" in variable.attrs:
+                variable, encoding = _words(str(name), variable.load()), {}
+            variable = variable.load()
+        elif "y" not in variable.dims and variable.chunks is not None:
             variable = variable.chunk(-1)  # whatever tiles are taken, what is left is one piece
-        group[name] = variable
-        group[name].encoding = encoding
-    return group
+        found[name] = variable.copy(deep=False)
+        found[name].encoding = encoding
+    first = [name for name in _FIRST if name in found]
+    order = [*first, *(name for name in group.variables if name not in first)]
+    coords = {name: found[name] for name in order if name in group.coords}
+    scale = group.attrs.get("scale")
+    for axis, sign in (("y", -1), ("x", 1)):
+        if axis in group.sizes and axis not in coords and isinstance(scale, int | float):
+            coords[axis] = xr.Variable((axis,), sign * scale * (np.arange(group.sizes[axis]) + 0.5), {
+                "units": "m", "long_name": f"from {axis}0 of the tile, its upper left corner, to the pixel's centre"})
+    plain = xr.Dataset({name: found[name] for name in order if name in group.data_vars}, coords, group.attrs)
+    return plain.set_xindex("tile_id") if "tile_id" in coords else plain
+
+
+def _values(column: pd.Series) -> np.ndarray:
+    """A column of the table as xarray has it: times in UTC without saying so, words as words."""
+    if isinstance(column.dtype, pd.DatetimeTZDtype):
+        return column.dt.tz_localize(None).to_numpy("datetime64[ns]")
+    if isinstance(column.dtype, pd.CategoricalDtype) or column.dtype.kind == "O":
+        return column.astype(str).to_numpy(np.dtypes.StringDType())
+    return column.to_numpy()
+
+
+def _words(name: str, variable: xr.Variable) -> xr.Variable:
+    """Codes as the words of ``flag_meanings``, by ``flag_values``."""
+    attrs = dict(variable.attrs)
+    meanings, values = attrs["flag_meanings"].split(), attrs.pop("flag_values", None)  # the words there are stay
+    if variable.dtype.kind in "iu":
+        words = dict(zip(np.arange(len(meanings)) if values is None else np.atleast_1d(values).tolist(), meanings,
+                         strict=True))
+        known = np.isin(variable.values, list(words))
+        if not known.all():
+            index = int(np.flatnonzero(~known)[0])
+            raise ValueError(f"{name} of tile {index} is {variable.values[index]}, which is none of "
+                             f"{', '.join(f'{code} {word}' for code, word in words.items())}")
+        text = np.asarray([words[code] for code in variable.values.tolist()], np.dtypes.StringDType())
+        variable = xr.Variable(variable.dims, text)
+    return xr.Variable(variable.dims, variable.values, attrs)
 
 
 def tile_table(path: str | Path, only: Collection[str] = ()) -> pd.DataFrame:
@@ -91,6 +158,23 @@ def tile_table(path: str | Path, only: Collection[str] = ()) -> pd.DataFrame:
                       or str(name).startswith("count_")]
             return found[wanted]
     return columns.decoded(path, columns.read_columns(path, only))
+
+
+def first_exported(path: str | Path, window: str | None = None) -> tuple[str, str]:
+    """Name and window of the first tile that was exported.
+
+    Raises
+    ------
+    InputError
+        Where none was.
+    """
+    table = tile_table(path, ("tile_id", "window", "status"))
+    rows = table[table["status"] == "exported"]
+    rows = rows if window is None else rows[rows["window"] == window]
+    if not len(rows):
+        raise InputError(f"store {path}: no tile {'' if window is None else f'of window {window} '}was exported; run "
+                         "dwplus export")
+    return str(rows["tile_id"].iat[0]), str(rows["window"].iat[0])
 
 
 def find_tile(path: str | Path, tile_id: str, window: str | None = None) -> pd.Series:
