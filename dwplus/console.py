@@ -19,6 +19,7 @@ QUIET_SECONDS = 5.0
 #: Modules by the extra that installs them (setup.cfg); the first that holds a module is named for it.
 EXTRAS = {
     "report": ("matplotlib", "PIL"),
+    "import": ("h5py",),
     "annotations": ("openpyxl",),
     "maps": ("folium", "matplotlib", "PIL"),
     "train": ("torch", "safetensors", "tensorstore", "matplotlib", "PIL"),

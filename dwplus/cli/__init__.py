@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import dwplus
-from dwplus.cli import flows, machine, stages, stores
+from dwplus.cli import flows, imports, machine, stages, stores
 from dwplus.cli.options import ListCommand
 
 __all__ = ["app", "main"]
@@ -27,7 +27,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "verify": stages.verify, "repair": stages.repair, "describe": stores.describe, "report": stores.report,
     "stats": stores.stats, "card": stores.card, "split": stores.split, "extend": stages.extend,
     "subset": stores.subset, "merge": stores.merge, "tile": stores.tile, "triplets": stores.triplets,
-    "import-triplets": stores.import_triplets, "train": flows.train, "evaluate": flows.evaluate,
+    "import": imports.import_set, "import-triplets": stores.import_triplets, "train": flows.train,
+    "evaluate": flows.evaluate,
     "compare": flows.compare, "explain": flows.explain, "map": flows.map_region, "change": flows.change,
     "doctor": machine.doctor, "keys": machine.keys}
 LISTS = ("train", "evaluate", "compare", "explain", "map")

@@ -1,0 +1,66 @@
+"""Data sets of others into stores, and stores into other classes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from dwplus import console
+from dwplus.cli.options import Store, finish
+from dwplus.console import say
+
+#: As :data:`dwplus.importers.NAMES`, which is not loaded for a help text; a test compares them.
+SETS = ("whu-opt-sar", "pie-rgb-sar", "openearthmap-sar", "dfc2020", "sen12ms", "cloudlulc-set", "mmearth", "folder")
+
+
+def import_set(
+    name: Annotated[str, typer.Argument(metavar="NAME", help=f"Data set: {', '.join(SETS)}; folder is one of your own, "
+                                                             "told by a YAML file.")],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder it was unpacked to.")],
+    store: Store,
+    codes: Annotated[str | None, typer.Option(metavar="CODE=CLASS,...|FILE", help="What the codes of the labels are, "
+                                                                                  "as "
+                     "in 1=water,2=forest,0=ignore. Default: as published.")] = None,
+    scale: Annotated[float | None, typer.Option(metavar="FACTOR", min=0, help="From optical values to reflectance x "
+                     "10000, or to grey values of 0 to 255; 10000 for reflectance from 0 to 1. Default: 1, where the "
+                     "range of the values allows it.")] = None,
+    s1_unit: Annotated[Literal["dB", "linear", "display"] | None, typer.Option(
+        "--s1-unit", help="Unit of the radar files; linear power is turned into dB. Default: as published, or by the "
+                          "range where that is sure.")] = None,
+    splits: Annotated[str | None, typer.Option(metavar="official|spatial|random|FILE", help="Which tiles train, "
+                                                                                            "validate "
+                      "and test; FILE is a CSV with columns name and split. Default: as published, else as the set "
+                      "allows, which is said.")] = None,
+    tile: Annotated[int | None, typer.Option(min=16, max=8192, help="Side of the tiles, px. Default: 512 for large "
+                                                                    "images, else that of the images.")] = None,
+    edge: Annotated[Literal["pad", "shift", "drop"], typer.Option(
+        help="Last row and column of an image that is no multiple of the tile: padded without data, moved inwards, or "
+             "left out.")] = "pad",
+    layout: Annotated[Path | None, typer.Option(metavar="FILE", help="folder: the YAML file. Default: "
+                                                                     "FOLDER/import.yaml.")] = None,
+    labels: Annotated[str | None, typer.Option(metavar="dynamic-world|esa-worldcover", help="mmearth: which labels. "
+                                               "Default: dynamic-world.")] = None,
+) -> None:
+    """Make a store of a public data set, or of a folder of your own.
+
+    Every file is looked at before anything is written; a stopped import goes on.
+    """
+    def action() -> int:
+        from dwplus.importers import Options, parse_codes
+        from dwplus.importers import import_set as run
+
+        if name == "mmearth":
+            console.needs("import")
+        options = Options(parse_codes(codes) if codes else None, scale or None, s1_unit, splits, tile, edge, layout,
+                          labels)
+        with console.count_progress("pairs looked at") as looking, console.count_progress("shards") as writing:
+            summary = run(name, folder, store, options, say=say, looking=looking, writing=writing)
+        for example in summary.examples:
+            say(f"  {example}")
+        say(summary.line)
+        say(f"splits: {', '.join(f'{word} {n}' for word, n in sorted(summary.splits.items()))}")
+        return 1 if summary.failed else 0
+
+    finish(action)

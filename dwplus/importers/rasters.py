@@ -1,0 +1,132 @@
+"""Pairs that lie in raster files: GeoTIFF, PNG, JPEG, whatever GDAL reads."""
+
+from __future__ import annotations
+
+import math
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dwplus.errors import InputError
+from dwplus.importers.base import Files, Header, Pair, Place, Raw
+
+#: Most pixels of an image that is read whole.
+MOST_PIXELS = 1 << 30
+
+
+class RasterReader:
+    """Reads pairs of raster files. ``recode`` : codes of label files that are merged, to their new code."""
+
+    def __init__(self, recode: dict[int, int] | None = None) -> None:
+        from rasterio.errors import NotGeoreferencedWarning
+
+        # Of sets without places every file would warn; the filter is set once, for setting it is not safe in threads.
+        warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)
+        self.recode = None
+        if recode is not None:
+            self.recode = np.arange(256, dtype="int64")
+            for old, new in recode.items():
+                self.recode[old] = new
+
+    def header(self, pair: Pair) -> Header:
+        """Sizes and types of a pair.
+
+        Raises
+        ------
+        InputError
+            Where a file is no raster, has another number of bands, or another size than its partners.
+        """
+        parts = [_header(files) for files in (pair.optical, pair.radar, pair.label)]
+        first = parts[0]
+        for files, other in zip((pair.radar, pair.label), parts[1:], strict=True):
+            if other["shape"] != first["shape"]:
+                raise InputError(f"{files.paths[0]}: is {_size(other['shape'])} px, its partner "
+                                 f"{pair.optical.paths[0]} is {_size(first['shape'])}; files of a pair must be of one "
+                                 f"size")
+        if np.dtype(parts[2]["dtype"]).kind not in "iu":
+            raise InputError(f"{pair.label.paths[0]}: is {parts[2]['dtype']}, labels must be integers")
+        height, width = first["shape"]
+        return Header(height, width, (first["dtype"], parts[1]["dtype"], parts[2]["dtype"]), first["place"])
+
+    def label(self, pair: Pair) -> np.ndarray:
+        """Codes of a pair's label, int64 or smaller (y, x)."""
+        found = _pixels(pair.label)[0]
+        if self.recode is not None:
+            if found.size and (found.min() < 0 or found.max() > 255):
+                raise InputError(f"{pair.label.paths[0]}: holds code {int(found.max())}, codes must be 0 to 255")
+            found = self.recode[found]
+        return found
+
+    def read(self, pair: Pair) -> Raw:
+        """All pixels of a pair."""
+        return Raw(_masked(pair.optical), _masked(pair.radar), self.label(pair))
+
+
+def _size(shape: tuple[int, int]) -> str:
+    return f"{shape[1]} x {shape[0]}"
+
+
+def _opened(path: Path) -> Any:
+    import rasterio
+    from rasterio.errors import RasterioError
+
+    try:
+        return rasterio.open(path)
+    except RasterioError as error:
+        words = "is an empty file" if path.is_file() and not os.path.getsize(path) else f"cannot be read ({error})"
+        raise InputError(f"{path}: {words}; download it again") from None
+
+
+def _header(files: Files) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for path in files.paths:
+        with _opened(path) as raster:
+            if raster.count not in files.counts:
+                raise InputError(f"{path}: has {raster.count} bands, must have "
+                                 f"{' or '.join(map(str, files.counts))}")
+            if raster.width * raster.height > MOST_PIXELS:
+                raise InputError(f"{path}: is {raster.width} x {raster.height} px, more than can be read at once; cut "
+                                 "it first")
+            one = {"shape": (raster.height, raster.width), "dtype": raster.dtypes[0], "place": _place(raster)}
+        if found and one["shape"] != found["shape"]:
+            raise InputError(f"{path}: is {_size(one['shape'])} px, its partner {files.paths[0]} is "
+                             f"{_size(found['shape'])}; files of a pair must be of one size")
+        found = found or one
+    return found
+
+
+def _place(raster: Any) -> Place:
+    """The place of squares of one size in a projection with metres; of others none is kept."""
+    transform, crs = raster.transform, raster.crs
+    if crs is None or not crs.is_projected or transform.is_identity:
+        return Place()
+    square = math.isclose(transform.a, -transform.e, rel_tol=1e-6) and not transform.b and not transform.d
+    epsg = crs.to_epsg() if square else None
+    return Place(int(epsg), transform.c, transform.f, transform.a) if epsg else Place()
+
+
+def _pixels(files: Files, masked: bool = False) -> np.ndarray:
+    from rasterio.errors import RasterioError
+
+    parts = []
+    for path in files.paths:
+        try:
+            with _opened(path) as raster:
+                parts.append(raster.read(list(files.bands) if files.bands else None, masked=masked))
+        except (RasterioError, ValueError) as error:
+            raise InputError(f"{path}: cannot be read ({error}); download it again") from None
+    if len(parts) == 1:
+        return np.ma.asarray(parts[0]) if masked else np.asarray(parts[0])
+    return np.ma.concatenate(parts) if masked else np.concatenate(parts)
+
+
+def _masked(files: Files) -> np.ndarray:
+    """Pixels, with NaN where the file marks no data; integers stay integers where it marks none."""
+    found = _pixels(files, masked=True)
+    mask = np.ma.getmask(found)
+    if mask is np.ma.nomask or not mask.any():
+        return np.asarray(np.ma.getdata(found))
+    return np.where(mask, np.float32(np.nan), np.ma.getdata(found).astype("float32"))
