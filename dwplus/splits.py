@@ -12,7 +12,6 @@ out evens that, at the price that it depends on which tiles there are.
 from __future__ import annotations
 
 import hashlib
-import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
@@ -23,7 +22,7 @@ import shapely
 from dwplus.errors import InputError
 from dwplus.grid import PixelGrid
 from dwplus.taxonomy import CLASSES
-from dwplus.zones import transformer
+from dwplus.zones import transformer, utm_epsgs
 
 #: Side of the blocks that go to one split as a whole: five 5.1 km tiles.
 BLOCK_METRES = 25_500
@@ -51,12 +50,24 @@ def block_of(grid: PixelGrid) -> tuple[int, int, int]:
     The zone is the centre's own (:func:`dwplus.zones.utm_epsg`), also where the tile was cut from a label image that
     reaches over from a neighbouring zone.
     """
-    west, south, east, north = grid.bounds
+    return blocks_of([grid])[0]
+
+
+def blocks_of(grids: Sequence[PixelGrid]) -> list[tuple[int, int, int]]:
+    """:func:`block_of` of many grids at once."""
+    own = np.array([grid.epsg for grid in grids], "int64")
+    west, south, east, north = np.array([grid.bounds for grid in grids], "float64").reshape(-1, 4).T
     x, y = (west + east) / 2, (south + north) / 2
-    epsg = grid.ground_epsg
-    if epsg != grid.epsg:
-        x, y = transformer(grid.epsg, epsg).transform(x, y)
-    return epsg, math.floor(x / BLOCK_METRES), math.floor(y / BLOCK_METRES)
+    epsg = own.copy()
+    for code in np.unique(own):
+        here = np.flatnonzero(own == code)
+        ground = utm_epsgs(*transformer(int(code), 4326).transform(x[here], y[here]))
+        epsg[here] = np.where(ground == 0, code, ground)
+    for code, ground in {(int(a), int(b)) for a, b in zip(own[own != epsg], epsg[own != epsg], strict=True)}:
+        here = np.flatnonzero((own == code) & (epsg == ground))
+        x[here], y[here] = transformer(code, ground).transform(x[here], y[here])
+    columns, rows = (np.floor(axis / BLOCK_METRES).astype("int64").tolist() for axis in (x, y))
+    return list(zip(epsg.tolist(), columns, rows, strict=True))
 
 
 def block_draw(seed: int, block: tuple[int, int, int]) -> float:
@@ -66,7 +77,17 @@ def block_draw(seed: int, block: tuple[int, int, int]) -> float:
 
 def split_of(seed: int, grid: PixelGrid) -> str:
     """Split of a tile, by the UTM block its centre lies in: neighbours share their block's split."""
-    draw = block_draw(seed, block_of(grid))
+    return splits_of(seed, [grid])[0]
+
+
+def splits_of(seed: int, grids: Sequence[PixelGrid]) -> list[str]:
+    """:func:`split_of` of many grids at once."""
+    blocks = blocks_of(grids)
+    of_block = {block: _split_at(block_draw(seed, block)) for block in set(blocks)}
+    return [of_block[block] for block in blocks]
+
+
+def _split_at(draw: float) -> str:
     total = 0.0
     for name, share in SPLITS.items():
         total += share
@@ -213,7 +234,7 @@ def assigned(table: pd.DataFrame, grids: Sequence[PixelGrid], seed: int, stratif
         raise InputError(f"stratify {stratify!r}: must be one of {', '.join(STRATIFY)}")
     own = (table["label_set"].to_numpy() == "validation") if "label_set" in table else np.zeros(len(table), bool)
     if stratify == "none":
-        splits = [split_of(seed, grid) for grid in grids]
+        splits = splits_of(seed, grids)
         if own.any():
             splits = ["train" if split == "test" else split for split in splits]
     else:
@@ -227,7 +248,7 @@ def _dealt_tiles(table: pd.DataFrame, grids: Sequence[PixelGrid], seed: int, str
                  own: np.ndarray) -> list[str]:
     free = {name: share for name, share in SPLITS.items() if name != "test" or not own.any()}
     shares = {name: share / sum(free.values()) for name, share in free.items()}
-    keys = [block_of(grid) for grid in grids]
+    keys = blocks_of(grids)
     blocks = sorted(set(keys))
     place = {key: i for i, key in enumerate(blocks)}
     block = [place[key] for key in keys]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from dwplus.embedded_earth import masks
-from dwplus.embedded_earth.catalog import MissingRaster, Scene, Window
+from dwplus.embedded_earth.catalog import BandSpec, MissingRaster, Scene, Window
 from dwplus.embedded_earth.cubic import read_bicubic
 from dwplus.embedded_earth.errors import ComputeError
 from dwplus.embedded_earth.grid import (
@@ -99,19 +101,43 @@ def within(band: Band, grid: Grid) -> np.ndarray | None:
 # --------------------------------------------------------------------------------------------------- stored images
 
 
+#: Footprints that are kept as shapes, and with them what is asked of them.
+_KEPT_OUTLINES = 4096
+#: Outlines by the identity of their coordinates, which are kept beside them, so that no other list takes their place.
+_outlines: dict[int, tuple[Any, Geometry]] = {}
+
+
+def _outline(footprint: dict[str, Any]) -> Geometry:
+    """A scene's footprint as an area; all scenes of a track and a granule share one."""
+    coordinates = footprint.get("coordinates")
+    known = _outlines.get(id(coordinates))
+    if known is not None and known[0] is coordinates:
+        return known[1]
+    shape = Geometry(polygon_of(geometry_of(footprint).shape))
+    if coordinates is not None:
+        if len(_outlines) >= _KEPT_OUTLINES:
+            _outlines.clear()
+        _outlines[id(coordinates)] = coordinates, shape
+    return shape
+
+
 def image_of(scene: Scene) -> Image:
     """A stored scene as an image whose bands read windows of it, once per request."""
     properties = scene.properties
     footprint = properties.get("system:footprint")
-    shape = None if footprint is None else Geometry(polygon_of(geometry_of(footprint).shape))
     return Image(tuple(_stored_band(scene, index) for index in range(len(scene.bands))), properties, scene.id, None,
-                 shape)
+                 None if footprint is None else _outline(footprint))
+
+
+@functools.lru_cache(maxsize=4096)
+def _form(spec: BandSpec) -> tuple[PixelType, Projection]:
+    return (PixelType(spec.precision, spec.minimum, spec.maximum),
+            Projection(canonical_crs(spec.crs), spec.transform))
 
 
 def _stored_band(scene: Scene, index: int) -> Band:
     spec = scene.bands[index]
-    to = PixelType(spec.precision, spec.minimum, spec.maximum)
-    projection = Projection(canonical_crs(spec.crs), spec.transform)
+    to, projection = _form(spec)
     if not spec.width:
         def refuse(grid: Grid) -> Pixels:
             raise _no_raster(scene)

@@ -99,8 +99,17 @@ class Geometry:
         """The shape's vertices in longitude and latitude."""
         return self.to("EPSG:4326").shape
 
+    @functools.cached_property
+    def plane(self) -> shapely.Geometry:
+        """The shape, as an area where it is a closed ring, for a plane of longitudes and latitudes."""
+        return polygon_of(self.drawn("EPSG:4326"))
+
     def json(self) -> dict[str, Any]:
-        """GeoJSON, as the service prints it."""
+        """GeoJSON, as the service prints it; not to be changed by who asks."""
+        return self._json
+
+    @functools.cached_property
+    def _json(self) -> dict[str, Any]:
         shape = self.to("EPSG:4326")
         out = _plain(shapely.geometry.mapping(shape.shape))
         if not shape.geodesic:

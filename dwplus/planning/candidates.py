@@ -33,7 +33,7 @@ from dwplus.planning import sampling
 from dwplus.scenes.annotated import SETS, Annotation, read_folder
 from dwplus.scenes.records import LabelScene
 from dwplus.spec import DatasetSpec, Window
-from dwplus.splits import outside_guard, split_of
+from dwplus.splits import outside_guard, split_of, splits_of
 from dwplus.taxonomy import BIOMES
 
 #: Side of the areas that share one metadata request, degrees: about 400 tiles of 5.1 km.
@@ -102,8 +102,9 @@ def place(session: Session, spec: DatasetSpec, tiles: list[Tile]) -> list[Candid
     """Candidates with biome and ecoregion, in seeded order."""
     found = places(session, [tile.grid.center for tile in tiles])
     seed = spec.sampling.seed
-    candidates = [Candidate(tile, here, split_of(seed, tile.grid), sampling.draw_order(seed, tile.id))
-                  for tile, here in zip(tiles, found, strict=True)]
+    splits = splits_of(seed, [tile.grid for tile in tiles])
+    candidates = [Candidate(tile, here, split, sampling.draw_order(seed, tile.id))
+                  for tile, here, split in zip(tiles, found, splits, strict=True)]
     return sorted(candidates, key=lambda c: (c.draw, c.tile.id))
 
 
@@ -196,12 +197,14 @@ def sparse(session: Session, spec: DatasetSpec, shapes: Sequence[shapely.Geometr
             raise InputError(f"region: {error}") from None
     candidates: dict[str, Candidate] = {}
     for biome, table in kept.items():
-        for draw, epsg, x, y, eco, close in table:
-            grid = PixelGrid(int(epsg), x - step / 2, y + step / 2, spec.tile.scale, spec.tile.size, spec.tile.size)
+        grids = [PixelGrid(int(epsg), x - step / 2, y + step / 2, spec.tile.scale, spec.tile.size, spec.tile.size)
+                 for epsg, x, y in table[:, 1:4].tolist()]
+        places_of = {eco: Place(biome, regions_map.names[int(eco)][1], True) for eco in np.unique(table[:, 4]).tolist()}
+        for grid, split, (draw, eco, close) in zip(grids, splits_of(spec.sampling.seed, grids),
+                                                   table[:, [0, 4, 5]].tolist(), strict=True):
             if not (close and gives_way(grid)):
                 tile = tile_on_grid(grid)
-                candidates[tile.id] = Candidate(tile, Place(biome, regions_map.names[int(eco)][1], True),
-                                                split_of(spec.sampling.seed, grid), float(draw), sparse=True)
+                candidates[tile.id] = Candidate(tile, places_of[eco], split, draw, sparse=True)
     weights: dict[str, float] = {}
     for number, (_, name) in regions_map.names.items():
         weights[name] = weights.get(name, 0.0) + float(sizes[number])

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from pyproj import Geod
 
 from dwplus.errors import InputError
-from dwplus.grid import PixelGrid, utm_epsg
-from dwplus.splits import SPLITS, assigned, block_of, near_pairs, outside_guard, split_of
+from dwplus.grid import PixelGrid, transformer, utm_epsg
+from dwplus.splits import SPLITS, assigned, block_of, blocks_of, near_pairs, outside_guard, split_of, splits_of
 from dwplus.taxonomy import CLASSES
 
 SIDE = 5100.0
@@ -113,8 +113,25 @@ def table_of(tiles, seed=0):
                          **{f"count_{name}": counts[:, i] for i, name in enumerate(CLASSES)}})
 
 
-def blocks_of(tiles):
+def block_names(tiles):
     return pd.Series([str(block_of(g)) for g in tiles])
+
+
+def test_blocks_are_those_of_the_zone_that_the_centre_lies_in():
+    """By the rule, one tile at a time: western Norway, Svalbard, both hemispheres, both sides of 180 degrees."""
+    made = [grid(epsg, i, j) for epsg, i, j in
+            ((32631, 110, 1310), (32632, 40, 1310), (32632, 98, 1000), (32633, 20, 1600), (32732, 98, 1700),
+             (32660, 160, 1370), (32601, 30, 1370), (32661 - 60, 98, 0))]
+    blocks = blocks_of(made)
+    for one, block in zip(made, blocks, strict=True):
+        lon, lat = one.center
+        x, y = transformer(4326, utm_epsg(lon, lat)).transform(lon, lat)
+        assert block == (utm_epsg(lon, lat), x // 25_500, y // 25_500)
+        assert block == block_of(one)
+        assert splits_of(5, [one]) == [split_of(5, one)]
+    assert any(block[0] != one.epsg for one, block in zip(made, blocks, strict=True))  # the rule had work
+    assert splits_of(5, made) == [split_of(5, one) for one in made]
+    assert blocks_of([]) == [] == splits_of(5, [])
 
 
 def test_by_default_a_block_is_the_same_in_every_store():
@@ -131,7 +148,7 @@ def test_every_biome_gets_its_shares(seed):
     tiles = region(32631, 80, 1000, 80, 20)  # 4 biomes of 16 blocks, and 2 halves
     table = table_of(tiles)
     found = np.array(assigned(table, tiles, seed, "biome"))
-    block = pd.Series(found).groupby(blocks_of(tiles)).nunique()
+    block = pd.Series(found).groupby(block_names(tiles)).nunique()
     assert (block == 1).all() and len(block) > 60
     for _, inside in table.groupby("biome"):
         one = 25 / len(inside)  # a whole block of 5 x 5 tiles
@@ -150,7 +167,7 @@ def test_every_class_gets_its_shares(seed):
     off, rare = {}, {}
     for how in ("none", "class"):
         found = np.array(assigned(table, tiles, seed, how))
-        assert (pd.Series(found).groupby(blocks_of(tiles)).nunique() == 1).all()
+        assert (pd.Series(found).groupby(block_names(tiles)).nunique() == 1).all()
         pixels = table[[f"count_{name}" for name in CLASSES]]
         shares = pd.DataFrame({name: pixels[found == name].sum() / pixels.sum() - SPLITS[name] for name in SPLITS})
         off[how], rare[how] = shares.abs().to_numpy().max(), shares.abs().iloc[-1].max()

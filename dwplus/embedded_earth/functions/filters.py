@@ -16,9 +16,11 @@ from dwplus.embedded_earth.errors import ComputeError
 from dwplus.embedded_earth.functions.geometries import distance
 from dwplus.embedded_earth.functions.registry import as_date_range, as_geometry, function
 from dwplus.embedded_earth.functions.scalars import comparable, equal
-from dwplus.embedded_earth.shapes import Geometry, meet, polygon_of
+from dwplus.embedded_earth.shapes import Geometry, meet
 from dwplus.embedded_earth.values import EVERYTHING, Collection, DateRange, Element, Feature, Filter, Hints, Image, Join
 
+#: Pairs of geometries that a spatial filter remembers.
+_KEPT_VERDICTS = 4096
 #: Names that stand for an element's geometry.
 _GEOMETRY_FIELDS = (".all", ".geo")
 
@@ -130,7 +132,7 @@ def _spatial(context: Context, name: str, test: Callable[[shapely.Geometry, shap
             if known is value:
                 return shape
         geometry = as_geometry(context, value) if value is not None else None
-        return None if geometry is None else polygon_of(geometry.drawn("EPSG:4326"))
+        return None if geometry is None else geometry.plane
 
     for value in (fields[1], fields[3]):
         if value is not None:
@@ -140,9 +142,18 @@ def _spatial(context: Context, name: str, test: Callable[[shapely.Geometry, shap
             shapely.prepare(shape)
             fixed.append((value, shape))
 
+    # Scenes of a track and a granule share their outline: it is compared once, whatever their number.
+    seen: dict[tuple[int, int], tuple[Any, Any, bool]] = {}
+
     def run(left: Any, right: Any) -> bool:
+        known = seen.get((id(left), id(right)))
+        if known is not None:  # which keeps both, so that no others have taken their places
+            return known[2]
         one, other = shape_of(left), shape_of(right)
-        return one is not None and other is not None and test(one, other)
+        verdict = one is not None and other is not None and test(one, other)
+        if len(seen) < _KEPT_VERDICTS:
+            seen[id(left), id(right)] = left, right, verdict
+        return verdict
 
     made = relation(context, name, run, fields)
     if near and fixed and made.test is not None:

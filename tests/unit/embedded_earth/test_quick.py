@@ -1,0 +1,57 @@
+"""What makes the Earth quick changes no answer: outlines are made once, and compared once a filter."""
+
+import pytest
+
+from dwplus.embedded_earth import bands, open_catalog
+from dwplus.embedded_earth.context import Context
+from dwplus.embedded_earth.functions import filters, registry
+from dwplus.embedded_earth.shapes import Geometry, geometry_of, meet, polygon_of
+
+MAY, JUNE = 1_619_827_200_000, 1_622_505_600_000
+
+
+@pytest.fixture(scope="module")
+def scenes():
+    return open_catalog().scenes("COPERNICUS/S1_GRD", MAY, JUNE)
+
+
+def test_scenes_of_a_track_share_their_outline_and_others_do_not(scenes):
+    images = [bands.image_of(scene) for scene in scenes]
+    assert len({id(image.footprint) for image in images}) < len(images) / 2
+    for scene, image in zip(scenes, images, strict=True):
+        alone = polygon_of(geometry_of(scene.properties["system:footprint"]).shape)
+        assert image.footprint.shape.equals_exact(alone, 0)
+
+
+def test_a_list_in_the_place_of_another_gets_its_own_outline():
+    """Coordinates are told apart by where they lie in memory, and memory is used again."""
+    for shift in range(200):
+        ring = [[shift, 0.0], [shift + 1.0, 0.0], [shift + 1.0, 1.0], [shift, 0.0]]
+        assert bands._outline({"type": "LinearRing", "coordinates": ring}).shape.bounds[0] == shift
+        del ring
+
+
+def test_kept_outlines_are_bounded(monkeypatch):
+    monkeypatch.setattr(bands, "_KEPT_OUTLINES", 8)
+    monkeypatch.setattr(bands, "_outlines", {})
+    for shift in range(50):
+        bands._outline({"type": "LinearRing", "coordinates": [[shift, 0], [shift + 1, 0], [shift, 1], [shift, 0]]})
+    assert len(bands._outlines) <= 8
+
+
+@pytest.mark.parametrize("name", ["Filter.intersects", "Filter.disjoint"])
+def test_a_filter_passes_what_the_shapes_say_scene_by_scene(scenes, name):
+    context = Context(open_catalog())
+    images = [bands.image_of(scene) for scene in scenes]
+    area = Geometry(images[0].footprint.shape.centroid.buffer(0.5))
+    test = registry.call(context, name, {"leftField": ".all", "rightValue": area}).test
+    passed = [test(image) for image in images for _ in range(2)]
+    meets = [meet(polygon_of(image.footprint.drawn("EPSG:4326")), area.drawn("EPSG:4326"))
+             for image in images for _ in range(2)]
+    assert passed == [m if name == "Filter.intersects" else not m for m in meets]
+    assert True in passed and False in passed
+
+
+def test_a_filter_that_forgets_still_answers(scenes, monkeypatch):
+    monkeypatch.setattr(filters, "_KEPT_VERDICTS", 1)
+    test_a_filter_passes_what_the_shapes_say_scene_by_scene(scenes, "Filter.intersects")
