@@ -266,6 +266,7 @@ def _from_earth(options: Options, spec: DatasetSpec, shape: WindowShape, folder:
     session = connect(options.project, options.world)
     say(session.description)
     shapes = regions.polygons(session, spec)
+    regions.check_ground(session, shapes)
     path = folder / "plan.parquet"
     if path.exists():
         plan = read_plan(path, places=False)

@@ -37,6 +37,7 @@ for _name, _command in COMMANDS.items():
     app.command(_name, cls=ListCommand if _name in LISTS else None)(_command)
 earth_app.command("serve")(machine.serve)
 earth_app.command("functions")(machine.functions)
+earth_app.command("sites")(machine.sites)
 app.add_typer(earth_app, name="earth")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import types
 from pathlib import Path
 from typing import Annotated, Any, get_args
@@ -86,6 +87,22 @@ def functions() -> None:
         say(f"not supported, {len(lack)}; each answers a 400 that names it:")
         for name in lack:
             say(f"  {name}")
+        return 0
+
+    finish(action)
+
+
+def sites() -> None:
+    """List the places of the sample planet that have ground, with their biome and a box to try."""
+    def action() -> int:
+        from dwplus.earth.session import planet_sites
+
+        found, side = planet_sites()
+        say(f"{len(found)} squares of {side / 1000:g} km; all other ground is water without scenes")
+        for site in found:
+            south, reach = site.lat - 0.03, 0.03 / math.cos(math.radians(site.lat))  # 6.7 km: a tile of 510 px at least
+            say(f"  {site.name:<22} biome {site.biome:>2}  {site.ecoregion}")
+            say(f"  {'':<22} REGION={site.lon - reach:.2f},{south:.2f},{site.lon + reach:.2f},{south + 0.06:.2f}")
         return 0
 
     finish(action)

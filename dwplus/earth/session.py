@@ -9,7 +9,7 @@ import urllib.parse
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import ee
 import ee.deprecation
@@ -257,6 +257,24 @@ def embedded_functions() -> tuple[list[str], list[str]]:
     from dwplus.embedded_earth.functions import missing, supported
 
     return supported(), missing()
+
+
+class PlanetSite(NamedTuple):
+    """A square of ground of the sample planet: its name, centre in degrees, biome (1..14) and ecoregion."""
+
+    name: str
+    lon: float
+    lat: float
+    biome: int
+    ecoregion: str
+
+
+def planet_sites() -> tuple[list[PlanetSite], float]:
+    """The sample planet's sites, and their side in m."""
+    from dwplus.embedded_earth.planet import sites
+
+    found = (*sites.SITES, *getattr(sites, "MORE_SITES", ()))
+    return [PlanetSite(s.name, s.lon, s.lat, s.biome, s.ecoregion) for s in found], sites.SITE_SIZE
 
 
 def serve_embedded(world: str | None, *, port: int = 0, latency_s: float = 0.0, fault_rate: float = 0.0, seed: int = 0,

@@ -88,6 +88,8 @@ def make_plan(session: Session, spec: DatasetSpec, progress: Progress = lambda _
         Where no tile can be planned; the sentence counts the reasons.
     """
     shapes = [] if kept is not None else regions.polygons(session, spec)
+    if kept is None:
+        regions.check_ground(session, shapes)
     fixed, weights = kept, None
     if kept is None and spec.labels.source == "annotations":
         fixed = annotated(session, spec, shapes)

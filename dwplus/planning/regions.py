@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import numpy as np
+import pyproj
 import shapely
 
 from dwplus.earth import Session
+from dwplus.earth.session import planet_sites
 from dwplus.earth.tables import sample_sites
+from dwplus.errors import InputError
+from dwplus.longitude import shifted
 from dwplus.planning import vectors
+from dwplus.reasons import Reason
 from dwplus.spec import BBox, DatasetSpec, RegionFile
 
 
@@ -16,12 +22,18 @@ def polygons(session: Session, spec: DatasetSpec) -> list[shapely.Geometry]:
     Raises
     ------
     InputError
-        For a file without polygons, or ``sample`` on an Earth without sites.
+        For a file without polygons, ``sample`` on an Earth without sites, or a box that goes round the far side of the
+        Earth.
     """
     shapes: list[shapely.Geometry] = []
     for part in spec.region:
         if isinstance(part, BBox):
             west, south, east, north = part.bbox
+            if west > east and east + 360 - west > 180:
+                raise InputError(f"region bbox [{west:g}, {south:g}, {east:g}, {north:g}]: west lies east of east: it "
+                                 f"crosses the 180th meridian and is {east + 360 - west:g} degrees wide; swap the two, "
+                                 f"or give two boxes, [{west:g}, {south:g}, 180, {north:g}] and [-180, {south:g}, "
+                                 f"{east:g}, {north:g}]")
             shapes.append(shapely.box(west, south, east if east > west else east + 360, north))
         elif isinstance(part, RegionFile):
             shapes.append(read_geojson(part.file))
@@ -30,6 +42,33 @@ def polygons(session: Session, spec: DatasetSpec) -> list[shapely.Geometry]:
         else:
             shapes.append(vectors.from_wkt(part, "region"))
     return shapes
+
+
+def check_ground(session: Session, shapes: list[shapely.Geometry]) -> None:
+    """Land that the sample planet lacks is no sea: say so before anything is looked up.
+
+    Raises
+    ------
+    InputError
+        On the sample planet, where none of ``shapes`` meets one of its sites.
+    """
+    if not session.version.startswith("planet"):
+        return
+    sites, side = planet_sites()
+    # Sites are squares in UTM: half a side and a tenth in degrees takes in their corners.
+    reach = [(side * 0.6 / 111_000, side * 0.6 / 111_000 / max(np.cos(np.radians(s.lat)), 0.02)) for s in sites]
+    boxes = [shapely.box(s.lon - dx, s.lat - dy, s.lon + dx, s.lat + dy)
+             for s, (dy, dx) in zip(sites, reach, strict=True)]
+    ground = shapely.union_all([shifted(box, turn) for box in boxes for turn in (-1, 0, 1)])
+    if any(shape.intersects(ground) for shape in shapes):
+        return
+    middle = shapely.union_all([shape.envelope for shape in shapes]).centroid
+    far = pyproj.Geod(ellps="WGS84").inv(*np.transpose([(s.lon, s.lat, middle.x, middle.y) for s in sites]))[2]
+    near = [sites[i] for i in np.argsort(far)]
+    names = ", ".join(f"{s.name} at {s.lon:g},{s.lat:g}" for s in near[:3])
+    raise InputError(f"region: the sample planet has no ground here; the nearest of its {len(sites)} sites (`dwplus "
+                     f"earth sites` lists them) are {names}; for real ground give --project ID (make: EE_PROJECT=) "
+                     f"({Reason.NO_ECOREGION})")
 
 
 def read_geojson(path: str) -> shapely.Geometry:
