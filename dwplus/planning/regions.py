@@ -10,7 +10,7 @@ from dwplus.earth import Session
 from dwplus.earth.session import planet_sites
 from dwplus.earth.tables import sample_sites
 from dwplus.errors import InputError
-from dwplus.longitude import shifted
+from dwplus.longitude import UTM_NORTH, UTM_SOUTH, shifted
 from dwplus.planning import vectors
 from dwplus.reasons import Reason
 from dwplus.spec import BBox, DatasetSpec, RegionFile
@@ -62,6 +62,8 @@ def check_ground(session: Session, shapes: list[shapely.Geometry]) -> None:
     ground = shapely.union_all([shifted(box, turn) for box in boxes for turn in (-1, 0, 1)])
     if any(shape.intersects(ground) for shape in shapes):
         return
+    if any(shape.bounds[1] < UTM_SOUTH or shape.bounds[3] > UTM_NORTH for shape in shapes):
+        return  # whoever cuts it into tiles says why there are none
     middle = shapely.union_all([shape.envelope for shape in shapes]).centroid
     far = pyproj.Geod(ellps="WGS84").inv(*np.transpose([(s.lon, s.lat, middle.x, middle.y) for s in sites]))[2]
     near = [sites[i] for i in np.argsort(far)]
