@@ -59,7 +59,7 @@ def _reaped() -> bool:
 
 
 def keep(client: socket.socket) -> dict[str, Any]:
-    """Fork once more and stay beside the child: its exit code goes to the client, and it is killed when that is gone."""
+    """Fork once more and stay beside the child: its exit code goes to the client, and it dies when that is gone."""
     message, streams, _, _ = socket.recv_fds(client, LARGEST, 3)
     if not message:
         os._exit(0)

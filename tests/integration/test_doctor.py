@@ -17,29 +17,33 @@ from dwplus.earth.access import project_config
 ROOT = Path(__file__).parents[2]
 
 
-def doctor(*arguments, home, **more):
+@pytest.fixture
+def doctor(quick_python):
     """Exit code, and the lines by name: state, words."""
-    env = {name: value for name, value in os.environ.items() if name != "GOOGLE_APPLICATION_CREDENTIALS"}
-    done = subprocess.run([sys.executable, "-m", "dwplus", "doctor", *map(str, arguments)], text=True, timeout=120,
-                          cwd=home, capture_output=True,
-                          env={**env, "HOME": str(home), "PYTHONPATH": str(ROOT), **more})
-    assert not done.stderr, done.stderr
-    *lines, last = done.stdout.splitlines()
-    found = {name: (state, words) for state, name, words in (line.split(maxsplit=2) for line in lines)}
-    failed = sum(state == "fail" for state, _ in found.values())
-    assert last == (f"{failed} failed" if failed else "ready") and done.returncode == (1 if failed else 0)
-    return found
+    def examine(*arguments, home, python=quick_python, **more):
+        env = {name: value for name, value in os.environ.items() if name != "GOOGLE_APPLICATION_CREDENTIALS"}
+        done = subprocess.run([python, "-m", "dwplus", "doctor", *map(str, arguments)], text=True, timeout=240,
+                              cwd=home, capture_output=True,
+                              env={**env, "HOME": str(home), "PYTHONPATH": str(ROOT), **more})
+        assert not done.stderr, done.stderr
+        *lines, last = done.stdout.splitlines()
+        found = {name: (state, words) for state, name, words in (line.split(maxsplit=2) for line in lines)}
+        failed = sum(state == "fail" for state, _ in found.values())
+        assert last == (f"{failed} failed" if failed else "ready") and done.returncode == (1 if failed else 0)
+        return found
+
+    return examine
 
 
-def test_a_fresh_machine_is_ready(tmp_path):
-    found = doctor(home=tmp_path)
+def test_a_fresh_machine_is_ready(doctor, tmp_path):
+    found = doctor(home=tmp_path, python=sys.executable)
     assert set(found) == {"python", "packages", "extras", "client", "gpu", "disk", "store", "credentials", "earth"}
     assert found["earth"][1].startswith("embedded Earth, the procedural sample planet")
     assert "none needed without a project" in found["credentials"][1]
     assert not list(tmp_path.iterdir())
 
 
-def test_no_credentials_for_a_project(tmp_path):
+def test_no_credentials_for_a_project(doctor, tmp_path):
     found = doctor("--project", "some-project", home=tmp_path)
     for name in ("credentials", "project"):
         state, words = found[name]
@@ -50,7 +54,7 @@ def test_no_credentials_for_a_project(tmp_path):
     assert state == "fail" and "is no usable key" in words
 
 
-def test_the_store(tmp_path):
+def test_the_store(doctor, tmp_path):
     store = make_store(tmp_path / "a.zarr", tiles=8, size=16)
     assert "8 planned = 8 exported + 0 pending" in doctor("--store", store, home=tmp_path)["store"][1]
     (tmp_path / "b.zarr").mkdir()
@@ -61,7 +65,7 @@ def test_the_store(tmp_path):
         assert state == "fail" and words in found
 
 
-def test_a_store_behind_a_url(tmp_path):
+def test_a_store_behind_a_url(doctor, tmp_path):
     make_store(tmp_path / "a.zarr", tiles=8, size=16)
 
     class Quiet(SimpleHTTPRequestHandler):
@@ -79,7 +83,7 @@ def test_a_store_behind_a_url(tmp_path):
         server.server_close()
 
 
-def test_a_full_disk(tmp_path):
+def test_a_full_disk(doctor, tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(disk)], capture_output=True)
