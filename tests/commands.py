@@ -11,6 +11,10 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+#: Seconds to wait for another process, or for what it does: a few on an idle machine, minutes where twenty others run.
+#: Less than the limit of a test (``timeout`` in setup.cfg), so that what hung is said.
+PATIENCE = 600
+
 
 def here(module: str, *arguments: Any, cwd: str | Path | None = None) -> subprocess.CompletedProcess[str]:
     """Run ``python -m module arguments`` without another process: same entry point, arguments, output and exit code.

@@ -34,7 +34,7 @@ from dwplus.store import leases, stats
 from dwplus.store.locks import only_run, only_writer
 from dwplus.store.places import Bucket, Folder, place_of, upload
 from dwplus.store.verify import verify
-from tests.commands import here
+from tests.commands import PATIENCE, here
 
 ROOT = Path(__file__).parents[2]
 
@@ -52,7 +52,7 @@ def s3():
         for name, value in (("AWS_ENDPOINT_URL", url), ("AWS_ACCESS_KEY_ID", "key"), ("AWS_SECRET_ACCESS_KEY", "word"),
                             ("AWS_REGION", "us-east-1")):
             patch.setenv(name, value)
-        for _ in range(300):
+        for _ in range(10 * PATIENCE):
             try:
                 # A bucket is made by a PUT of its name.
                 request = urllib.request.Request(f"{url}/bucket", method="PUT")
@@ -206,7 +206,7 @@ def test_a_second_run_is_refused_and_the_killed_holds_nothing(s3, plan, local):
     arguments = [sys.executable, "-m", "dwplus", "export", str(plan), store, "--no-quicklooks", "--world", server.url]
     try:
         with subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.DEVNULL) as first:
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + PATIENCE
             while not place_of(store).exists():
                 assert time.monotonic() < deadline
                 time.sleep(0.1)
@@ -300,7 +300,7 @@ def test_a_lost_lease_stops_its_holder(s3, monkeypatch):
         assert isinstance(hold.place, Bucket)
         old = hold.place.look("lock")
         assert isinstance(leases.take(hold.place, "lock"), dict)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE
         while hold.place.look("lock")[0] == old[0]:  # a sign of life is another body
             assert time.monotonic() < deadline
         hold.check()

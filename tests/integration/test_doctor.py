@@ -13,6 +13,7 @@ import pytest
 from benchmarks.bench_model import make_store
 from dwplus.earth import connect
 from dwplus.earth.access import project_config
+from tests.commands import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 
@@ -22,7 +23,7 @@ def doctor(quick_python):
     """Exit code, and the lines by name: state, words."""
     def examine(*arguments, home, python=quick_python, **more):
         env = {name: value for name, value in os.environ.items() if name != "GOOGLE_APPLICATION_CREDENTIALS"}
-        done = subprocess.run([python, "-m", "dwplus", "doctor", *map(str, arguments)], text=True, timeout=240,
+        done = subprocess.run([python, "-m", "dwplus", "doctor", *map(str, arguments)], text=True, timeout=PATIENCE,
                               cwd=home, capture_output=True,
                               env={**env, "HOME": str(home), "PYTHONPATH": str(ROOT), **more})
         assert not done.stderr, done.stderr

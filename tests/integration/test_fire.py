@@ -27,7 +27,7 @@ from dwplus.planning.plan import make_plan, write_plan
 from dwplus.spec import make_spec
 from dwplus.store import layout
 from dwplus.store.verify import verify
-from tests.commands import here
+from tests.commands import PATIENCE, here
 
 ROOT = Path(__file__).parents[2]
 
@@ -162,7 +162,7 @@ def test_a_second_run_is_refused(plan, served, tmp_path):
     assert export(plan, store, EarthConfig(world=url)).complete  # the dead hold no lock
 
 
-def wait_for(condition, seconds=60.0):
+def wait_for(condition, seconds=PATIENCE):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
@@ -194,7 +194,7 @@ def test_killed_workers_and_drivers_change_nothing(plan, quiet, served, tmp_path
         os.kill(driver.pid, signal.SIGKILL)
     wait_for(lambda: not any(w.is_running() and w.status() != "zombie" for w in workers))
     assert summarise(store).pending
-    done = subprocess.run(arguments, cwd=ROOT, text=True, capture_output=True, timeout=120)
+    done = subprocess.run(arguments, cwd=ROOT, text=True, capture_output=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stdout + done.stderr
     assert same(quiet, store) and not verify(store).faults
 
@@ -212,7 +212,7 @@ def test_a_full_disk_stops_and_space_heals(plan, quiet, tmp_path):
     store = tmp_path / "s.zarr"
     assert export(plan, store, EarthConfig(), budget=Budget(eecu_hours=0)).pending
     done = subprocess.run([sys.executable, "-c", LIMITED, "40000", "export", str(plan), str(store), "--no-quicklooks"],
-                          cwd=ROOT, text=True, capture_output=True, timeout=120)
+                          cwd=ROOT, text=True, capture_output=True, timeout=PATIENCE)
     assert done.returncode == 1 and "free some space and run the same command again" in done.stderr, done.stderr
     assert len(done.stderr.strip().splitlines()) == 1 and not list(store.rglob("*.partial"))
     assert not any(fault.shard is None for fault in verify(store).faults)

@@ -37,6 +37,7 @@ from model.mapping import Job, map_blocks
 from model.networks.registry import build
 from model.predict import Predictor, map_array
 from pipelines.map_region import Options, run
+from tests.commands import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 SIZE = 96
@@ -289,7 +290,7 @@ def test_a_killed_run_resumes_to_identical_files(mapped, trained, tmp_path):
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(words, cwd=ROOT, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     work = Path(f"{out}.run")
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + PATIENCE
     while len(list(work.glob("windows/*.json"))) < 5 and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
@@ -298,7 +299,7 @@ def test_a_killed_run_resumes_to_identical_files(mapped, trained, tmp_path):
     (work / "windows" / ".x.npy.1.part").write_bytes(b"half")
     kept = {p.name: p.stat().st_mtime_ns for p in work.glob("windows/*.json")}
     done = subprocess.run([*words, "--scheduler", "processes"], cwd=ROOT, env=env, capture_output=True, text=True,
-                          timeout=240)
+                          timeout=PATIENCE)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "going on with it" in done.stdout and kept
     one, other = tifs(mapped), tifs(out)

@@ -11,9 +11,10 @@ import pytest
 import yaml
 
 import dwplus
+from tests.commands import PATIENCE
 
 # The wheel is built, installed and used; a minute or two on idle cores.
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(3600)
 ROOT = Path(__file__).parents[2]
 
 
@@ -26,7 +27,7 @@ def built(tmp_path_factory):
     """A source archive of the tree, and the wheel made from that archive, offline."""
     out = tmp_path_factory.mktemp("dist")
     subprocess.run([sys.executable, "-m", "build", "--no-isolation", "--outdir", str(out), str(ROOT)], check=True,
-                   capture_output=True, timeout=200)
+                   capture_output=True, timeout=PATIENCE)
     return next(out.glob("*.tar.gz")), next(out.glob("*.whl"))
 
 
@@ -60,7 +61,7 @@ def test_it_runs_from_the_wheel_alone(built, tmp_path):
             "assert pathlib.Path(dwplus.__file__).is_relative_to(pathlib.Path.cwd()), dwplus.__file__;"
             "print(spec_for('sample', None, None).name, load_config('small').model.name)")
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, text=True, capture_output=True, timeout=100,
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, text=True, capture_output=True, timeout=PATIENCE,
                           env=environment)
     assert done.stdout.split() == ["sample", "specsar_former"], done.stderr
 
@@ -76,7 +77,7 @@ def installed(built, tmp_path_factory):
     own = str(next((ROOT / ".venv").glob("lib/python*/site-packages"), ""))
     (site / "shared.pth").write_text("\n".join([*shared, own]))
     subprocess.run([sys.executable, "-m", "pip", "--python", str(home / "bin" / "python"), "install", "--quiet",
-                    "--no-deps", "--no-index", "--force-reinstall", str(built[1])], check=True, timeout=100)
+                    "--no-deps", "--no-index", "--force-reinstall", str(built[1])], check=True, timeout=PATIENCE)
     return home / "bin"
 
 
@@ -96,7 +97,7 @@ def use(program, folder, *arguments):
     """Run a program as a user does, in a folder that is no checkout."""
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     done = subprocess.run([*map(str, program), *map(str, arguments)], cwd=folder, text=True, capture_output=True,
-                          timeout=600, env=environment)
+                          timeout=PATIENCE, env=environment)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

@@ -21,7 +21,7 @@ from model.data import TileDataset
 from model.evaluate import evaluate
 from model.metrics import scores
 from model.train import Trainer, train
-from tests.commands import here
+from tests.commands import PATIENCE, here
 
 ROOT = Path(__file__).parents[2]
 #: No randomness but the order and the weights, so that runs cut otherwise can be compared.
@@ -206,7 +206,7 @@ def test_two_processes_equal_one(store, tmp_path):
         stderr=subprocess.STDOUT, start_new_session=True,
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)})
     try:
-        said, _ = both.communicate(timeout=120)
+        said, _ = both.communicate(timeout=PATIENCE)
     except subprocess.TimeoutExpired:
         os.killpg(both.pid, signal.SIGKILL)  # torchrun and its workers: a hung pair would outlive the test
         raise

@@ -13,6 +13,7 @@ import typer
 
 from dwplus.cli import COMMANDS, app, flows, options
 from dwplus.cli.options import repeated
+from tests.commands import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ("torch", "xarray", "pandas", "numpy", "ee", "dask", "distributed", "matplotlib", "zarr", "rasterio",
@@ -34,7 +35,7 @@ def helps():
 
 def dwplus(*words):
     return subprocess.run([sys.executable, "-m", "dwplus", *words], cwd=ROOT, text=True, capture_output=True,
-                          timeout=100)
+                          timeout=PATIENCE)
 
 
 def test_help_lists_every_command_and_loads_nothing_heavy():
@@ -42,7 +43,7 @@ def test_help_lists_every_command_and_loads_nothing_heavy():
             f"for words in {helps()!r}:\n    sys.argv = ['dwplus', *words, '--help']\n    try:\n        main()\n"
             "    except SystemExit as stop:\n        assert not stop.code, (words, stop.code)\n"
             f"print('LOADED', *sorted(set(sys.modules) & {set(HEAVY)!r}))\n")
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, text=True, capture_output=True, timeout=100)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, text=True, capture_output=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "LOADED"
     first = done.stdout.partition("Commands:")[2]
@@ -126,14 +127,14 @@ def test_the_old_doors_are_the_commands(command, module):
 
 def test_an_old_door_opens(tmp_path):
     done = subprocess.run([sys.executable, "-m", "pipelines.evaluate", "--store", "a", "b", "--run", str(tmp_path)],
-                          cwd=ROOT, text=True, capture_output=True, timeout=100)
+                          cwd=ROOT, text=True, capture_output=True, timeout=PATIENCE)
     assert done.returncode == 2 and "no such file" in done.stderr, done.stderr
 
 
 @pytest.mark.parametrize(("variable", "said"), [("REGON=x", "REGION="), ("store=x", "STORE="),
                                                 ("EE_PROJCT=x", "EE_PROJECT="), ("XYZZY=1", "make help")])
 def test_make_refuses_a_misspelt_variable(variable, said):
-    done = subprocess.run(["make", "-n", "help", variable], cwd=ROOT, text=True, capture_output=True, timeout=100)
+    done = subprocess.run(["make", "-n", "help", variable], cwd=ROOT, text=True, capture_output=True, timeout=PATIENCE)
     assert done.returncode == 2 and said in done.stderr and done.stderr.count("\n") == 1, done.stderr
 
 
@@ -141,5 +142,5 @@ def test_make_takes_every_variable_it_lists():
     names = re.findall(r"^([A-Z_]+) \?=", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert {"REGION", "STORE", "RUN", "SET"} <= set(names)
     done = subprocess.run(["make", "-n", "help", *(f"{name}=python3" for name in names)], cwd=ROOT, text=True,
-                          capture_output=True, timeout=100)
+                          capture_output=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr

@@ -10,6 +10,7 @@ import pytest
 
 import dwplus
 from dwplus._names import MOVED
+from tests.commands import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 
@@ -28,7 +29,7 @@ def test_annotations_are_never_those_of_future():
             "from dwplus.scenes import annotated\nassert annotations is not __future__.annotations\n"
             "names = [name for name in vars(annotated) if not name.startswith('_')]\n"
             "assert names and all(getattr(annotations, name) is getattr(annotated, name) for name in names)\n")
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, text=True, capture_output=True, timeout=100)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, text=True, capture_output=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr
 
 

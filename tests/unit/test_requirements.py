@@ -12,6 +12,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from dwplus.console import EXTRAS
+from tests.commands import PATIENCE
 
 ROOT = Path(__file__).parents[2]
 #: Imported by the core and not listed: each comes with a requirement that cannot do without it.
@@ -59,8 +60,8 @@ def names_of(declared, extra):
 
 
 def played(code, folder):
-    return subprocess.run([sys.executable, "-c", PLAY + code], cwd=folder, text=True, capture_output=True, timeout=250,
-                          env={**os.environ, "PYTHONPATH": str(ROOT)})
+    return subprocess.run([sys.executable, "-c", PLAY + code], cwd=folder, text=True, capture_output=True,
+                          timeout=PATIENCE, env={**os.environ, "PYTHONPATH": str(ROOT)})
 
 
 def brought_by(owner, extras=("",)):
