@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
 
 from dwplus.errors import InputError
 
@@ -68,7 +70,8 @@ class LossPart(_Part):
 class OptimPart(_Part):
     """AdamW and its schedule."""
 
-    epochs: int = Field(200, ge=1, description="passes over the training tiles")
+    epochs: int = Field(200, ge=1, description="passes over the training tiles; a run may be taken up again with "
+                                                "more: the rate then is that of the step in a run of that many")
     batch_size: int = Field(4, ge=1, description="samples per process and forward pass")
     accumulate: int = Field(1, ge=1, description="forward passes per step; the loss is that of the whole batch")
     lr: float = Field(5e-4, gt=0, description="largest rate")
@@ -124,8 +127,34 @@ def make_config(values: dict[str, Any], where: str = "config") -> TrainConfig:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
         if first["type"] == "extra_forbidden":
-            raise InputError(f"{where}: unknown key {key}; remove it") from None
+            raise InputError(f"{where}: unknown key {key}; {_hint(first['loc'])}") from None
         raise InputError(f"{where}: {key}: {first['msg'].lower()}, found {first['input']!r}") from None
+
+
+def keys_of(model: type[BaseModel] = TrainConfig, prefix: str = "") -> dict[str, FieldInfo]:
+    """Every key of a config with its field, the names of parts before it: ``optim.lr``."""
+    found: dict[str, FieldInfo] = {}
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            found |= keys_of(field.annotation, f"{prefix}{name}.")
+        else:
+            found[f"{prefix}{name}"] = field
+    return found
+
+
+def _hint(location: tuple[int | str, ...]) -> str:
+    """What a key that is not known was meant to be: the nearest name, else that of another part, else the part's."""
+    key, known = ".".join(map(str, location)), list(keys_of())
+    last = str(location[-1])
+    if len(location) == 1 and (part := difflib.get_close_matches(key, list(TrainConfig.model_fields), n=1)):
+        return f"did you mean {part[0]}"
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.7) or [k for k in known if k.split(".")[-1] == last]
+    near += difflib.get_close_matches(last, [k.split(".")[-1] for k in known], n=1, cutoff=0.7)
+    if near:
+        full = next(k for k in known if near[0] in (k, k.split(".")[-1]))
+        return f"did you mean {full}"
+    of_part = [k for k in known if k.startswith(f"{location[0]}.")]
+    return f"known keys are {', '.join(of_part or known)}"
 
 
 def load_config(name: str, overrides: dict[str, Any] | None = None) -> TrainConfig:

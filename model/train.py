@@ -166,7 +166,9 @@ class Trainer:
                            best_miou=(int, float, type(None)))
         # Through today's config: a run of an older version has fewer keys, whose defaults are what it did.
         before = make_config(info["config"], f"run {self.run}").to_dict()
-        changed = [d for d in flat_differences(before, self.config.to_dict()) if not d.startswith(FREE)]
+        longer = self.config.optim.epochs > before["optim"]["epochs"]
+        free = (*FREE, "optim.epochs:") if longer else FREE
+        changed = [d for d in flat_differences(before, self.config.to_dict()) if not d.startswith(free)]
         if info["fingerprint"] != self.fingerprint:
             changed.append(f"training tiles: {info['tiles']} -> {len(self.data)} (other tiles)")
         if info["processes"] != self.world.size:
@@ -174,6 +176,11 @@ class Trainer:
         if changed:
             raise InputError(f"run {self.run}: was begun otherwise ({'; '.join(changed[:3])}); choose another RUN, or "
                              "remove it")
+        if longer and self.world.first:
+            schedule = "" if self.config.optim.schedule == "constant" else (
+                "; from here the rate is that of this step in a run of that many")
+            say(f"run {self.run} goes on from epoch {info['epoch']} to {self.config.optim.epochs} epochs, begun for "
+                f"{before['optim']['epochs']}{schedule}")
         return tensors, info
 
     def _restore(self, tensors: dict[str, Tensor], info: dict[str, Any]) -> None:

@@ -39,7 +39,8 @@ def spec_for(region: str, start: str | None, end: str | None) -> DatasetSpec:
         raise InputError("START and END: give both, or neither")
     window = [start, end] if start and end else None
     shipped = REGIONS / f"{region}.yaml"
-    if shipped.exists() or region.endswith((".yaml", ".yml")):
+    other = Path(region).suffix.lower() not in REGION_FILES and Path(region).is_file()  # whatever it is called
+    if shipped.exists() or region.endswith((".yaml", ".yml")) or other:
         return load_spec(shipped if shipped.exists() else region, {"windows": [window]} if window else None)
     if Path(region).suffix.lower() in REGION_FILES:
         part: object = {"file": region}

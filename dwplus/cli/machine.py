@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import types
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
 
@@ -35,22 +36,44 @@ def doctor(
     finish(action)
 
 
-def keys() -> None:
-    """List the keys of a spec, with defaults and meaning."""
-    from dwplus.spec import DatasetSpec
+def keys(
+    of: Annotated[Literal["spec", "training"], typer.Argument(help="spec: of a data set, as in pipelines/regions; "
+                                                              "training: of a config, as for --set.")] = "spec",
+) -> None:
+    """List the keys of a spec or of a training config, with choices, default and meaning."""
+    def action() -> int:
+        if of == "training":
+            from model.config import TrainConfig as Model
+        else:
+            from dwplus.spec import DatasetSpec as Model  # type: ignore[assignment]
+        for line in _key_lines(Model, ""):
+            say(line)
+        return 0
 
-    def show(model: Any, prefix: str) -> None:
-        for name, field in model.model_fields.items():
-            optional = isinstance(field.annotation, types.UnionType)
-            kinds = get_args(field.annotation) if optional else (field.annotation,)
-            inner = next((kind for kind in kinds if hasattr(kind, "model_fields")), None)
-            if inner is not None:
-                show(inner, f"{prefix}{name}.")
-                continue
-            default = "required" if field.is_required() else f"default {field.default}"
-            say(f"{prefix}{name}: {field.description} ({default})")
+    finish(action)
 
-    show(DatasetSpec, "")
+
+def _key_lines(model: Any, prefix: str) -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        kinds = get_args(field.annotation) if isinstance(field.annotation, types.UnionType) else (field.annotation,)
+        inner = next((kind for kind in kinds if hasattr(kind, "model_fields")), None)
+        if inner is not None:
+            yield from _key_lines(inner, f"{prefix}{name}.")
+            continue
+        choices = [str(word) for kind in kinds if get_origin(kind) is Literal for word in get_args(kind)]
+        said = [f"one of {', '.join(choices)}"] if choices else []
+        default = None if field.is_required() else field.get_default(call_default_factory=True)
+        said.append("required" if field.is_required() else f"default {_in_yaml(default)}")
+        yield f"{prefix}{name}: {field.description} ({'; '.join(said)})"
+
+
+def _in_yaml(value: Any) -> str:
+    """A value as one would write it in the file."""
+    import yaml
+
+    if isinstance(value, tuple):
+        value = list(value)
+    return yaml.safe_dump(value, default_flow_style=True, width=1000).removesuffix("...\n").strip()
 
 
 def serve(

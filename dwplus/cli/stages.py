@@ -9,14 +9,18 @@ from typing import Annotated
 import typer
 
 from dwplus import console
-from dwplus.cli.options import BudgetEecuHours, MaxHours, Project, Scheduler, Store, World, finish
+from dwplus.cli.options import BudgetEecuHours, End, MaxHours, Project, Scheduler, Start, Store, World, finish
 from dwplus.console import say
 
 
 def plan(
-    spec: Annotated[Path, typer.Argument(metavar="SPEC", help="YAML file: name, region, windows, ...; see "
-                                                              "`dwplus keys` and pipelines/regions.")],
+    spec: Annotated[str, typer.Argument(metavar="SPEC", help="YAML file: name, region, windows, ...; see `dwplus keys` "
+                                                             "and pipelines/regions. Also what `make` takes: the name "
+                                                             "of a shipped region, a file of polygons, a WKT text, "
+                                                             "west,south,east,north (write `-- -63,...` when it begins "
+                                                             "with a minus).")],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="PLAN", help="GeoParquet file to write.")],
+    start: Start = None, end: End = None,
     world: World = None, project: Project = None,
     budget: Annotated[float | None, typer.Option(
         "--budget", metavar="HOURS", min=1e-6, help="EECU-hours to compare the estimated cost with.")] = None,
@@ -31,14 +35,14 @@ def plan(
         from dwplus.earth import connect
         from dwplus.planning.plan import describe, make_plan, write_plan
         from dwplus.planning.preview import check_map, preview, write_map
-        from dwplus.spec import load_spec
+        from pipelines.export_region import spec_for
 
         if maps:
             console.needs("maps")
         for path in maps or []:
             check_map(path)
 
-        wanted = load_spec(spec)
+        wanted = spec_for(spec, start, end)
         session = connect(project, world)
         say(session.description)
         made = make_plan(session, wanted, say)

@@ -120,6 +120,25 @@ def test_a_stopped_run_goes_on_as_if_it_had_not(store, tmp_path):
         train(store, tmp_path / "cut", faster, device="cpu")
 
 
+def test_a_finished_run_goes_on_to_more_epochs(store, tmp_path, capsys):
+    """With a constant rate as if it had been begun for so many; with a cosine at the rate of that step in the longer
+    run; to fewer never."""
+    def config(epochs, schedule):
+        return steady(optim={"epochs": epochs, "schedule": schedule, "batch_size": 4})
+
+    whole = train(store, tmp_path / "whole", config(3, "constant"), device="cpu")
+    train(store, tmp_path / "longer", config(2, "constant"), device="cpu")
+    capsys.readouterr()
+    longer = train(store, tmp_path / "longer", config(3, "constant"), device="cpu")
+    assert "goes on from epoch 2 to 3 epochs, begun for 2\n" in capsys.readouterr().out
+    assert longer.stopped == "done" and losses(longer) == losses(whole)
+    train(store, tmp_path / "cosine", config(1, "cosine"), device="cpu")
+    train(store, tmp_path / "cosine", config(2, "cosine"), device="cpu")
+    assert "the rate is that of this step in a run of that many" in capsys.readouterr().out
+    with pytest.raises(InputError, match=r"was begun otherwise \(optim.epochs: 3 -> 2\)"):
+        train(store, tmp_path / "longer", config(2, "constant"), device="cpu")
+
+
 def test_a_run_killed_within_an_epoch_goes_on_as_if_it_had_not(store, tmp_path, monkeypatch):
     config = steady(data={"augment": True, "drop_s1": 0.2, "shuffle_buffer": 4, "balance": "biome"},
                     optim={"ema": 0.9, "accumulate": 2, "batch_size": 1, "epochs": 2}, run={"save_every": 1})
@@ -306,7 +325,7 @@ def test_mistakes_are_one_sentence(trained, store, tmp_path):
             (lambda: evaluate(store, tmp_path / "none", tmp_path / "o"), "no such file; train first"),
             (lambda: evaluate(store, not_ours, tmp_path / "o"), "is no checkpoint of this project"),
             (lambda: train(store, tmp_path / "r", make_config({"model": {"name": "vgg"}})), "must be one of"),
-            (lambda: make_config({"optim": {"rate": 1}}), "unknown key optim.rate"),
+            (lambda: make_config({"optim": {"rate": 1}}), "unknown key optim.rate; did you mean optim.lr"),
             (lambda: make_config({"optim": {"lr": -1}}), "optim.lr: input should be greater than 0"),
             (lambda: load_config("nothing"), "one of .*small, specsar_former")):
         with pytest.raises(InputError, match=words) as caught:
