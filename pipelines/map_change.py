@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from dwplus.console import say
+from dwplus.console import needs, say
 from dwplus.errors import InputError
-from dwplus.maps import areas
+from dwplus.maps import areas, change
 from pipelines.door import run_command
 
 
@@ -43,16 +43,23 @@ def lines(table: pd.DataFrame) -> list[str]:
 
 def run(before: str, after: str, out: str | None) -> int:
     """Count, print, write. These are differences of two maps: each one's errors look like change."""
-    table = areas.change(classes_of(before), classes_of(after))
+    paths = classes_of(before), classes_of(after)
+    table = areas.change(*paths)
+    say(f"areas: {areas.COUNTED}; where either map errs there seems to be change")
     for line in lines(table):
         say(line)
     path = Path(out or Path(after) / f"change_from_{Path(before).name}.csv")
+    folder = path.with_suffix("") if path.suffix else path.with_name(f"{path.name}.map")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         table.to_csv(path, index_label="before", float_format="%.6f")
     except OSError as error:
         raise InputError(f"--out {path}: cannot be written ({error.strerror or error})") from None
-    say(f"table:  {path}  (counted pixels: where either map errs there seems to be change)")
+    needs("report")
+    change.write(folder, Path(before), Path(after), paths, table)
+    say(f"table:  {path}    raster:  {folder / 'change.vrt'}    look:  {folder / 'index.html'}")
+    say("for areas of change with intervals, draw and label a sample of it: "
+        f"dwplus sample {folder} -n 500 -o sample.csv")
     return 0
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import dwplus
-from dwplus.cli import flows, imports, machine, stages, stores
+from dwplus.cli import areas, flows, imports, machine, stages, stores
 from dwplus.cli.options import ListCommand
 
 __all__ = ["app", "main"]
@@ -30,6 +30,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "import": imports.import_set, "import-triplets": stores.import_triplets, "train": flows.train,
     "evaluate": flows.evaluate,
     "compare": flows.compare, "explain": flows.explain, "map": flows.map_region, "change": flows.change,
+    "sample": areas.sample, "assess": areas.assess,
     "doctor": machine.doctor, "keys": machine.keys}
 LISTS = ("train", "evaluate", "compare", "explain", "map")
 

@@ -292,9 +292,28 @@ def change(before: Sequence[Path], after: Sequence[Path]) -> pd.DataFrame:
     InputError
         Where the maps share no pixel, or their pixels are not the same squares.
     """
-    later = {_epsg(path): path for path in after}
     total = np.zeros((len(CLASSES), len(CLASSES)), "int64")
     area = 0.0
+    for grid, old, new in change_pieces(before, after):
+        area = grid.scale ** 2
+        both = (old != IGNORE) & (new != IGNORE)
+        key = old[both].astype(int) * len(CLASSES) + new[both]
+        total += np.bincount(key, minlength=total.size).reshape(total.shape)
+    if not total.sum():
+        raise InputError("change: the two maps share no pixel with a class; take maps of the same region")
+    return pd.DataFrame(total * area / 1e6, index=list(CLASSES), columns=list(CLASSES))
+
+
+def change_pieces(before: Sequence[Path], after: Sequence[Path],
+                  ) -> Iterator[tuple[PixelGrid, np.ndarray, np.ndarray]]:
+    """The zones that two maps share, piece by piece of the earlier one: grid, classes before and after.
+
+    Raises
+    ------
+    InputError
+        Where their pixels are not the same squares.
+    """
+    later = {_epsg(path): path for path in after}
     for path in before:
         other = later.get(_epsg(path))
         if other is None:
@@ -305,15 +324,8 @@ def change(before: Sequence[Path], after: Sequence[Path]) -> pd.DataFrame:
                 if raster.res[0] != grid.scale or abs(row - round(row)) > 1e-6 or abs(col - round(col)) > 1e-6:
                     raise InputError(f"change: the pixels of {other} are not those of {path}; make both maps with the "
                                      "same scale and tile size")
-                area = grid.scale ** 2
-                new = raster.read(1, window=Window(round(col), round(row), grid.width, grid.height), boundless=True,
-                                  fill_value=IGNORE)
-                both = (old != IGNORE) & (new != IGNORE)
-                key = old[both].astype(int) * len(CLASSES) + new[both]
-                total += np.bincount(key, minlength=total.size).reshape(total.shape)
-    if not total.sum():
-        raise InputError("change: the two maps share no pixel with a class; take maps of the same region")
-    return pd.DataFrame(total * area / 1e6, index=list(CLASSES), columns=list(CLASSES))
+                yield grid, old, raster.read(1, window=Window(round(col), round(row), grid.width, grid.height),
+                                             boundless=True, fill_value=IGNORE)
 
 
 def _epsg(path: Path) -> int:

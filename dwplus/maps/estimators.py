@@ -163,7 +163,9 @@ class _Estimator:
         inner = (share * count + 0.5) / (count + 1) if share in (0.0, 1.0) else share
         effective = inner * (1 - inner) / safe if safe > 0 else np.inf
         if share in (0.0, 1.0):
-            effective = min(effective, freedom + 1 if self.points.cluster is not None else count)
+            # Points of one block may all be right for one reason.
+            effective = min(effective, count if self.points.cluster is None else
+                            len(np.unique(self.points.cluster[relevant])))
         return Figure(share, error, *interval(share, effective, self.kind, wide=t95(freedom)), count)
 
     def _simple(self, relevant: np.ndarray, below: np.ndarray) -> bool:

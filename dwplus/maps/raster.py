@@ -67,6 +67,13 @@ def rgb(colour: str) -> tuple[int, int, int]:
     return red, green, blue
 
 
+#: Of a change between two maps: 10 * class before + class after.
+CHANGE = Layer("change", ("change",), "uint8", IGNORE, "MODE", ("10 x class before + class after",))
+#: What stayed is pale, what changed has the colour of what it became.
+CHANGE_COLOURS = {10 * b + a: tuple((v + 3 * 235) // 4 for v in rgb(PALETTE[a])) if a == b else rgb(PALETTE[a])
+                  for b in range(len(CLASSES)) for a in range(len(CLASSES))} | {IGNORE: (255, 255, 255)}
+
+
 def extent(blocks: Iterable[Block], ground: shapely.Geometry | None = None) -> PixelGrid:
     """The smallest grid around blocks of one zone, or around a geometry (in their metres) within them."""
     grids = [block.grid for block in blocks]
@@ -121,6 +128,8 @@ def write_cog(path: Path, layer: Layer, grid: PixelGrid, blocks: Sequence[Block]
                                sparse_ok=True, bigtiff="IF_SAFER") as raster:
                 raster.descriptions, raster.units = layer.bands, layer.units
                 raster.update_tags(**tags)
+                if layer.name == "change":
+                    raster.write_colormap(1, CHANGE_COLOURS)
                 if layer.name == "class":
                     raster.write_colormap(1, {**{i: rgb(c) for i, c in enumerate(PALETTE)}, IGNORE: (255, 255, 255)})
                     raster.update_tags(1, **{f"class_{i}": name for i, name in enumerate(CLASSES)})

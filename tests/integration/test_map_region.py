@@ -25,6 +25,7 @@ from dwplus.grid import PixelGrid
 from dwplus.maps.blocks import Block, Frame, Scene, WindowShape, overlap
 from dwplus.maps.inputs import WindowPixels
 from dwplus.maps.raster import extent
+from dwplus.maps.sample import Plan
 from dwplus.maps.work import Work
 from dwplus.planning.plan import make_plan, write_plan
 from dwplus.spec import make_spec
@@ -36,6 +37,7 @@ from model.data import statistics
 from model.mapping import Job, map_blocks
 from model.networks.registry import build
 from model.predict import Predictor, map_array
+from pipelines import map_sample
 from pipelines.map_region import Options, run
 from tests.commands import PATIENCE
 
@@ -225,6 +227,24 @@ def test_page_and_quicklook(mapped):
     assert (picture == rgb(PALETTE[common])).all(axis=-1).mean() > 0.02
     web = (mapped / "map.html").read_text()
     assert web.count("data:image/png;base64,") == 2 and "L.imageOverlay" in web
+
+
+@pytest.mark.parametrize("source", ["earth", "store"])
+def test_a_sample_of_a_map_is_pictured_from_its_own_scenes(mapped, store, trained, tmp_path, source, capsys):
+    """Sentinel-2, Sentinel-1, NDVI and the surroundings of every point, with dates, in one file that fetches nothing."""
+    folder = mapped
+    if source == "store":
+        folder = tmp_path / "stored"
+        assert run(Options(region=None, start=None, end=None, run=str(trained), out=str(folder), store=str(store),
+                           margin=8, ramp=16)) == 0
+    assert map_sample.run(str(folder), Plan(18), None, str(tmp_path / "s.csv"), True, True) == 0
+    assert "18 of 18 points with pictures" in capsys.readouterr().out
+    page = (tmp_path / "s.html").read_text()
+    assert page.count("data:image/png;base64,") == 4 * 18 and "NDVI" in page and "UTC" in page
+    assert "http" not in page.replace("http-equiv", "")
+    data = json.loads(re.search(r'id="data">(.*?)</script>', page, re.DOTALL)[1])
+    months = {re.search(r"\d{4}-\d\d", point["pictures"][0]["words"])[0] for point in data["points"]}
+    assert months <= {"2021-06", "2021-07"}
 
 
 def test_a_second_run_finds_the_map(mapped, trained, capsys):

@@ -1,0 +1,128 @@
+"""What became what between two maps, as files: rasters by zone, a picture, a page, and what a sample needs to know."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+import dwplus
+from dwplus.errors import StopError
+from dwplus.maps import areas, look
+from dwplus.maps.blocks import Block
+from dwplus.maps.raster import CHANGE, CHANGE_COLOURS, extent, write_cog, write_vrt
+from dwplus.report import charts
+from dwplus.report.charts import chip, esc
+from dwplus.taxonomy import CLASSES, IGNORE, PALETTE
+
+#: Changes that the page lists.
+LISTED = 20
+WORDS = ("Pixel count, not an estimate: where either map errs there seems to be change. For areas of change draw and "
+         "label a sample of it.")
+
+
+def write(folder: Path, before: Path, after: Path, paths: tuple[Sequence[Path], Sequence[Path]],
+          table: pd.DataFrame) -> None:
+    """Write the folder; ``change.json`` comes last and says that it is whole.
+
+    Parameters
+    ----------
+    before, after : folders of the maps. paths : their class rasters. table : of :func:`dwplus.maps.areas.change`.
+
+    Raises
+    ------
+    StopError
+        Where something cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "change.json").unlink(missing_ok=True)
+        title = f"Change from {before.name} to {after.name}"
+        rasters = _rasters(folder, paths, title)
+        write_vrt(folder / "change.vrt", CHANGE, rasters)
+        _picture(folder / "change.vrt", folder / "change.png", title)
+        (folder / "index.html").write_text(_page(title, table, folder / "change.png"), encoding="utf-8")
+        facts = {"before": str(before.resolve()), "after": str(after.resolve()),
+                 "code": "10 * class before + class after", "classes": list(CLASSES), "design": areas.COUNTED,
+                 "software": f"dwplus {dwplus.__version__}"}
+        (folder / "change.json").write_text(json.dumps(facts, indent=1) + "\n")
+    except OSError as error:
+        raise StopError(f"change {folder}: cannot be written ({error.strerror or error})") from None
+
+
+def _rasters(folder: Path, paths: tuple[Sequence[Path], Sequence[Path]], title: str) -> list[Path]:
+    """One GeoTIFF per zone that both maps have."""
+    by_zone: dict[int, list[Path]] = {}
+    for path in paths[0]:
+        by_zone.setdefault(int(path.stem.rpartition("epsg")[2]), []).append(path)
+    written = []
+    for epsg, mine in sorted(by_zone.items()):
+        blocks = [Block(f"{grid.x0:.0f}_{grid.y0:.0f}", grid, ()) for grid, _, _ in areas.change_pieces(mine, paths[1])]
+        if not blocks:
+            continue
+        pieces = areas.change_pieces(mine, paths[1])
+
+        def pixels(block: Block, rest: Any = pieces) -> np.ndarray:
+            """The next piece: pieces come in the order of the blocks."""
+            grid, old, new = next(rest)
+            assert grid == block.grid
+            both = (old != IGNORE) & (new != IGNORE)
+            return np.where(both, 10 * old.astype("int16") + new, IGNORE).astype("uint8")[None]
+
+        path = folder / f"change_epsg{epsg}.tif"
+        write_cog(path, CHANGE, extent(blocks), blocks, pixels, {"TITLE": title})
+        written.append(path)
+    return written
+
+
+def _picture(mosaic: Path, path: Path, title: str) -> None:
+    """The map of change, with a legend of what things became."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
+
+    found, _, _ = look.thumbnail(mosaic, look.QUICKLOOK_PIXELS)
+    colours = np.zeros((256, 4), "uint8")
+    for value, colour in CHANGE_COLOURS.items():
+        colours[value] = (*colour, 255 if value != IGNORE else 0)
+    height, width = found.shape
+    figure = Figure(figsize=(9, max(4.0, 7.5 * min(2.5, height / width)) + 1.4), layout="constrained")
+    axis = figure.subplots()
+    axis.imshow(colours[found], interpolation="nearest")
+    axis.set_axis_off()
+    figure.suptitle(title, fontsize=13, fontweight="bold")
+    became = {int(v) % 10 for v in np.unique(found) if v != IGNORE and v // 10 != v % 10}
+    figure.legend(handles=[Patch(facecolor=PALETTE[c], edgecolor="0.4", label=f"became {CLASSES[c].replace('_', ' ')}")
+                           for c in sorted(became)] + [Patch(facecolor="#eeeeee", edgecolor="0.4", label="pale: as it "
+                                                                                                         "was")],
+                  loc="outside lower center", ncols=4, fontsize=9, frameon=False)
+    FigureCanvasAgg(figure).print_png(path)
+
+
+def _page(title: str, table: pd.DataFrame, picture: Path) -> str:
+    colour = dict(zip(CLASSES, PALETTE, strict=True))
+    values = table.to_numpy()
+    order = [(values[i, j], i, j) for i in range(len(CLASSES)) for j in range(len(CLASSES)) if i != j and values[i, j]]
+    whole = values.sum()
+    rows = [[chip(colour[CLASSES[i]]) + CLASSES[i].replace("_", " "), chip(colour[CLASSES[j]])
+             + CLASSES[j].replace("_", " "), f"{area:,.2f}", f"{area / whole:.2%}"]
+            for area, i, j in sorted(order, reverse=True)[:LISTED]]
+    changed = whole - np.trace(values)
+    url = base64.b64encode(picture.read_bytes()).decode()
+    head = (f"<header><h1>{esc(title)}</h1><div class='facts'><div><b>{whole:,.2f} km²</b><span>shown by both maps"
+            f"</span></div><div><b>{changed / whole:.1%}</b><span>differs</span></div></div></header>"
+            f"<p class='note'>{WORDS}</p>")
+    sums = [[chip(colour[name]) + name.replace("_", " "), *(f"{v:,.2f}" for v in (
+        table.loc[name].sum(), table[name].sum(), table.loc[name].sum() - table.loc[name, name],
+        table[name].sum() - table.loc[name, name]))] for name in CLASSES]
+    return charts.page(title, [
+        head, f"<section><h2>Where</h2><img alt='{esc(title)}' style='width:100%' src='data:image/png;base64,{url}'>"
+              "</section>",
+        "<section><h2>What became what</h2>" + charts.table(("before", "after", "km²", "share"), rows) + "</section>",
+        "<section><h2>By class</h2>" + charts.table(("class", "before, km²", "after, km²", "lost, km²", "gained, km²"),
+                                                    sums) + "</section>"])

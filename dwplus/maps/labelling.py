@@ -1,0 +1,245 @@
+"""A page on which people label the points of a sample: one HTML file with all its pictures, which fetches nothing.
+
+Pictures are of the very scenes that the map was made from. Which class the map has at a point is not shown: whoever
+knows it agrees with it more often.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import geopandas as gpd
+import numpy as np
+import pandas as pd
+
+from dwplus.earth.session import EarthConfig, connect_config
+from dwplus.earth.stack import fetch_inputs
+from dwplus.errors import DwplusError, InputError
+from dwplus.grid import PixelGrid
+from dwplus.maps.interpreters import CANNOT_TELL
+from dwplus.maps.legend import Shown
+from dwplus.report.charts import esc
+from dwplus.report.quicklooks import false_colour, true_colour
+from dwplus.spec import DatasetSpec
+from dwplus.store import layout
+from dwplus.store.tiles import TileReader
+from dwplus.taxonomy import CLASSES, PALETTE
+
+#: Side of what is fetched around a point, of the near pictures cut out of it, and of the picture of the surroundings.
+AROUND, NEAR, THIN = 256, 64, 2
+#: Points pictured at once.
+THREADS = 8
+
+
+@dataclass(frozen=True)
+class Chip:
+    """What lies around a point: S2 uint16 (band, y, x), S1 dB (band, y, x), names of the S2 bands, words on when."""
+
+    s2: np.ndarray
+    s1: np.ndarray
+    bands: list[str]
+    words: tuple[str, str]
+
+
+def pictures(shown: Shown, frame: gpd.GeoDataFrame, progress: Callable[[int, int], None],
+             ) -> tuple[dict[str, list[dict[str, Any]]], str]:
+    """The pictures of every point, by its id, and a clause on how many there are."""
+    folders = [shown.folder] if not shown.change else [Path(shown.facts[key]) for key in ("before", "after")]
+    names = [""] if not shown.change else ["before", "after"]
+    try:
+        sources = [_Source(folder) for folder in folders]
+    except InputError as error:
+        return {}, f"without pictures: {error}"
+    found: dict[str, list[dict[str, Any]]] = {}
+    failed = ""
+
+    def work(row: Any) -> list[dict[str, Any]]:
+        return [picture for name, source in zip(names, sources, strict=True)
+                for picture in _pictures(source.chip(row.epsg, row.x, row.y), name)]
+
+    rows = list(frame.itertuples())
+    with ThreadPoolExecutor(THREADS) as pool:
+        for number, (row, future) in enumerate([(row, pool.submit(work, row)) for row in rows], start=1):
+            try:
+                found[row.id] = future.result()
+            except DwplusError as error:
+                failed = str(error)
+            progress(number, len(rows))
+    words = f"{len(found)} of {len(rows)} points with pictures"
+    return found, words + (f"; {failed}" if failed else "")
+
+
+class _Source:
+    """Pixels around points, of the scenes a map was made from."""
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            facts = json.loads((folder / "map.json").read_text())["settings"]
+            blocks = gpd.read_parquet(folder / "blocks.parquet")
+        except (OSError, ValueError, KeyError) as error:
+            raise InputError(f"map {folder}: cannot be read again ({error})") from None
+        if "scenes" not in blocks:
+            raise InputError(f"map {folder}: was made by an earlier version, which kept no list of its scenes")
+        self.blocks = blocks[blocks["state"] == "mapped"].reset_index(drop=True)
+        self.store = facts["store"]
+        if self.store:
+            self.reader = TileReader(self.store)
+            root = layout.open_root(self.store)
+            first = layout.biome_groups(root)[0]
+            self.bands = [str(b) for b in np.asarray(root[f"{first}/s2_band"])]
+        else:
+            self.spec = DatasetSpec.model_validate(facts["spec"])
+            self.bands = list(self.spec.sentinel2.bands)
+            self.config = EarthConfig(facts["project"] or None, facts["world"] or None, workload="dwplus-sample")
+            connect_config(self.config)
+
+    def chip(self, epsg: int, x: float, y: float) -> Chip:
+        """What lies around a point in metres of its zone."""
+        b = self.blocks
+        inside = ((b["epsg"] == epsg) & (b["x0"] <= x) & (x < b["x0"] + b["size"] * b["scale"])
+                  & (b["y0"] - b["size"] * b["scale"] < y) & (y <= b["y0"]))
+        if not inside.any():
+            raise InputError("a point lies in no mapped block")
+        row = b[inside].iloc[0]
+        scene, scale = json.loads(row["scenes"])[0], float(row["scale"])
+        half = AROUND // 2
+        grid = PixelGrid(int(epsg), x - scale / 2 - half * scale, y + scale / 2 + half * scale, scale, AROUND, AROUND)
+        if self.store:
+            s2, s1 = self._stored(scene, row, grid)
+        else:
+            s2, s1, _ = fetch_inputs(connect_config(self.config), self.spec, grid, scene["s2_id"],
+                                     scene["s1_id"].split(","), scene["product"] or None)
+        decibels = np.asarray(s1, "float32")
+        if s1.dtype.kind == "i":
+            decibels = np.where(s1 == layout.S1_NODATA, np.nan, s1 * np.float32(layout.S1_SCALE))
+        words = [f"{pd.Timestamp(scene[key], unit='ms'):%Y-%m-%d %H:%M} UTC" for key in ("s2_ms", "s1_ms")]
+        return Chip(s2, decibels, self.bands, (words[0], words[1]))
+
+    def _stored(self, scene: dict[str, Any], row: Any, grid: PixelGrid) -> tuple[np.ndarray, np.ndarray]:
+        """Cut out of the block's tile; beyond it there is no data."""
+        from dwplus.maps.blocks import overlap
+
+        tile = self.reader.read(scene["group"], int(scene["row"]))
+        own = PixelGrid(int(row["epsg"]), float(row["x0"]), float(row["y0"]), float(row["scale"]), int(row["size"]),
+                        int(row["size"]))
+        shared = overlap(grid, own)
+        assert shared is not None
+        nothing = np.nan if tile.s1.dtype.kind == "f" else layout.S1_NODATA
+        s2 = np.full((len(tile.s2), *grid.shape), layout.S2_NODATA, tile.s2.dtype)
+        s1 = np.full((len(tile.s1), *grid.shape), nothing, tile.s1.dtype)
+        for target, source in ((s2, tile.s2), (s1, tile.s1)):
+            target[(slice(None), *shared[0])] = source[(slice(None), *shared[1])]
+        return s2, s1
+
+
+def ndvi_colours(s2: np.ndarray, bands: list[str]) -> np.ndarray | None:
+    """Vegetation index from brown (0 or less) over yellow to green (0.8), float (y, x, 3); None without B4 and B8."""
+    if not {"B4", "B8"} <= set(bands):
+        return None
+    red, infrared = (s2[bands.index(b)].astype("float32") for b in ("B4", "B8"))
+    missing = (s2[bands.index("B4")] == layout.S2_NODATA) | (s2[bands.index("B8")] == layout.S2_NODATA)
+    index = (infrared - red) / np.maximum(infrared + red, 1)
+    steps = np.array([0.0, 0.3, 0.55, 0.8])
+    ramp = np.array([[0.55, 0.38, 0.25], [0.95, 0.88, 0.55], [0.45, 0.7, 0.3], [0.02, 0.3, 0.1]])
+    out = np.stack([np.interp(index, steps, ramp[:, i]) for i in range(3)], axis=-1)
+    out[missing] = 0.5
+    return out
+
+
+def _pictures(chip: Chip, name: str) -> list[dict[str, Any]]:
+    """The near pictures and the surroundings, as data URLs."""
+    edge = (AROUND - NEAR) // 2
+    near = np.s_[edge:edge + NEAR, edge:edge + NEAR]
+    colour = true_colour(chip.s2, chip.bands)
+    index = ndvi_colours(chip.s2, chip.bands)
+    metres = f"{NEAR * 10} m"
+    first = f"{name}: " if name else ""
+    out = [("Sentinel-2", colour[near], f"{first}Sentinel-2, {chip.words[0]}, {metres} wide", NEAR),
+           ("Sentinel-1", false_colour(chip.s1)[near], f"{first}Sentinel-1 (VV, VH, VV-VH), {chip.words[1]}", NEAR)]
+    if index is not None:
+        out.append(("NDVI", index[near], f"{first}NDVI of the same Sentinel-2 scene: brown 0, green 0.8", NEAR))
+    out.append(("context", colour[::THIN, ::THIN], f"{first}around: {AROUND * 10 / 1000:.2f} km wide", AROUND))
+    return [{"src": _png(image), "words": words, "mark": 100 / wide} for _, image, words, wide in out]
+
+
+def _png(image: np.ndarray) -> str:
+    """Float (y, x, 3) as a PNG of 128 colours in a data URL: a third of the bytes."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray((np.clip(image, 0, 1) * 255).astype("uint8")).quantize(128).save(buffer, "PNG", optimize=True)
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def write_page(shown: Shown, frame: gpd.GeoDataFrame, found: dict[str, list[dict[str, Any]]], path: Path) -> None:
+    """Write the page.
+
+    Parameters
+    ----------
+    found : pictures by point, of :func:`pictures`; points without any are labelled by their coordinates.
+
+    Raises
+    ------
+    InputError
+        Where it cannot be written.
+    """
+    columns = [c for c in frame.columns if c != "geometry"]
+    rows = frame[columns].astype(object).where(frame[columns].notna(), "").to_dict("records")
+    data = {
+        "key": f"{path.stem}-{hashlib.sha256(frame[columns].to_csv(index=False).encode()).hexdigest()[:12]}",
+        "stem": path.stem, "columns": [c for c in columns if c != "reference"] + ["reference"], "cannot": CANNOT_TELL,
+        "sides": ["before", "after"] if shown.change else [""],
+        "classes": [{"name": n, "colour": c} for n, c in zip(CLASSES, PALETTE, strict=True)],
+        "points": [{"id": str(row["id"]), "lon": float(row["lon"]), "lat": float(row["lat"]), "row": row,
+                    "pictures": found.get(str(row["id"]), [])} for row in rows]}
+    text = page_text(f"Label {path.stem}", data, shown.change)
+    partial = path.with_name(f".{path.stem}.part.html")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        raise InputError(f"page {path}: cannot be written ({error.strerror or error})") from None
+
+
+def page_text(title: str, data: dict[str, Any], change: bool) -> str:
+    """The page as text; its one script is named by its digest, so that no other runs."""
+    folder = resources.files("dwplus.maps") / "pages"
+    style, script = ((folder / f"label.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    # What could end the element is written otherwise: names may hold anything.
+    embedded = json.dumps(data, default=_plain).replace("<", "\\u003c").replace("\u2028", "\\u2028")
+    keys = ("Keys: 1 to 9 before, with shift after" if change else "Keys: 1 to 9 classes") + (
+        ", 0 cannot tell, arrows back and on, Enter the next open point, S save")
+    return f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'; \
+script-src 'sha256-{digest}'">
+<meta name="viewport" content="width=device-width,initial-scale=1"><title>{esc(title)}</title>
+<style>{style}</style></head><body><main>
+<h1 id="title"></h1>
+<div class="row"><label>Interpreter <input id="who" size="14" autocomplete="off"></label>
+<progress id="done" value="0"></progress><span id="count"></span><span class="soft" id="where"></span></div>
+<p class="soft">What covers the pixel in the white square? What the map says is not shown. {keys}.</p>
+<div class="chips" id="pictures"></div>
+<div class="card" id="classes"></div>
+<div class="row"><label>sure <select id="sure"><option></option><option>yes</option><option>rather</option>
+<option>no</option></select></label> <label>note <input id="note" size="36"></label></div>
+<div class="row"><button id="back" type="button">back</button><button id="next" type="button">on</button>
+<button id="open" type="button">next open point</button><button id="save" type="button">save to a file</button>
+<label>go on with a saved file <input id="file" type="file" accept=".csv"></label></div>
+<p id="said" role="status"></p>
+</main><script type="application/json" id="data">{embedded}</script><script>{script}</script></body></html>
+"""
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else str(value)
