@@ -70,7 +70,7 @@ def assess(
     out: Annotated[Path | None, typer.Option("-o", "--out", metavar="DIR", help="Folder of the tables and the page. "
                                              "Default: FILE.assessment.")] = None,
 ) -> None:
-    """Estimate a map's accuracy and areas from a labelled sample.
+    """Estimate accuracy and areas from a labelled sample.
 
     Error matrix, overall, user's and producer's accuracy, F1 and areas, with 95 % intervals.
     """

@@ -162,6 +162,12 @@ class _Estimator:
         # A share of 0 or 1 has no variance of its own: it is taken half a point off.
         inner = (share * count + 0.5) / (count + 1) if share in (0.0, 1.0) else share
         effective = inner * (1 - inner) / safe if safe > 0 else np.inf
+        if self.points.cluster is not None:
+            # Few blocks with a class leave its variance to chance: it is trusted as far as they are many, and never to
+            # make blocks of points better than points (Korn and Graubard 1998, Survey Methodology 24, 193-201).
+            with_it = len(np.unique(self.points.cluster[seen > 0 if relevant.all() else relevant]))
+            freedom = min(freedom, max(2, with_it - 1))
+            effective = min(effective, count)
         if share in (0.0, 1.0):
             # Points of one block may all be right for one reason.
             effective = min(effective, count if self.points.cluster is None else
@@ -193,8 +199,10 @@ class _Estimator:
         if self.points.cluster is not None:
             _, draw = np.unique(self.points.cluster, return_inverse=True)
             sums = np.bincount(draw, z)
-            n = len(sums)
-            return (n / (n - 1) * float(((sums - sums.mean()) ** 2).sum()), n - 1) if n > 1 else (np.nan, 0)
+            draws = len(sums)
+            if draws < 2:
+                return np.nan, 0
+            return draws / (draws - 1) * float(((sums - sums.mean()) ** 2).sum()), draws - 1
         strata = len(self.points.pixels)
         n = np.bincount(self.points.stratum, minlength=strata)
         mean = np.bincount(self.points.stratum, z, strata) / np.maximum(n, 1)

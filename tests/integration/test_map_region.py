@@ -231,7 +231,7 @@ def test_page_and_quicklook(mapped):
 
 @pytest.mark.parametrize("source", ["earth", "store"])
 def test_a_sample_of_a_map_is_pictured_from_its_own_scenes(mapped, store, trained, tmp_path, source, capsys):
-    """Sentinel-2, Sentinel-1, NDVI and the surroundings of every point, with dates, in one file that fetches nothing."""
+    """Sentinel-2, Sentinel-1, NDVI and surroundings of every point, with dates, in one file that fetches nothing."""
     folder = mapped
     if source == "store":
         folder = tmp_path / "stored"
