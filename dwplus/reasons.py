@@ -37,6 +37,7 @@ class Reason(enum.StrEnum):
     NO_CLEAR_LABEL = "no_clear_label", "no scene within triplets.max_label_days is clear over the tile and has a label"
     CLOUD_UNKNOWN = "cloud_unknown", "the mask of triplets.cloud knows no scene of the window"
     STRATUM_FULL = "stratum_full", "the strata of cloud that the tile could fill are full"
+    MARKED = "marked", "a person marked the tile as bad"
     BY_HAND = "by_hand", "the plan was edited, and gives no reason"
     # While pixels are fetched.
     ASSET_GONE = "asset_gone", "an asset that the plan names is not on this Earth, or no longer"

@@ -39,6 +39,8 @@ class DataPart(_Part):
     max_gap_hours: float | None = Field(None, ge=0, description="largest |S1 - S2| gap of training tiles")
     max_cloud: float | None = Field(None, ge=0, description="largest cloudiness of a training tile's S2 scene, percent")
     biomes: tuple[int, ...] | None = Field(None, description="biome numbers of training tiles")
+    exclude: str | None = Field(None, description="CSV of marks (dwplus view), or any with a column tile_id: training "
+                                                  "tiles marked bad are left out")
     min_valid_fraction: float = Field(0.0, ge=0, le=1, description="least share of complete pixels of a training tile")
     max_tiles: int | None = Field(None, ge=1, description="a seeded draw of this many training tiles")
     shuffle_buffer: int | None = Field(None, ge=1, description="tiles in play at a time, so that a shard's tiles are "

@@ -19,6 +19,7 @@ import zarr
 
 from dwplus.errors import EmptySplitError, InputError
 from dwplus.store import layout, stats
+from dwplus.store.marks import bad_tiles, is_bad
 from dwplus.store.places import Folder
 from dwplus.store.reader import tile_table
 from dwplus.store.stats import Statistics
@@ -60,6 +61,7 @@ class TileDataset(torch.utils.data.Dataset[dict[str, Any]]):
     seed : of crops, turns and dropped sensors; with :meth:`set_epoch` it decides them, whatever thread reads.
     min_gap_hours, max_gap_hours : bounds on \\|S1 - S2\\|. max_cloud : of the S2 scene, percent. biomes : numbers.
     min_valid_fraction : least share of pixels with label, S2 and S1.
+    exclude : file of marks (:mod:`dwplus.store.marks`) whose bad tiles are left out.
     drop_s2, drop_s1 : chance that a sensor is missing from a training sample; never both.
     normalisation : of the checkpoint; None = measured on the train split when first needed.
     reader : ``direct`` (:class:`dwplus.store.tiles.TileReader`), ``tensorstore``, ``zarr``, or ``auto`` = the first.
@@ -74,7 +76,8 @@ class TileDataset(torch.utils.data.Dataset[dict[str, Any]]):
     def __init__(self, store: str | Path | Sequence[str | Path], split: str = "train", *, crop: int | None = None,
                  augment: bool = False, seed: int = 0, min_gap_hours: float | None = None,
                  max_gap_hours: float | None = None, max_cloud: float | None = None,
-                 biomes: Sequence[int] | None = None, min_valid_fraction: float = 0.0, drop_s2: float = 0.0,
+                 biomes: Sequence[int] | None = None, min_valid_fraction: float = 0.0,
+                 exclude: str | Path | None = None, drop_s2: float = 0.0,
                  drop_s1: float = 0.0, normalisation: Normalisation | None = None, reader: str = "auto",
                  max_tiles: int | None = None) -> None:
         if reader not in ("auto", "direct", "tensorstore", "zarr"):
@@ -109,6 +112,8 @@ class TileDataset(torch.utils.data.Dataset[dict[str, Any]]):
             raise InputError(f"crop {crop}: must be 1 to {min(self.sizes)}, the tiles' size")
         tables = [tile_table(path).assign(store=number) for number, path in enumerate(self.stores)]
         every = pd.concat(tables, ignore_index=True)
+        if exclude is not None:
+            every = every[~is_bad(every, bad_tiles(exclude))]
         chosen = _filter(every, split, min_gap_hours, max_gap_hours, max_cloud, biomes, min_valid_fraction)
         if not len(chosen):
             raise EmptySplitError(_nothing(self.stores, every, split))

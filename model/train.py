@@ -107,7 +107,7 @@ class Trainer:
             torch.backends.cudnn.benchmark = not config.run.deterministic
         filters: dict[str, Any] = {"min_gap_hours": data.min_gap_hours, "max_gap_hours": data.max_gap_hours,
                                    "max_cloud": data.max_cloud, "biomes": data.biomes,
-                                   "min_valid_fraction": data.min_valid_fraction}
+                                   "min_valid_fraction": data.min_valid_fraction, "exclude": data.exclude}
         crop = data.crop if data.crop is None else min(data.crop, *tile_sizes(stores))
         self.data = TileDataset(stores, "train", crop=crop, augment=data.augment, seed=config.run.seed,
                                 drop_s2=data.drop_s2, drop_s1=data.drop_s1, max_tiles=data.max_tiles, **filters)

@@ -24,6 +24,9 @@ def plan(
     world: World = None, project: Project = None,
     budget: Annotated[float | None, typer.Option(
         "--budget", metavar="HOURS", min=1e-6, help="EECU-hours to compare the estimated cost with.")] = None,
+    drop: Annotated[Path | None, typer.Option(
+        metavar="MARKS", help="CSV of `dwplus view`, or any with a column tile_id: tiles marked bad are rejected, "
+                              "others drawn in their place.")] = None,
     maps: Annotated[list[Path] | None, typer.Option(
         "--map", metavar="FILE", help="Map to write as well: FILE.html or FILE.png; may be given twice.")] = None,
 ) -> None:
@@ -35,6 +38,7 @@ def plan(
         from dwplus.earth import connect
         from dwplus.planning.plan import describe, make_plan, write_plan
         from dwplus.planning.preview import check_map, preview, write_map
+        from dwplus.store.marks import bad_tiles
         from pipelines.export_region import spec_for
 
         if maps:
@@ -42,10 +46,11 @@ def plan(
         for path in maps or []:
             check_map(path)
 
+        bad = frozenset() if drop is None else bad_tiles(drop)
         wanted = spec_for(spec, start, end)
         session = connect(project, world)
         say(session.description)
-        made = make_plan(session, wanted, say)
+        made = make_plan(session, wanted, say, bad=bad)
         write_plan(made, output)
         for line in preview(made, budget):
             say(line)

@@ -56,6 +56,9 @@ def split(
     stratify: Annotated[Literal["none", "biome", "class"], typer.Option(
         help="none: each block of ground by itself, as planned; biome or class: blocks dealt out so that each split "
              "gets its share.")] = "none",
+    drop: Annotated[Path | None, typer.Option(
+        metavar="MARKS", help="CSV of `dwplus view`, or any with a column tile_id: tiles marked bad are set aside, "
+                              "in no split.")] = None,
 ) -> None:
     """Split the tiles of stores anew, by blocks of ground.
 
@@ -64,12 +67,15 @@ def split(
     def action() -> int:
         from dwplus.splits import GUARD
         from dwplus.store import layout
+        from dwplus.store.marks import bad_tiles
         from dwplus.store.resplit import resplit
 
-        found = resplit(stores, seed=seed, stratify=stratify, guard_metres=guard)
+        bad = frozenset() if drop is None else bad_tiles(drop)
+        found = resplit(stores, seed=seed, stratify=stratify, guard_metres=guard, bad=bad)
         counts = found["split"].value_counts()
         words = [f"{name} {counts.get(name, 0)}" for name in layout.SPLITS]
-        words += [f"{counts[GUARD]} set aside for the guard"] if GUARD in counts else []
+        why = "for the guard" if drop is None else "in no split"
+        words += [f"{counts[GUARD]} set aside {why}"] if GUARD in counts else []
         say(f"{', '.join(words)}; {int((found['before'] != found['split']).sum())} of {len(found)} tiles changed")
         return 0
 

@@ -34,6 +34,7 @@ Progress = Callable[[str], None]
 Outcome = list[pairing.Pairing] | pairing.Rejection
 
 CLOUDED = pairing.Rejection(Reason.CLOUDED, 8)
+MARKED = pairing.Rejection(Reason.MARKED, 0)
 NO_ECOREGION = pairing.Rejection(Reason.NO_ECOREGION, 0)
 OTHER_ECOREGION = pairing.Rejection(Reason.OTHER_ECOREGION, 0)
 FEW_LABELS = pairing.Rejection(Reason.FEW_LABELS, 2)
@@ -105,11 +106,14 @@ class Drawing:
     archive : of the window.
     candidates : those with a place, in seeded order.
     weights : size of each ecoregion, by name; None where the candidates are all there are.
+    bad : tiles that a person marked as such, by name and window (empty: any); see :mod:`dwplus.store.marks`.
     """
 
     def __init__(self, archive: Archive, candidates: Sequence[Candidate],
-                 weights: Mapping[str, float] | None = None) -> None:
+                 weights: Mapping[str, float] | None = None,
+                 bad: frozenset[tuple[str, str]] = frozenset()) -> None:
         self.archive, self.spec = archive, archive.spec
+        self._bad = bad
         self.areas = areas_of(candidates)
         self._shared: dict[str, Key] = {}
         self._ecoregions: dict[int, tuple[int, str]] = {}
@@ -176,6 +180,8 @@ class Drawing:
 
     def _early(self, candidate: Candidate) -> pairing.Rejection | None:
         """What can be said before any scene is looked up."""
+        if self._bad and not self._bad.isdisjoint({(candidate.id, ""), (candidate.id, str(self.archive.window))}):
+            return MARKED
         if candidate.sparse:
             here = self.places[candidate.id]
             same = here is not None and candidate.place is not None and here.ecoregion == candidate.place.ecoregion

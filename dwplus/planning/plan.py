@@ -66,7 +66,8 @@ ROWS_AT_ONCE = 10_000
 
 
 def make_plan(session: Session, spec: DatasetSpec, progress: Progress = lambda _: None,
-              kept: list[Candidate] | None = None) -> gpd.GeoDataFrame:
+              kept: list[Candidate] | None = None,
+              bad: frozenset[tuple[str, str]] = frozenset()) -> gpd.GeoDataFrame:
     """Plan a data set.
 
     Per window, candidates are drawn in seeded order, biome by biome and ecoregion by ecoregion, until each biome has
@@ -76,6 +77,8 @@ def make_plan(session: Session, spec: DatasetSpec, progress: Progress = lambda _
     ----------
     kept : tiles to take instead of drawing any, all of them, with the places and splits they have; see
         :func:`candidates_of`. The spec's region and quotas then decide nothing.
+    bad : tiles to reject, by name and window (empty: any), as :func:`dwplus.store.marks.bad_tiles` gives them; others
+        are drawn in their place.
 
     Returns
     -------
@@ -107,7 +110,7 @@ def make_plan(session: Session, spec: DatasetSpec, progress: Progress = lambda _
             candidates = guarded(candidates, spec)
         candidates = [c for c in candidates if c.annotation is None or window_of(spec, c.annotation.date) == window]
         progress(f"window {window}: {len(candidates)} candidate tiles")
-        drawing = Drawing(archive, [c for c in candidates if c.place is not None], weights)
+        drawing = Drawing(archive, [c for c in candidates if c.place is not None], weights, bad)
         rows = _rows(drawing, candidates, window, progress, None if kept is not None else spec.sampling.per_biome)
         while chunk := list(itertools.islice(rows, ROWS_AT_ONCE)):
             _mark_duplicates(chunk, seen)

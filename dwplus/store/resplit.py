@@ -16,7 +16,7 @@ from zarr.core.buffer import Buffer, default_buffer_prototype
 from zarr.storage import MemoryStore
 
 from dwplus.errors import InputError
-from dwplus.splits import BLOCK_METRES, assigned, grids_of
+from dwplus.splits import BLOCK_METRES, GUARD, assigned, grids_of
 from dwplus.store import digests, layout, seal, tables, writer
 from dwplus.store.imported import exported_spec
 from dwplus.store.locks import only_run
@@ -28,7 +28,7 @@ KEY = "splits"
 
 
 def resplit(stores: Sequence[str | Path], *, seed: int | None = None, stratify: str = "none",
-            guard_metres: float | None = None) -> pd.DataFrame:
+            guard_metres: float | None = None, bad: frozenset[tuple[str, str]] = frozenset()) -> pd.DataFrame:
     """Assign the tiles of stores to splits anew, and write that into their ``split`` columns.
 
     A tile that several stores or windows hold has one split. With nothing given, the splits are again those of the
@@ -38,6 +38,8 @@ def resplit(stores: Sequence[str | Path], *, seed: int | None = None, stratify: 
     ----------
     stores : folders or buckets. seed, guard_metres : None = those of the first store's spec.
     stratify : see :func:`dwplus.splits.assigned`.
+    bad : tiles to set aside, in no split, by name and window, as :func:`dwplus.store.marks.bad_tiles` gives them; of a
+        tile that several windows hold, a mark of one is a mark of all.
 
     Returns
     -------
@@ -67,7 +69,10 @@ def resplit(stores: Sequence[str | Path], *, seed: int | None = None, stratify: 
             own = every.loc[every["label_set"] == "validation", "tile_id"]
             unique.loc[unique.index.isin(own), "label_set"] = "validation"
         splits = pd.Series(assigned(unique, grids_of(unique, size, scale), seed, stratify, metres), unique.index)
+        marked = unique.index.isin({name for name, _ in bad})
+        splits[marked] = GUARD
         how = {"seed": seed, "stratify": stratify, "guard_metres": metres, "block_metres": BLOCK_METRES,
+               **({"marked": sorted(unique.index[marked])} if bad else {}),
                "tiles": hashlib.blake2b("\n".join(sorted(splits.index)).encode(), digest_size=8).hexdigest()}
         for store, hold in runs.items():
             had = tables.drop(store)
