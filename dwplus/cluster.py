@@ -37,14 +37,14 @@ if TYPE_CHECKING:
 
 #: Times a shard may lose its worker before the run leaves it pending.
 LOST_WORKERS = 10
-#: Threads that fetch, for each place in flight: some decode and compress while the places are taken again.
-THREADS_PER_PLACE = 1.25
+#: Threads that fetch, for each slot: some decode and compress while the slots are taken again.
+THREADS_PER_SLOT = 1.25
 
 
 def fetchers(config: EarthConfig) -> int:
     """Threads of a process that fetch tiles. An embedded Earth in this process computes on the very cores that wait for
     it; any other computes elsewhere."""
-    return math.ceil(THREADS_PER_PLACE * config.concurrency) if config.remote else os.cpu_count() or 1
+    return math.ceil(THREADS_PER_SLOT * config.concurrency) if config.remote else os.cpu_count() or 1
 
 
 @contextlib.contextmanager
@@ -154,10 +154,10 @@ def _report(limiter_of: weakref.ref[Limiter], worker: Any, key: str) -> None:
     throttled = 0
     while (limiter := limiter_of()) is not None and worker.status.name in ("running", "paused", "init"):
         active, wanted = limiter.demand
-        places, rate = limiter.allowance
+        slots, rate = limiter.allowance
         counts = limiter.state().counts
         asked, limiter.asked = limiter.asked, 0.0
-        report = WorkerState(worker.address, places, rate, active, wanted, counts.throttled - throttled, asked,
+        report = WorkerState(worker.address, slots, rate, active, wanted, counts.throttled - throttled, asked,
                         counts.requests, counts.retried, counts.seconds)
         pause = REPORT_SECONDS
         try:
@@ -167,7 +167,7 @@ def _report(limiter_of: weakref.ref[Limiter], worker: Any, key: str) -> None:
             pass  # the lease runs out by itself, and nothing is sent until the scheduler answers again
         else:
             throttled = counts.throttled
-            limiter.grant(grant.places, grant.rate, grant.seconds, grant.shut)
+            limiter.grant(grant.slots, grant.rate, grant.seconds, grant.shut)
             pause = grant.report
         del limiter
         time.sleep(pause)

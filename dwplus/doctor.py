@@ -49,12 +49,12 @@ def examine(project: str | None = None, world: str | None = None, store: str | N
     store : folder or URL of a store, or the folder where one is to be made; None = ``data``.
     """
     place = store or "data"
-    looks: list[Callable[[], list[Check]]] = [
+    checks: list[Callable[[], list[Check]]] = [
         lambda: [_python()], lambda: [_packages()], lambda: [_extras()], lambda: [_gpu()],
         lambda: [_disk(place)] if "://" not in place else [],
         lambda: [_store(place)], lambda: [_client(project)], lambda: [_credentials(project)],
         lambda: _earth(project, world)]
-    return [check for look in looks for check in look()]
+    return [found for check in checks for found in check()]
 
 
 def _python() -> Check:

@@ -33,8 +33,8 @@ class DataPart(_Part):
     crop: int | None = Field(None, ge=16, description="side of a random window of the tile, px; none, or more "
                                                               "than the tile = whole tiles")
     augment: bool = Field(True, description="random flips and quarter turns")
-    drop_s2: float = Field(0.0, ge=0, le=1, description="chance that Sentinel-2 is missing from a training sample")
-    drop_s1: float = Field(0.0, ge=0, le=1, description="chance that Sentinel-1 is missing from a training sample")
+    drop_s2: float = Field(0.0, ge=0, le=1, description="probability that Sentinel-2 is missing from a training sample")
+    drop_s1: float = Field(0.0, ge=0, le=1, description="probability that Sentinel-1 is missing from a training sample")
     min_gap_hours: float | None = Field(None, ge=0, description="least |S1 - S2| gap of training tiles")
     max_gap_hours: float | None = Field(None, ge=0, description="largest |S1 - S2| gap of training tiles")
     max_cloud: float | None = Field(None, ge=0, description="largest cloudiness of a training tile's S2 scene, percent")

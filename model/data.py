@@ -62,7 +62,7 @@ class TileDataset(torch.utils.data.Dataset[dict[str, Any]]):
     min_gap_hours, max_gap_hours : bounds on \\|S1 - S2\\|. max_cloud : of the S2 scene, percent. biomes : numbers.
     min_valid_fraction : least share of pixels with label, S2 and S1.
     exclude : file of marks (:mod:`dwplus.store.marks`) whose bad tiles are left out.
-    drop_s2, drop_s1 : chance that a sensor is missing from a training sample; never both.
+    drop_s2, drop_s1 : probability that a sensor is missing from a training sample; never both.
     normalisation : of the checkpoint; None = measured on the train split when first needed.
     reader : ``direct`` (:class:`dwplus.store.tiles.TileReader`), ``tensorstore``, ``zarr``, or ``auto`` = the first.
     max_tiles : keep a seeded draw of this many.
@@ -85,7 +85,7 @@ class TileDataset(torch.utils.data.Dataset[dict[str, Any]]):
         if split not in (*layout.SPLITS, "all"):
             raise InputError(f"split {split!r}: must be one of {', '.join(layout.SPLITS)}, all")
         if min(drop_s2, drop_s1) < 0 or drop_s2 + drop_s1 > 1:
-            raise InputError(f"drop_s2 {drop_s2} and drop_s1 {drop_s1}: must be chances that add up to at most 1")
+            raise InputError(f"drop_s2 {drop_s2} and drop_s1 {drop_s1}: must be probabilities that add up to at most 1")
         self.stores = [str(s) for s in ([store] if isinstance(store, str | Path) else store)]
         if not self.stores:
             raise InputError("store: give at least one")

@@ -70,7 +70,7 @@ def make_facts(tile: Mapping[str, Any], confusion: np.ndarray, *, entropy: float
     tile : ``tile_id``, ``window``, ``biome`` (number), ``gap_hours`` (S1 minus S2), ``s2_cloud`` (percent of the
         scene), ``cloud_fraction`` (measured on the tile, 0..1; stores of triplets), ``lon``, ``lat``.
     confusion : (9, 9) pixels, rows true, columns predicted. entropy : mean over labelled pixels, 0..1 of the largest
-        possible. confidence : mean chance of the chosen class, 0..1.
+        possible. confidence : mean probability of the chosen class, 0..1.
     hidden : per sensor that was hidden, (share of labelled pixels that change class, overall accuracy without it).
     optical_shares : per scale, what the fusion takes from the optics, 0..1, where the network can say.
     reliability : mean of the network's own reliability of the optics, 0..1, where it has one. pixels : of the tile.
@@ -135,7 +135,7 @@ def measure(checkpoint: Checkpoint, data: TileDataset, index: int, normaliser: N
     truth = label[valid].long()
     log_p = checkpoint.net(s2, s1).float().log_softmax(1)
     p = log_p.exp()
-    chance, said = p.max(1)
+    probability, said = p.max(1)
     said = said[valid]
     entropy = -(p * log_p).sum(1)[valid] / math.log(n)
     hidden = None
@@ -149,7 +149,7 @@ def measure(checkpoint: Checkpoint, data: TileDataset, index: int, normaliser: N
     trust = float(net.reliability(s2, s1).mean()) if getattr(net, "orms", None) is not None else None
     confusion = torch.bincount(truth * n + said, minlength=n * n).cpu().numpy().reshape(n, n)
     return make_facts(data.table.iloc[index].to_dict(), confusion, entropy=_mean(entropy),
-                      confidence=_mean(chance[valid]), hidden=hidden, optical_shares=shares, reliability=trust,
+                      confidence=_mean(probability[valid]), hidden=hidden, optical_shares=shares, reliability=trust,
                       pixels=label.numel())
 
 
@@ -259,7 +259,7 @@ def template(facts: Mapping[str, Any]) -> str:
     if sure["entropy"] is not None:
         how = "sure" if sure["entropy"] < SURE else "unsure" if sure["entropy"] > UNSURE else "fairly sure"
         out.append(f"The network is {how} of itself: mean entropy is {_show(sure['entropy'])} % of the largest "
-                   f"possible, the chosen class has a mean chance of {_show(sure['confidence'])} %.")
+                   f"possible, the chosen class has a mean probability of {_show(sure['confidence'])} %.")
     if facts["sensors"] is not None:
         lean = facts["sensors"]
         words = [f"without {SENSORS[s]} {_show(lean[f'without_{s}']['changed'])} % of the pixels change class and "

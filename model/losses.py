@@ -96,7 +96,7 @@ def clipped_weights(counts: Sequence[float] | np.ndarray, power: float = 1.0, lo
 
 
 class TverskyLoss(nn.Module):
-    """1 - mean over the classes present of TP / (TP + a FP + b FN), on softmax chances; a = b = 0.5 is the Dice loss.
+    """1 - mean over the classes present of TP / (TP + a FP + b FN), on softmax probabilities; a = b = 0.5 is Dice.
 
     Parameters
     ----------
@@ -122,10 +122,10 @@ class TverskyLoss(nn.Module):
         """
         keep = target != self.ignore
         safe = torch.where(keep, target, 0).long()
-        chance = logits.float().softmax(dim=1) * keep[:, None]
+        probability = logits.float().softmax(dim=1) * keep[:, None]
         truth = F.one_hot(safe, logits.shape[1]).permute(0, 3, 1, 2) * keep[:, None]
-        hit = (chance * truth).sum((0, 2, 3))
-        said, true = chance.sum((0, 2, 3)), truth.sum((0, 2, 3)).float()
+        hit = (probability * truth).sum((0, 2, 3))
+        said, true = probability.sum((0, 2, 3)), truth.sum((0, 2, 3)).float()
         bottom = hit + self.false_positive * (said - hit) + self.false_negative * (true - hit)
         # The floor keeps the slope of a fractional power finite where a class is perfect.
         miss = (1 - (hit + self.smooth) / (bottom + self.smooth)).clamp_min(1e-7) ** self.exponent

@@ -95,27 +95,27 @@ def compute_windows(job: Job, blocks: Sequence[Block]) -> Iterator[str]:
 
     def settle(block: Block) -> str:
         found, why, failed = dates.pop(block.id, []), refusals.pop(block.id, []), failures.pop(block.id, [])
-        chance = merged(found) if found and not failed else None
+        probability = merged(found) if found and not failed else None
         if failed:
             outcome: dict[str, object] = {"state": "failed", "reason": failed[0]}
-        elif chance is None or not chance.any():
+        elif probability is None or not probability.any():
             outcome = {"state": "rejected", "reason": next(
                 iter(why), Reason.NO_VALID_PIXEL.says("nothing of the block was seen"))}
-            chance = None
+            probability = None
         else:
             outcome = {"state": "mapped", "reason": "; ".join(why), "dates": len(found)}
-        work.save_window(block.id, chance, outcome)
+        work.save_window(block.id, probability, outcome)
         return block.id
 
     def forward() -> None:
         pixels = [p for _, p in waiting]
         side = job.shape.support(waiting[0][0].grid).width
-        chances = predictor(np.stack([p.s2 for p in pixels]), np.stack([p.s1 for p in pixels]), side)
-        for (block, seen), chance in zip(waiting, chances, strict=True):
+        probabilities = predictor(np.stack([p.s2 for p in pixels]), np.stack([p.s1 for p in pixels]), side)
+        for (block, seen), probability in zip(waiting, probabilities, strict=True):
             if seen.clear is not None:
                 edge = (seen.clear.shape[0] - side) // 2
-                chance *= seen.clear[edge:edge + side, edge:edge + side]
-            dates.setdefault(block.id, []).append(chance)
+                probability *= seen.clear[edge:edge + side, edge:edge + side]
+            dates.setdefault(block.id, []).append(probability)
         waiting.clear()
 
     try:

@@ -82,8 +82,8 @@ def scores(confusion: np.ndarray | Sequence[Sequence[float]]) -> dict[str, Any]:
         return float(chosen.mean()) if chosen.size else float("nan")
 
     oa = float(hit.sum() / total) if total else float("nan")
-    chance = float((true * said).sum() / total**2) if total else float("nan")
-    kappa = (oa - chance) / (1 - chance) if total and chance < 1 else float("nan")
+    expected = float((true * said).sum() / total**2) if total else float("nan")
+    kappa = (oa - expected) / (1 - expected) if total and expected < 1 else float("nan")
     return {"oa": oa, "miou": mean(iou), "macro_f1": mean(f1), "kappa": kappa, "macro_precision": mean(precision),
             "macro_recall": mean(recall), "iou": iou, "f1": f1, "precision": precision, "recall": recall,
             "support": true.astype("int64"), "pixels": int(total), "present": int(present.sum())}

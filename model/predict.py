@@ -66,9 +66,9 @@ class Predictor:
             logits = self._net(optical, radar)
         top, left = ((side - keep) // 2 for side in s2.shape[-2:])
         here = (..., slice(top, top + keep), slice(left, left + keep))
-        chance = logits[here].float().softmax(1).mul_(UNIT).round_()
-        chance.masked_fill_(seen[here][:, None] != 0, 0)
-        out: np.ndarray = chance[:count].to(torch.int32).cpu().numpy().astype("uint16")
+        probability = logits[here].float().softmax(1).mul_(UNIT).round_()
+        probability.masked_fill_(seen[here][:, None] != 0, 0)
+        out: np.ndarray = probability[:count].to(torch.int32).cpu().numpy().astype("uint16")
         return out
 
 
@@ -111,11 +111,11 @@ def map_array(predictor: Predictor, s2: np.ndarray, s1: np.ndarray, size: int = 
     for block in frame.blocks.values():
         pixels = _cut(whole, shape.window(block.grid), s2, s1)
         support = shape.support(block.grid)
-        chance = predictor(next(pixels)[None], next(pixels)[None], support.width)[0]
+        probability = predictor(next(pixels)[None], next(pixels)[None], support.width)[0]
         shared = overlap(whole, support)
         assert shared is not None
         part = whole.block(shared[0][0].start, shared[0][1].start, *(s.stop - s.start for s in shared[0]))
-        add, share = blend(part, {block.id: (support, chance)}, shape)
+        add, share = blend(part, {block.id: (support, probability)}, shape)
         total[(slice(None), *shared[0])] += add
         weight[shared[0]] += share
     return decide(total, weight)

@@ -110,15 +110,15 @@ def count(checkpoint: Checkpoint, sets: list[TileDataset], *, device: torch.devi
                     s2, s1, _ = normaliser(*stored, torch.tensor([keep] * len(batch), device=device))
                     with torch.autocast(device.type, torch.bfloat16, enabled=amp):
                         logits = net(s2, s1)
-                    chance, said = logits.float().softmax(1).max(1)
+                    probability, said = logits.float().softmax(1).max(1)
                     key = (tile * n + truth) * n + said[valid]
                     counts = torch.bincount(key, minlength=len(batch) * n * n).cpu().numpy()
                     confusion[name][done:done + len(batch)] = counts.reshape(-1, n, n)
                     if name == next(iter(shown)):
-                        chance = chance[valid].double()
-                        place = (chance * CONFIDENCE_BINS).long().clamp_max(CONFIDENCE_BINS - 1)
+                        probability = probability[valid].double()
+                        place = (probability * CONFIDENCE_BINS).long().clamp_max(CONFIDENCE_BINS - 1)
                         hit = (said[valid] == truth).double()
-                        for row, weights in enumerate((chance, hit, torch.ones_like(hit))):
+                        for row, weights in enumerate((probability, hit, torch.ones_like(hit))):
                             calibration[row] += torch.bincount(place, weights, CONFIDENCE_BINS)
                 done += len(batch)
                 show(done, "")

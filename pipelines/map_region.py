@@ -16,7 +16,7 @@ from dwplus import cluster
 from dwplus.console import count_progress, say
 from dwplus.earth import connect
 from dwplus.earth.session import EarthConfig, connect_config
-from dwplus.earth.tables import places
+from dwplus.earth.tables import habitats
 from dwplus.errors import InputError
 from dwplus.maps import areas, inputs
 from dwplus.maps.blocks import Block, Frame, WindowShape
@@ -112,7 +112,7 @@ class Ground:
         if isinstance(self.source, inputs.StoreInputs):
             groups = {scene.group for block in self.blocks for scene in block.scenes}
             return {int(group.rpartition("_")[2]) for group in groups}
-        found = places(connect_config(self.earth), [block.grid.center for block in self.blocks if block.scenes])
+        found = habitats(connect_config(self.earth), [block.grid.center for block in self.blocks if block.scenes])
         return {place.biome for place in found if place is not None}
 
 

@@ -28,13 +28,13 @@ Lane = Literal["metadata", "pixels"]
 ATTEMPTS, LONGEST_PAUSE = 10, 30.0
 #: Seconds without a single answer after which the run stops rather than fail tile after tile.
 OUTAGE_SECONDS = 600.0
-#: What a 429 leaves of places and rate, at most once in so many seconds.
+#: What a 429 leaves of slots and rate, at most once in so many seconds.
 DECREASE, CALM_SECONDS = 0.7, 1.0
 #: Share of the full allowance that comes back each second.
 INCREASE = 0.1
 #: Seconds after which a waiting request looks again whether it may go, at the latest.
 LOOK_SECONDS = 0.5
-#: Share of the places that metadata may take while pixels wait.
+#: Share of the slots that metadata may take while pixels wait.
 METADATA_SHARE = 0.2
 
 
@@ -49,12 +49,12 @@ class RateWindow:
 
     def __init__(self, concurrency: int, per_second: float) -> None:
         self.concurrency, self.per_second = concurrency, per_second
-        self._places, self._rate = float(concurrency), float(per_second)
+        self._slots, self._rate = float(concurrency), float(per_second)
         self._calm_until = self._grown = self._shut_until = float("-inf")
 
     @property
-    def places(self) -> int:
-        return max(1, int(self._places))
+    def slots(self) -> int:
+        return max(1, int(self._slots))
 
     @property
     def rate(self) -> float:
@@ -65,7 +65,7 @@ class RateWindow:
         """Take back a step for the time that passed since the last call or decrease."""
         passed = 0.0 if self._grown == float("-inf") else max(0.0, now - max(self._grown, self._calm_until))
         self._grown = now
-        self._places = min(self.concurrency, self._places + INCREASE * self.concurrency * passed)
+        self._slots = min(self.concurrency, self._slots + INCREASE * self.concurrency * passed)
         self._rate = min(self.per_second, self._rate + INCREASE * self.per_second * passed)
 
     def throttled(self, now: float, retry_after: float | None = None) -> None:
@@ -73,7 +73,7 @@ class RateWindow:
         self.grow(now)
         self.hold(now, retry_after or 0.0)
         if now >= self._calm_until:  # answers to requests sent before the last decrease say nothing new
-            self._places = max(1.0, self._places * DECREASE)
+            self._slots = max(1.0, self._slots * DECREASE)
             self._rate = max(1.0, self._rate * DECREASE)
             self._calm_until = now + CALM_SECONDS
 
@@ -99,10 +99,10 @@ class Counts:
 
 @dataclass(frozen=True)
 class Traffic:
-    """A limiter at a moment: requests in flight, places and rate (1/s) in force, and what went through so far."""
+    """A limiter at a moment: requests in flight, slots and rate (1/s) in force, and what went through so far."""
 
     active: int
-    places: int
+    slots: int
     rate: float
     counts: Counts
 
@@ -123,7 +123,7 @@ class Limiter:
         self._waiting: dict[Lane, int] = {"metadata": 0, "pixels": 0}
         self._active: dict[Lane, int] = {"metadata": 0, "pixels": 0}
         self._started = float("-inf")  # when the last request was let through
-        self._granted: tuple[int, float, float] | None = None  # places, rate, until when; of a shared allowance
+        self._granted: tuple[int, float, float] | None = None  # slots, rate, until when; of a shared allowance
         self._shared = False
         self._answered = time.monotonic()
         self.requests = self.retried = self.throttled = 0
@@ -137,18 +137,18 @@ class Limiter:
         with self._changed:
             self._shared = True
 
-    def grant(self, places: int, rate: float, seconds: float, shut: float = 0.0) -> None:
+    def grant(self, slots: int, rate: float, seconds: float, shut: float = 0.0) -> None:
         """Take a part of a shared allowance.
 
         Parameters
         ----------
-        places : requests in flight. rate : requests per second.
+        slots : requests in flight. rate : requests per second.
         seconds : how long it is good for without another grant.
         shut : seconds to send nothing at all.
         """
         with self._changed:
             now = time.monotonic()
-            self._granted = places, rate, now + seconds
+            self._granted = slots, rate, now + seconds
             self._window.hold(now, shut)
             self._changed.notify_all()
 
@@ -171,13 +171,13 @@ class Limiter:
                 return 0, 0.0
             return self._granted[:2]
         self._window.grow(now)
-        return self._window.places, self._window.rate
+        return self._window.slots, self._window.rate
 
     # ---------------------------------------------------------------------------------------------------------- slots
 
     @contextmanager
-    def place(self, lane: Lane = "pixels") -> Iterator[None]:
-        """Wait for a place and for the rate."""
+    def slot(self, lane: Lane = "pixels") -> Iterator[None]:
+        """Wait for a slot and for the rate."""
         with self._changed:
             self._waiting[lane] += 1
             try:
@@ -203,11 +203,11 @@ class Limiter:
         may be next to nothing for a moment.
         """
         now = time.monotonic()
-        places, rate = self._allowance(now)
+        slots, rate = self._allowance(now)
         active, waiting = self._active, self._waiting
-        if active["metadata"] + active["pixels"] >= places or rate <= 0:
+        if active["metadata"] + active["pixels"] >= slots or rate <= 0:
             return LOOK_SECONDS
-        share = max(1, int(METADATA_SHARE * places))
+        share = max(1, int(METADATA_SHARE * slots))
         if lane == "metadata" and waiting["pixels"] and active["metadata"] >= share:
             return LOOK_SECONDS
         if lane == "pixels" and waiting["metadata"] and active["metadata"] < share:
@@ -234,7 +234,7 @@ class Limiter:
 
         def once() -> T:
             try:
-                with self.place(lane):
+                with self.slot(lane):
                     answer = request()
             except Exception as error:  # sorted, never swallowed
                 found = classify(error)
@@ -278,8 +278,8 @@ class Limiter:
     def state(self) -> Traffic:
         """The limiter now."""
         with self._changed:
-            places, rate = self._allowance(time.monotonic())
-            return Traffic(sum(self._active.values()), places, rate,
+            slots, rate = self._allowance(time.monotonic())
+            return Traffic(sum(self._active.values()), slots, rate,
                            Counts(self.requests, self.throttled, self.retried, self.seconds))
 
 

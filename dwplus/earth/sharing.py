@@ -27,7 +27,7 @@ class WorkerState:
     Attributes
     ----------
     worker : its name.
-    places, rate : the part it keeps to now.
+    slots, rate : the part it keeps to now.
     active, wanted : requests in flight; those in flight or waiting.
     throttled : answers "too many" since its last report.
     retry_after : the longest pause asked for by them, s.
@@ -35,7 +35,7 @@ class WorkerState:
     """
 
     worker: str
-    places: int
+    slots: int
     rate: float
     active: int
     wanted: int
@@ -48,9 +48,9 @@ class WorkerState:
 
 @dataclass(frozen=True)
 class Grant:
-    """What a worker may use: places, rate (1/s), for how long (s), when to report again (s), pause first (s)."""
+    """What a worker may use: slots, rate (1/s), for how long (s), when to report again (s), pause first (s)."""
 
-    places: int
+    slots: int
     rate: float
     seconds: float
     report: float
@@ -60,14 +60,14 @@ class Grant:
 @dataclass
 class _Part:
     wanted: int
-    places: int  # what it may still be using
+    slots: int  # what it may still be using
     rate: float
     active: int
     seen: float
 
 
 def fair_parts(total: int, wanted: dict[str, int], turn: int = 0) -> dict[str, int]:
-    """Divide whole places: nobody gets more than wanted, and nobody less than another who wants as much, but for a
+    """Divide whole slots: nobody gets more than wanted, and nobody less than another who wants as much, but for a
     remainder that goes round with ``turn``."""
     parts = dict.fromkeys(wanted, 0)
     left = min(total, sum(wanted.values()))
@@ -106,15 +106,15 @@ class Coordinator:
             self.window.throttled(now, report.retry_after)
         self.window.grow(now)
         self._counts[report.worker] = report.requests, report.retried, report.seconds
-        mine = self._parts[report.worker] = _Part(report.wanted, max(report.places, report.active), report.rate,
+        mine = self._parts[report.worker] = _Part(report.wanted, max(report.slots, report.active), report.rate,
                                                   report.active, now)
         wanted = {name: part.wanted for name, part in self._parts.items()}
         others = [part for name, part in self._parts.items() if name != report.worker]
-        total, rate = self.window.places, self.window.rate
+        total, rate = self.window.slots, self.window.rate
         period = max(REPORT_SECONDS, len(self._parts) / REPORTS_PER_SECOND)
-        # The odd place moves on every few seconds, not with every report.
+        # The odd slot moves on every few seconds, not with every report.
         share = fair_parts(total, wanted, int(now / 5))[report.worker]
-        places = max(0, min(share, total - sum(part.places for part in others)))
+        slots = max(0, min(share, total - sum(part.slots for part in others)))
         # Rate goes with demand.
         whole = sum(wanted.values())
         part = rate * report.wanted / whole if whole else 0.0
@@ -122,13 +122,13 @@ class Coordinator:
         if hertz < LEAST_RATE * rate:  # nothing is left, but for rounding
             hertz = 0.0
         # A cut counts only once the worker confirms it, in its next report.
-        mine.places, mine.rate = max(mine.places, places), max(mine.rate, hertz)
-        return Grant(places, hertz, LEASE_SECONDS, period, self.window.shut(now))
+        mine.slots, mine.rate = max(mine.slots, slots), max(mine.rate, hertz)
+        return Grant(slots, hertz, LEASE_SECONDS, period, self.window.shut(now))
 
     def state(self) -> Traffic:
         """What the workers do, and did so far."""
         counts = list(self._counts.values())
-        return Traffic(sum(part.active for part in self._parts.values()), self.window.places, self.window.rate,
+        return Traffic(sum(part.active for part in self._parts.values()), self.window.slots, self.window.rate,
                        Counts(sum(c[0] for c in counts), self._throttled, sum(c[1] for c in counts),
                               sum(c[2] for c in counts)))
 

@@ -48,17 +48,17 @@ class TileAnswer:
     Attributes
     ----------
     bands : structured (y, x). groups : their names, by attribute of :class:`TilePixels`.
-    drawn : labels of annotations in a folder, which are not in the answer.
+    annotated : labels of annotations in a folder, which are not in the answer.
     """
 
     bands: np.ndarray
     groups: dict[str, Sequence[str]]
-    drawn: np.ndarray | None
+    annotated: np.ndarray | None
 
     def pixels(self) -> TilePixels:
         """The answer taken apart: work for a core (:attr:`dwplus.earth.Session.cpu`)."""
         found = dict(zip(self.groups, planes(self.bands, *self.groups.values()), strict=True))
-        return TilePixels(found["s2"], found["s1"], found["label"][0] if self.drawn is None else self.drawn,
+        return TilePixels(found["s2"], found["s1"], found["label"][0] if self.annotated is None else self.annotated,
                           found["cloud"][0] if "cloud" in found else None, found.get("s2_clear"))
 
 
@@ -87,9 +87,9 @@ def request_tile(session: Session, spec: DatasetSpec, grid: PixelGrid, label_id:
     EarthError
         As :func:`dwplus.earth.pixels.fetch`.
     """
-    drawn = None if spec.labels.path is None else read_labels(spec.labels.path, label_id, grid)
+    annotated = None if spec.labels.path is None else read_labels(spec.labels.path, label_id, grid)
     image, dtype, groups = _tile_image(spec, label_id, s2_id, tuple(s1_ids), product, clear_id)
-    return TileAnswer(pixels.fetch(session, image, grid, dtype), groups, drawn)
+    return TileAnswer(pixels.fetch(session, image, grid, dtype), groups, annotated)
 
 
 @functools.lru_cache(maxsize=256)

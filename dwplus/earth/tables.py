@@ -53,7 +53,7 @@ class Query:
 
 
 @dataclass(frozen=True)
-class Place:
+class Habitat:
     """Where a point lies: biome number 1..14, ecoregion, and whether it lies inside its polygon or near it."""
 
     biome: int
@@ -187,9 +187,9 @@ def _catalogue(answer: dict[str, Any]) -> Catalogue:
     )
 
 
-def drawn(session: Session, asset: str, start: dt.date, end: dt.date, area: shapely.Geometry | None = None,
+def annotations_of(session: Session, asset: str, start: dt.date, end: dt.date, area: shapely.Geometry | None = None,
           ) -> list[Annotation]:
-    """The tiles of an annotation asset that were drawn on scenes of [start, end), UTC, sorted by index.
+    """The tiles of an annotation asset that were annotated on scenes of [start, end), UTC, sorted by index.
 
     One request; halved in time where the service finds it too large (an answer holds 5,000 elements).
 
@@ -210,7 +210,7 @@ def drawn(session: Session, asset: str, start: dt.date, end: dt.date, area: shap
         if middle == start:
             raise
         both = {a.scene.index: a for span in ((start, middle), (middle, end))
-                for a in drawn(session, asset, *span, area)}
+                for a in annotations_of(session, asset, *span, area)}
         return [both[index] for index in sorted(both)]
     except AssetGoneError as error:
         raise InputError(f"labels.asset {asset}: is not on this Earth ({session.description}); the published one is "
@@ -227,8 +227,8 @@ def drawn(session: Session, asset: str, start: dt.date, end: dt.date, area: shap
     return sorted(found, key=lambda a: a.scene.index)
 
 
-def places(session: Session, points: list[tuple[float, float]],
-           names: dict[int, tuple[int, str]] | None = None) -> list[Place | None]:
+def habitats(session: Session, points: list[tuple[float, float]],
+             names: dict[int, tuple[int, str]] | None = None) -> list[Habitat | None]:
     """Biome and ecoregion of points (lon, lat): the polygon around them, or the nearest within :data:`COAST_METRES`.
 
     Parameters
@@ -244,7 +244,7 @@ def places(session: Session, points: list[tuple[float, float]],
         found |= {i: (eco, True) for i, eco in _halving(session, _painted_at, batch)}
         if missing := [item for item in batch if item[0] not in found]:
             found |= {i: (eco, False) for i, eco in _halving(session, _nearest_to, missing)}
-    return [Place(*names[found[i][0]], found[i][1]) if i in found else None for i in range(len(points))]
+    return [Habitat(*names[found[i][0]], found[i][1]) if i in found else None for i in range(len(points))]
 
 
 def _ecoregion_names(session: Session) -> dict[int, tuple[int, str]]:

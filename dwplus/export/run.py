@@ -287,7 +287,7 @@ class _Run:
                 self._round(client, todo, traffic)
                 if self.stopped or self.error:
                     break
-                todo = [item for item in self._unfinished() if self._may_heal(item)]
+                todo = [item for item in self._unfinished() if self._may_pass(item)]
                 self.total += len(todo)
         if self.error:
             self.ledger.log(f"stopped: {self.error}")
@@ -300,7 +300,7 @@ class _Run:
         return [item for item in unfinished_shards(self.store, self.spec.store.shard_tiles)
                 if self.only is None or item[:2] in self.only]
 
-    def _may_heal(self, item: tuple[str, int, int, list[int]]) -> bool:
+    def _may_pass(self, item: tuple[str, int, int, list[int]]) -> bool:
         """Whether another round may end better: a tile's failure may pass, or the shard was lost with its worker."""
         group = layout.open_root(self.store)[item[0]]
         assert isinstance(group, zarr.Group)
@@ -374,7 +374,7 @@ class _Run:
 
     def _show(self, now: Traffic) -> None:
         used = self._used(now.counts)
-        note = f"{now.active} of {now.places} in flight, {used.requests} requests"
+        note = f"{now.active} of {now.slots} in flight, {used.requests} requests"
         if used.retried:
             note += f", {used.retried} tried again"
         if used.throttled:

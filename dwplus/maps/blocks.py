@@ -204,13 +204,13 @@ def blend(block: PixelGrid, windows: Mapping[str, tuple[PixelGrid, np.ndarray]],
     total = np.zeros((len(CLASSES), *block.shape), "uint64")
     weight = np.zeros(block.shape, "uint64")
     for name in sorted(windows):
-        support, chance = windows[name]
+        support, probability = windows[name]
         shared = overlap(block, support)
         if shared is None:
             continue
         here, there = shared
         line = shape.weights(support.width - shape.ramp).astype("uint64")
-        part = np.asarray(chance[(slice(None), *there)])
+        part = np.asarray(probability[(slice(None), *there)])
         share = line[there[0], None] * line[None, there[1]] * part.any(axis=0)
         weight[here] += share
         total[(slice(None), *here)] += share * part
@@ -266,15 +266,15 @@ def finish(block: PixelGrid, windows: Mapping[str, tuple[PixelGrid, np.ndarray]]
     inner = slice(half, size - half)
     strips = [(slice(0, half), slice(0, size)), (slice(size - half, size), slice(0, size)),
               (inner, slice(0, half)), (inner, slice(size - half, size))]
-    own = [np.asarray(chance) for support, chance in windows.values() if support == shape.support(block)]
+    own = [np.asarray(probability) for support, probability in windows.values() if support == shape.support(block)]
     alone = len(own) == 1 and not any(
         overlap(block.block(half, half, size - 2 * half, size - 2 * half), support)
         for support, _ in windows.values() if support != shape.support(block))
     if not alone:
         strips = [(slice(0, size), slice(0, size))]
     else:
-        chance = own[0][:, 2 * half:size, 2 * half:size].astype("uint32")
-        _fill(out, (inner, inner), chance, chance.any(axis=0).astype("uint32"))
+        probability = own[0][:, 2 * half:size, 2 * half:size].astype("uint32")
+        _fill(out, (inner, inner), probability, probability.any(axis=0).astype("uint32"))
     for rows, cols in strips:
         if rows.stop > rows.start and cols.stop > cols.start:
             grid = block.block(rows.start, cols.start, rows.stop - rows.start, cols.stop - cols.start)

@@ -22,8 +22,8 @@ def kappa(one: Sequence[str], other: Sequence[str]) -> float:
     a, b = pd.Series(list(one)), pd.Series(list(other))
     observed = float((a == b).mean())
     shares_a, shares_b = a.value_counts(normalize=True), b.value_counts(normalize=True)
-    chance = float(sum(share * shares_b.get(name, 0.0) for name, share in shares_a.items()))
-    return (observed - chance) / (1 - chance) if chance < 1 else float("nan")
+    expected = float(sum(share * shares_b.get(name, 0.0) for name, share in shares_a.items()))
+    return (observed - expected) / (1 - expected) if expected < 1 else float("nan")
 
 
 def agreement(labels: Mapping[str, pd.Series]) -> list[str]:

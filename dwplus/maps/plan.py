@@ -9,7 +9,7 @@ import geopandas as gpd
 import shapely
 
 from dwplus.earth import Session
-from dwplus.earth.tables import Place
+from dwplus.earth.tables import Habitat
 from dwplus.errors import InputError
 from dwplus.grid import Tile, covering_tiles, zone_pieces
 from dwplus.maps import edges
@@ -70,7 +70,7 @@ def plan_blocks(session: Session, spec: DatasetSpec, shapes: Sequence[shapely.Ge
             tiles |= {tile.id: tile for tile in covering_tiles(shape, spec.tile.size, spec.tile.scale)}
         except ValueError as error:
             raise InputError(f"region: {error}") from None
-    nowhere = Place(0, "", False)
+    nowhere = Habitat(0, "", False)
     return make_plan(session, spec, progress, [Candidate(tile, nowhere, "test", 0.0) for tile in tiles.values()])
 
 

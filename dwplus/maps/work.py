@@ -36,10 +36,10 @@ class Work:
             for stale in folder.glob(".*.part"):
                 stale.unlink(missing_ok=True)
 
-    def save_window(self, name: str, chance: np.ndarray | None, outcome: dict[str, object]) -> None:
+    def save_window(self, name: str, probability: np.ndarray | None, outcome: dict[str, object]) -> None:
         """Keep the probabilities of a block's window, if there are any, and then what became of it."""
-        if chance is not None:
-            _write_array(self._windows / f"{name}.npy", chance)
+        if probability is not None:
+            _write_array(self._windows / f"{name}.npy", probability)
         _write(self._windows / f"{name}.json", json.dumps(outcome, sort_keys=True).encode())
 
     def outcome(self, name: str) -> dict[str, object] | None:

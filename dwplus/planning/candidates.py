@@ -15,7 +15,7 @@ import shapely
 
 from dwplus import longitude
 from dwplus.earth import Session
-from dwplus.earth.tables import Place, drawn, ecoregion_map, places
+from dwplus.earth.tables import Habitat, annotations_of, ecoregion_map, habitats
 from dwplus.errors import InputError
 from dwplus.grid import (
     UTM_NORTH,
@@ -59,7 +59,7 @@ class Candidate:
     from elsewhere and may lie off the lattice."""
 
     tile: Tile
-    place: Place | None
+    habitat: Habitat | None
     split: str
     draw: float
     annotation: Annotation | None = None
@@ -94,13 +94,13 @@ def candidates_of(tiles: pd.DataFrame) -> list[Candidate]:
     if "state" in tiles:
         tiles = tiles[tiles["state"] == "planned"]
     unique = tiles.drop_duplicates("tile_id")
-    return [Candidate(tile_from_id(row.tile_id), Place(int(row.biome), row.ecoregion, not row.coastal),
+    return [Candidate(tile_from_id(row.tile_id), Habitat(int(row.biome), row.ecoregion, not row.coastal),
                       str(row.split), 0.0, own_grid=True) for row in unique.itertuples()]
 
 
 def place(session: Session, spec: DatasetSpec, tiles: list[Tile]) -> list[Candidate]:
     """Candidates with biome and ecoregion, in seeded order."""
-    found = places(session, [tile.grid.center for tile in tiles])
+    found = habitats(session, [tile.grid.center for tile in tiles])
     seed = spec.sampling.seed
     splits = splits_of(seed, [tile.grid for tile in tiles])
     candidates = [Candidate(tile, here, split, sampling.draw_order(seed, tile.id))
@@ -199,12 +199,13 @@ def sparse(session: Session, spec: DatasetSpec, shapes: Sequence[shapely.Geometr
     for biome, table in kept.items():
         grids = [PixelGrid(int(epsg), x - step / 2, y + step / 2, spec.tile.scale, spec.tile.size, spec.tile.size)
                  for epsg, x, y in table[:, 1:4].tolist()]
-        places_of = {eco: Place(biome, regions_map.names[int(eco)][1], True) for eco in np.unique(table[:, 4]).tolist()}
+        habitat_of = {eco: Habitat(biome, regions_map.names[int(eco)][1], True)
+                      for eco in np.unique(table[:, 4]).tolist()}
         for grid, split, (draw, eco, close) in zip(grids, splits_of(spec.sampling.seed, grids),
                                                    table[:, [0, 4, 5]].tolist(), strict=True):
             if not (close and gives_way(grid)):
                 tile = tile_on_grid(grid)
-                candidates[tile.id] = Candidate(tile, places_of[eco], split, draw, sparse=True)
+                candidates[tile.id] = Candidate(tile, habitat_of[eco], split, draw, sparse=True)
     weights: dict[str, float] = {}
     for number, (_, name) in regions_map.names.items():
         weights[name] = weights.get(name, 0.0) + float(sizes[number])
@@ -262,7 +263,7 @@ def contains(shapes: Iterable[shapely.Geometry], point: tuple[float, float]) -> 
 
 
 def annotated(session: Session, spec: DatasetSpec, shapes: Sequence[shapely.Geometry]) -> list[Candidate]:
-    """The drawn tiles of the spec's windows whose centre lies in the region, in seeded order.
+    """The annotated tiles of the spec's windows whose centre lies in the region, in seeded order.
 
     Of several annotations of one tile, ``labels.per_window: best`` keeps one: the validation set's, then an expert's,
     then a non-expert's; then the one with most labelled pixels; then the first by name. The publication's
@@ -283,12 +284,12 @@ def annotated(session: Session, spec: DatasetSpec, shapes: Sequence[shapely.Geom
     best: dict[str, Annotation] = {}
     for a, tile in sorted(found, key=lambda item: _preference(item[0])):
         best.setdefault(tile.id, a)
-    where = places(session, [tile.grid.center for _, tile in found])
+    where = habitats(session, [tile.grid.center for _, tile in found])
     held_out = any(a.set == "validation" for a, _ in found)
     candidates = []
     for (a, tile), here in zip(found, where, strict=True):
         if here is None and a.biome in BIOMES:
-            here = Place(a.biome, a.ecoregion, False)
+            here = Habitat(a.biome, a.ecoregion, False)
         candidates.append(Candidate(
             tile, here, _split(spec, tile, a, held_out), sampling.draw_order(spec.sampling.seed, tile.id), a,
             spec.labels.per_window == "best" and best[tile.id] is not a))
@@ -306,7 +307,8 @@ def _annotations(session: Session, spec: DatasetSpec, shapes: Sequence[shapely.G
             longitude.cut(shapely.box(*box)))]) if plain else None
         unique: dict[str, Annotation] = {}
         for window in spec.windows:
-            unique |= {a.scene.index: a for a in drawn(session, spec.labels.asset, window.start, window.end, area)}
+            there = annotations_of(session, spec.labels.asset, window.start, window.end, area)
+            unique |= {a.scene.index: a for a in there}
         found = list(unique.values())
     return [a for a in found if window_of(spec, a.date) is not None]
 

@@ -12,7 +12,7 @@ import shapely
 
 from dwplus.earth import Session
 from dwplus.earth.probes import Probe, probe
-from dwplus.earth.tables import Place, Query, catalogues, places
+from dwplus.earth.tables import Habitat, Query, catalogues, habitats
 from dwplus.planning import clouded, pairing, sampling
 from dwplus.planning.candidates import Candidate, Key, areas_of, lookups
 from dwplus.planning.triplets import STRATUM_FULL, StrataBalance, Triplet
@@ -118,9 +118,9 @@ class Drawing:
         self._shared: dict[str, Key] = {}
         self._ecoregions: dict[int, tuple[int, str]] = {}
         self.outcomes: dict[str, Outcome] = {}
-        self.looks: dict[tuple[str, str], Probe] = {}
-        self.letters: dict[str, str] = {}
-        self.places: dict[str, Place | None] = {}
+        self.probes: dict[tuple[str, str], Probe] = {}
+        self.ratings: dict[str, str] = {}
+        self.habitats: dict[str, Habitat | None] = {}
         self.weights = weights
         labels = self.spec.labels
         self._rules = pairing.Rules(
@@ -171,20 +171,20 @@ class Drawing:
     def _place(self, candidates: Sequence[Candidate]) -> None:
         """Exact places of tiles that have them from the coarse map."""
         points = [c.tile.grid.center for c in candidates]
-        found = places(self.archive.session, points, self._ecoregions) if points else []
-        self.places |= {c.id: here for c, here in zip(candidates, found, strict=True)}
+        found = habitats(self.archive.session, points, self._ecoregions) if points else []
+        self.habitats |= {c.id: here for c, here in zip(candidates, found, strict=True)}
 
-    def place_of(self, candidate: Candidate) -> Place | None:
+    def habitat_of(self, candidate: Candidate) -> Habitat | None:
         """Where a settled candidate lies."""
-        return self.places.get(candidate.id, candidate.place)
+        return self.habitats.get(candidate.id, candidate.habitat)
 
     def _early(self, candidate: Candidate) -> pairing.Rejection | None:
         """What can be said before any scene is looked up."""
         if self._bad and not self._bad.isdisjoint({(candidate.id, ""), (candidate.id, str(self.archive.window))}):
             return MARKED
         if candidate.sparse:
-            here = self.places[candidate.id]
-            same = here is not None and candidate.place is not None and here.ecoregion == candidate.place.ecoregion
+            here = self.habitats[candidate.id]
+            same = here is not None and candidate.habitat is not None and here.ecoregion == candidate.habitat.ecoregion
             return None if same else NO_ECOREGION if here is None else OTHER_ECOREGION
         if candidate.annotation is None:
             return None
@@ -223,17 +223,17 @@ class Drawing:
                 count = (1 if self.spec.quality.clouds == "scene" else
                          len(outcome) if self.spec.labels.per_window == "all" else PROBED_SCENES)
                 wanted += [(candidate, pair) for pair in outcome[:count]]
-        looks = probe(self.archive.session, self.spec,
+        probes = probe(self.archive.session, self.spec,
                       [(c.tile.grid, pair.label.index, pair.optical.index) for c, pair in wanted])
-        for (candidate, pair), one in zip(wanted, looks, strict=True):
-            self.looks[candidate.id, pair.label.index] = one
+        for (candidate, pair), one in zip(wanted, probes, strict=True):
+            self.probes[candidate.id, pair.label.index] = one
         if self.spec.quality.clouds == "scene":
             return
         for candidate in batch:
             outcome = self.outcomes[candidate.id]
             if isinstance(outcome, list):
-                seen = [(look, pair) for pair in outcome
-                        if (look := self.looks.get((candidate.id, pair.label.index))) is not None]
+                seen = [(probed, pair) for pair in outcome
+                        if (probed := self.probes.get((candidate.id, pair.label.index))) is not None]
                 fine = [item for item in seen if item[0].clear >= self.spec.quality.min_clear]
                 # Least masked to a hundredth, then most confident; Python's sort keeps the order of the rest.
                 fine.sort(key=lambda item: (-round(item[0].clear, 2), -round(item[0].confidence, 3)))
@@ -244,9 +244,9 @@ class Drawing:
             return
         outcome = self.outcomes[candidate.id]
         if candidate.annotation is not None:
-            self.letters[candidate.id] = sampling.strata(candidate.annotation.shares)
+            self.ratings[candidate.id] = sampling.strata(candidate.annotation.shares)
         elif isinstance(outcome, list):
-            self.letters[candidate.id] = sampling.strata(self.looks[candidate.id, outcome[0].label.index].shares)
+            self.ratings[candidate.id] = sampling.strata(self.probes[candidate.id, outcome[0].label.index].shares)
 
     def forget(self, candidate: Candidate) -> None:
         """Give up what became of a candidate, which nobody asks for again."""
@@ -282,16 +282,16 @@ def drawn(drawing: Drawing, candidates: Sequence[Candidate], quota: int | None,
         for i in range(0, len(candidates), 4000):
             drawing.resolve(candidates[i:i + 4000])
             for candidate in candidates[i:i + 4000]:
-                assert candidate.place is not None
-                drawing.balance(candidate, strata[candidate.place.biome])
+                assert candidate.habitat is not None
+                drawing.balance(candidate, strata[candidate.habitat.biome])
                 yield candidate
             if i + 4000 < len(candidates):
                 progress(f"{i + 4000} candidates looked at")
         return
     by_biome: dict[int, list[Candidate]] = defaultdict(list)
     for candidate in candidates:
-        assert candidate.place is not None
-        by_biome[candidate.place.biome].append(candidate)
+        assert candidate.habitat is not None
+        by_biome[candidate.habitat.biome].append(candidate)
     weighted = drawing.spec.sampling.ecoregions == "area"
     kind = _Stratified if drawing.spec.sampling.strategy == "stratified" else _InTurn
     biomes = [kind(drawing, group, weighted) for _, group in sorted(by_biome.items())]
@@ -313,8 +313,8 @@ class _InTurn:
         self.drawing = drawing
         self.queues: dict[str, list[Candidate]] = defaultdict(list)
         for candidate in reversed(candidates):  # a queue's next is its last
-            assert candidate.place is not None
-            self.queues[candidate.place.ecoregion].append(candidate)
+            assert candidate.habitat is not None
+            self.queues[candidate.habitat.ecoregion].append(candidate)
         # Tiles are equal in area, so that their number is an ecoregion's area within the region.
         self.turns = sampling.Turns({
             name: 1 if not by_area else len(queue) if drawing.weights is None else drawing.weights[name]
@@ -390,11 +390,11 @@ class _Stratified(_InTurn):
                 if not self._next_chunk(name):
                     return
                 continue  # a chunk of rejects only leaves the turn where it is
-            letters = self.drawing.letters
-            chosen = max(self.chunks[name], key=lambda c: (self.balance.need(letters[c.id]), -c.draw, c.id))
+            ratings = self.drawing.ratings
+            chosen = max(self.chunks[name], key=lambda c: (self.balance.need(ratings[c.id]), -c.draw, c.id))
             self.chunks[name].remove(chosen)
             self.left[name] -= 1
-            self.balance.take(letters[chosen.id])
+            self.balance.take(ratings[chosen.id])
             self.drawn.append(chosen)
             self.taken += 1
             self.turns.take(name)

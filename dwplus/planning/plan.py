@@ -110,7 +110,7 @@ def make_plan(session: Session, spec: DatasetSpec, progress: Progress = lambda _
             candidates = guarded(candidates, spec)
         candidates = [c for c in candidates if c.annotation is None or window_of(spec, c.annotation.date) == window]
         progress(f"window {window}: {len(candidates)} candidate tiles")
-        drawing = Drawing(archive, [c for c in candidates if c.place is not None], weights, bad)
+        drawing = Drawing(archive, [c for c in candidates if c.habitat is not None], weights, bad)
         rows = _rows(drawing, candidates, window, progress, None if kept is not None else spec.sampling.per_biome)
         while chunk := list(itertools.islice(rows, ROWS_AT_ONCE)):
             _mark_duplicates(chunk, seen)
@@ -136,34 +136,34 @@ def _rows(drawing: Drawing, candidates: list[Candidate], window: Window, progres
           quota: int | None) -> Iterator[dict[str, object]]:
     """Rows of one window; what became of a candidate is forgotten with its row."""
     spec = drawing.spec
-    yield from (_row(c, window, spec, Reason.NO_ECOREGION) for c in candidates if c.place is None)
-    placed = [c for c in candidates if c.place is not None]
+    yield from (_row(c, window, spec, Reason.NO_ECOREGION) for c in candidates if c.habitat is None)
+    placed = [c for c in candidates if c.habitat is not None]
     for candidate in in_order(drawing, placed, quota, lambda text: progress(f"window {window}: {text}")):
         outcome = drawing.pairs(candidate)
         drawing.forget(candidate)
-        letters = drawing.letters.get(candidate.id, "")
-        candidate = replace(candidate, place=drawing.place_of(candidate))
+        ratings = drawing.ratings.get(candidate.id, "")
+        candidate = replace(candidate, habitat=drawing.habitat_of(candidate))
         if isinstance(outcome, pairing.Rejection):
-            yield _row(candidate, window, spec, outcome.reason, strata=letters)
+            yield _row(candidate, window, spec, outcome.reason, strata=ratings)
             continue
         for pair in outcome:
-            look = drawing.looks.get((candidate.id, pair.label.index))
-            clear = math.nan if look is None or spec.quality.clouds == "scene" else look.clear
-            yield _row(candidate, window, spec, None, pair, clear, letters)
+            probed = drawing.probes.get((candidate.id, pair.label.index))
+            clear = math.nan if probed is None or spec.quality.clouds == "scene" else probed.clear
+            yield _row(candidate, window, spec, None, pair, clear, ratings)
 
 
 def _row(candidate: Candidate, window: Window, spec: DatasetSpec, reason: Reason | None,
          pair: pairing.Pairing | None = None, clear: float = math.nan, strata: str = "") -> dict[str, object]:
-    grid, here, drawn = candidate.tile.grid, candidate.place, candidate.annotation
+    grid, here, annotation = candidate.tile.grid, candidate.habitat, candidate.annotation
     row: dict[str, object] = {
         "tile_id": candidate.tile.id, "window": str(window), "epsg": grid.epsg, "x0": grid.x0, "y0": grid.y0,
         "size": grid.width, "scale": grid.scale, "biome": here.biome if here else 0,
         "ecoregion": here.ecoregion if here else "", "coastal": bool(here and not here.inside),
-        "label_id": drawn.scene.index if drawn else "", "split": candidate.split,
+        "label_id": annotation.scene.index if annotation else "", "split": candidate.split,
         "state": "rejected" if reason else "planned", "reason": reason.value if reason else "",
         "grid": grid,
-        "label_set": drawn.set if drawn else "", "clear": clear, "strata": strata,
-        "own_grid": candidate.own_grid or drawn is not None or spec.tile.grid == "label",
+        "label_set": annotation.set if annotation else "", "clear": clear, "strata": strata,
+        "own_grid": candidate.own_grid or annotation is not None or spec.tile.grid == "label",
     }
     if pair is not None:
         row |= {

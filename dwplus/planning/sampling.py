@@ -111,11 +111,11 @@ def strata(shares: Mapping[str, float]) -> str:
     shares : by class name, any scale; classes left out are absent.
     """
     total = sum(shares.values())
-    letters = ""
+    ratings = ""
     for name in CLASSES:
         share = shares.get(name, 0.0) / total if total else 0.0
-        letters += "-" if share < STRATA[0] else "l" if share < STRATA[1] else "m" if share < STRATA[2] else "h"
-    return letters
+        ratings += "-" if share < STRATA[0] else "l" if share < STRATA[1] else "m" if share < STRATA[2] else "h"
+    return ratings
 
 
 class Balance:
@@ -124,11 +124,11 @@ class Balance:
     def __init__(self) -> None:
         self._counts: Counter[tuple[int, str]] = Counter()
 
-    def need(self, letters: str) -> tuple[float, float]:
+    def need(self, ratings: str) -> tuple[float, float]:
         """How rare the rarest of the tile's classes is at its level so far, 1 / (1 + times taken); then the mean of
         all of them."""
-        needs = [1 / (1 + self._counts[i, letter]) for i, letter in enumerate(letters) if letter != "-"]
+        needs = [1 / (1 + self._counts[i, rating]) for i, rating in enumerate(ratings) if rating != "-"]
         return (max(needs), sum(needs) / len(needs)) if needs else (0.0, 0.0)
 
-    def take(self, letters: str) -> None:
-        self._counts.update((i, letter) for i, letter in enumerate(letters) if letter != "-")
+    def take(self, ratings: str) -> None:
+        self._counts.update((i, rating) for i, rating in enumerate(ratings) if rating != "-")

@@ -153,19 +153,19 @@ def _corners_of(table: pd.DataFrame, demand: Any, every: np.ndarray) -> pd.DataF
     ids = table["tile_id"]
     right = ids.str.extract(f"^{_UTM}$").astype("float64")
     right.columns = pd.Index(["epsg", "x0", "y0", "size", "scale"])
-    drawn = ids.map(lambda text: _DW.fullmatch(text) is not None).to_numpy(bool)
-    neither = right["epsg"].isna().to_numpy() & ~drawn
-    for place in np.flatnonzero(drawn):
+    annotated = ids.map(lambda text: _DW.fullmatch(text) is not None).to_numpy(bool)
+    neither = right["epsg"].isna().to_numpy() & ~annotated
+    for place in np.flatnonzero(annotated):
         try:
             tile_from_id(ids.iat[place])
         except ValueError:
             neither[place] = True
     demand("tile_id", neither & every, "dw_<lon>_<lat>-<yyyymmdd> or utm_<epsg>_<x0>_<y0>_<size>x<scale>")
     # An annotated tile's id says its corner in any zone: the row's own is asked, for rules of zones have changed.
-    places = [_DW.fullmatch(ids.iat[place]) for place in np.flatnonzero(drawn)]
+    places = [_DW.fullmatch(ids.iat[place]) for place in np.flatnonzero(annotated)]
     points = np.array([[float(match[i].replace("p", ".")) for i in (1, 2)] for match in places if match])
     half = DW_TILE_SIZE * DW_TILE_SCALE / 2
-    for place, (lon, lat) in zip(np.flatnonzero(drawn), points, strict=True):
+    for place, (lon, lat) in zip(np.flatnonzero(annotated), points, strict=True):
         x, y = transformer(4326, int(table["epsg"].iat[place])).transform(lon, lat)
         if math.isfinite(x) and math.isfinite(y):
             right.loc[place, ["x0", "y0", "size", "scale"]] = (

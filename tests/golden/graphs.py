@@ -77,10 +77,10 @@ def expressions() -> dict[str, Any]:
         "sites": _recorded(tables.sample_sites),
         "catalogues": _recorded(lambda s: tables.catalogues(s, spec, [tables.Query(area, start, end)])),
         "catalogues, mean": _recorded(lambda s: tables.catalogues(s, mean, [tables.Query(area, start, end)])),
-        "drawn tiles": _recorded(lambda s: tables.drawn(s, dw_labels.DW_LABELS, start, end, area)),
+        "drawn tiles": _recorded(lambda s: tables.annotations_of(s, dw_labels.DW_LABELS, start, end, area)),
         "probe, label": _recorded(lambda s: probe(s, by_label, [(grid, S2, S2)])),
         "probe, cloud score": _recorded(lambda s: probe(s, by_score, [(grid, S2, S2)])),
-        "places": _recorded(lambda s: tables.places(s, [(10.1, 50.1), (-170.0, -80.0)])),
+        "places": _recorded(lambda s: tables.habitats(s, [(10.1, 50.1), (-170.0, -80.0)])),
     }
 
 

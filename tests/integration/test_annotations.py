@@ -375,7 +375,7 @@ def test_long_lists_are_asked_for_in_pieces():
     import datetime as dt
 
     from dwplus.earth.session import Session
-    from dwplus.earth.tables import drawn
+    from dwplus.earth.tables import annotations_of
     from dwplus.errors import TooLargeError
 
     refused = []
@@ -391,7 +391,7 @@ def test_long_lists_are_asked_for_in_pieces():
     session = connect()
     area = shapely.MultiPolygon([s.polygon for s in sample_sites(session) if s.name in ("hesse", "sonora")])
     when = (dt.date(2019, 4, 1), dt.date(2019, 9, 1))
-    whole = drawn(session, ASSET, *when, area)
-    pieces = drawn(Short(session.config, session.description, session.limiter), ASSET, *when, area)
+    whole = annotations_of(session, ASSET, *when, area)
+    pieces = annotations_of(Short(session.config, session.description, session.limiter), ASSET, *when, area)
     assert refused and len(whole) > 12 and [a.dw_id for a in pieces] == [a.dw_id for a in whole]
     assert all(when[0] <= a.date < when[1] for a in whole)

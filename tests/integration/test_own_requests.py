@@ -102,7 +102,7 @@ def test_a_look_up_of_ecoregions_is_halved_when_it_takes_too_long():
             return session.compute(expression)
 
     points = [(9.2 + i / 100, 51.2) for i in range(8)] + [(-170.0, -80.0)]
-    assert tables.places(Slow(), points) == tables.places(session, points)
+    assert tables.habitats(Slow(), points) == tables.habitats(session, points)
 
 
 @pytest.mark.parametrize("status", [400, 429])

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dwplus.earth import connect
-from dwplus.earth.tables import places
+from dwplus.earth.tables import habitats
 from dwplus.grid import tile_from_id, transformer
 from dwplus.scenes.annotated import plain_id
 from dwplus.taxonomy import BIOMES
@@ -40,7 +40,7 @@ def test_grids_are_exact(rows):
 def test_biomes_agree(rows, realworld):
     """At least 95 % of the ids that lie in a polygon; those off the coast get the nearest polygon's, and say so."""
     session = connect(world=realworld)
-    found = places(session, [tile_from_id(row["dw_tile"]).grid.center for row in rows])
+    found = habitats(session, [tile_from_id(row["dw_tile"]).grid.center for row in rows])
     inside = [(row, place) for row, place in zip(rows, found, strict=True) if place is not None and place.inside]
     right = [int(row["biome_num"]) == place.biome for row, place in inside]
     assert len(inside) >= 0.9 * len(rows) and sum(right) >= 0.95 * len(right), f"{sum(right)} of {len(right)}"

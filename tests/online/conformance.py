@@ -21,7 +21,7 @@ import shapely
 import dwplus
 from dwplus.earth import Session, connect
 from dwplus.earth.stack import fetch_tile
-from dwplus.earth.tables import places
+from dwplus.earth.tables import habitats
 from dwplus.grid import tile_from_id
 from dwplus.planning.plan import make_plan
 from dwplus.spec import make_spec
@@ -73,7 +73,7 @@ def report(session: Session, box: tuple[float, float, float, float] = REAL) -> d
         "plan": {"tile_id": row.tile_id, "label_id": row.label_id, "s2_id": row.s2_id, "s1_id": row.s1_id,
                  "gap_hours": round(float(row.gap_hours), 3), "biome": int(row.biome), "ecoregion": row.ecoregion},
         "place": [p and [p.biome, p.ecoregion, p.inside]
-                  for p in places(session, [((west + east) / 2, (south + north) / 2)])],
+                  for p in habitats(session, [((west + east) / 2, (south + north) / 2)])],
         "pixels": {"s2": statistics(tile.s2, 65535), "s1": statistics(tile.s1, -32768),
                    "label": statistics(tile.label, 255)},
     }

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dwplus.earth.tables import Place
+from dwplus.earth.tables import Habitat
 from dwplus.grid import PixelGrid, tile_on_grid
 from dwplus.planning import pairing
 from dwplus.planning.candidates import Candidate
@@ -25,17 +25,17 @@ def candidates(sizes, seed=0):
         for i in range(count):
             grid = PixelGrid(32601 + biome, 5100.0 * i + 300_000, 5100.0 * (900 + ord(name)), 10.0, 510, 510)
             tile = tile_on_grid(grid)
-            found.append(Candidate(tile, Place(biome, name, True), "train", unit_hash(seed, name, i)))
+            found.append(Candidate(tile, Habitat(biome, name, True), "train", unit_hash(seed, name, i)))
     return sorted(found, key=lambda c: c.draw)
 
 
 class Fake:
-    """What :func:`draw` knows of a Drawing: a share of the candidates is rejected, each has letters of its own."""
+    """What :func:`draw` knows of a Drawing: a share of the candidates is rejected, each has ratings of its own."""
 
     def __init__(self, strategy, rejects=0.3, ecoregions="area"):
         self.spec = SimpleNamespace(sampling=SimpleNamespace(strategy=strategy, ecoregions=ecoregions))
         self.rejects, self.weights = rejects, None
-        self.outcomes, self.letters, self.resolved = {}, {}, 0
+        self.outcomes, self.ratings, self.resolved = {}, {}, 0
 
     def resolve(self, batch):
         for c in batch:
@@ -43,7 +43,7 @@ class Fake:
             fine = unit_hash("reject", c.id) >= self.rejects
             self.outcomes[c.id] = ["pair"] if fine else pairing.NO_S1
             if fine:
-                self.letters[c.id] = random.Random(c.id).choice(["h--------", "-h-------", "-ml------", "h--------"])
+                self.ratings[c.id] = random.Random(c.id).choice(["h--------", "-h-------", "-ml------", "h--------"])
 
     def balance(self, candidate, strata, quota=0):
         """These are no triplets."""
@@ -63,8 +63,8 @@ def test_quotas_are_filled_or_everything_is_taken(strategy):
         pool = candidates(SIZES)
         drawn = draw(fake, pool, quota, lambda _: None)
         fake.resolve(pool)
-        fine = Counter(c.place.biome for c in pool if isinstance(fake.outcomes[c.id], list))
-        got = Counter(c.place.biome for c in drawn if isinstance(fake.outcomes[c.id], list))
+        fine = Counter(c.habitat.biome for c in pool if isinstance(fake.outcomes[c.id], list))
+        got = Counter(c.habitat.biome for c in drawn if isinstance(fake.outcomes[c.id], list))
         assert got == {biome: min(quota, n) for biome, n in fine.items()}
         assert len({c.id for c in drawn}) == len(drawn)
 
@@ -79,18 +79,19 @@ def test_more_tiles_keep_those_already_chosen(few, extra, strategy, ecoregions, 
     small = draw(one, pool, few, lambda _: None)
     large = draw(two, pool, few + extra, lambda _: None)
     for biome in (1, 2, 3):
-        short = taken(one, [c for c in small if c.place.biome == biome])
-        long = taken(two, [c for c in large if c.place.biome == biome])
+        short = taken(one, [c for c in small if c.habitat.biome == biome])
+        long = taken(two, [c for c in large if c.habitat.biome == biome])
         assert long[:len(short)] == short
 
 
 def test_ecoregions_keep_their_proportion():
     fake = Fake("grid")
-    got = Counter(c.place.ecoregion for c in draw(fake, candidates(SIZES), 40, lambda _: None)
-                  if c.place.biome == 1 and isinstance(fake.outcomes[c.id], list))
+    got = Counter(c.habitat.ecoregion for c in draw(fake, candidates(SIZES), 40, lambda _: None)
+                  if c.habitat.biome == 1 and isinstance(fake.outcomes[c.id], list))
     assert abs(got["a"] - 40 * 120 / 163) <= 1 and abs(got["b"] - 40 * 40 / 163) <= 1
     equal = Fake("grid", rejects=0, ecoregions="equal")
-    got = Counter(c.place.ecoregion for c in draw(equal, candidates(SIZES), 20, lambda _: None) if c.place.biome == 1)
+    got = Counter(c.habitat.ecoregion for c in draw(equal, candidates(SIZES), 20, lambda _: None)
+                  if c.habitat.biome == 1)
     assert got["c"] == 3 and abs(got["a"] - got["b"]) <= 1  # the small one gives all it has
 
 
@@ -107,5 +108,5 @@ def test_looking_ahead_stays_in_proportion():
 def test_stratified_takes_what_is_rare():
     fake = Fake("stratified", rejects=0)
     drawn = draw(fake, candidates({(1, "a"): 400}), 40, lambda _: None)
-    counts = Counter(fake.letters[c.id] for c in drawn)
+    counts = Counter(fake.ratings[c.id] for c in drawn)
     assert max(counts.values()) - min(counts.values()) <= 6  # in the pool one kind is twice as frequent

@@ -73,18 +73,18 @@ def test_retry_after_is_seconds_or_a_date():
 def test_a_window_shrinks_by_a_share_and_grows_by_steps():
     window = RateWindow(40, 100)
     window.throttled(0.0)
-    assert (window.places, window.rate) == (28, 70)
+    assert (window.slots, window.rate) == (28, 70)
     window.throttled(0.5)  # of requests sent before the first decrease
-    assert window.places == 28
+    assert window.slots == 28
     window.grow(1.0)
-    assert window.places == 28
+    assert window.slots == 28
     window.grow(2.0)
-    assert window.places == 32 and window.rate == pytest.approx(80)
+    assert window.slots == 32 and window.rate == pytest.approx(80)
     window.grow(60.0)
-    assert (window.places, window.rate) == (40, 100)
+    assert (window.slots, window.rate) == (40, 100)
     for second in range(200):
         window.throttled(61.0 + second)
-    assert window.places >= 1 and window.rate >= 1
+    assert window.slots >= 1 and window.rate >= 1
 
 
 def test_concurrency_and_rate_are_kept():
@@ -196,29 +196,29 @@ def test_parts_never_add_up_to_more_than_the_whole():
         for worker in workers.values():  # requests end and begin, within the part and its lease
             worker.active = rng.randint(0, worker.active)
             if now <= worker.until:
-                worker.active = max(worker.active, rng.randint(0, worker.places))
+                worker.active = max(worker.active, rng.randint(0, worker.slots))
         live = [name for name, worker in workers.items() if worker.until >= 0]
         if live:
             name = rng.choice(live)
             worker = workers[name]
-            grant = coordinator.exchange(WorkerState(name, worker.places, worker.rate, worker.active,
+            grant = coordinator.exchange(WorkerState(name, worker.slots, worker.rate, worker.active,
                                                 worker.active + rng.randint(0, 50), int(rng.random() < 0.01)), now)
             assert grant.rate == 0 or grant.rate > 1e-4  # never what rounding left of the others' parts
-            worker.places, worker.rate, worker.until = grant.places, grant.rate, now + grant.seconds
+            worker.slots, worker.rate, worker.until = grant.slots, grant.rate, now + grant.seconds
         for name in [n for n, w in workers.items() if w.until == -1.0]:
             del workers[name]
         assert sum(w.active for w in workers.values()) <= 40
         assert sum(w.rate for w in workers.values() if now <= w.until) <= 100 + 1e-9
-        used = max(used, sum(w.places for w in workers.values()))
+        used = max(used, sum(w.slots for w in workers.values()))
     assert used >= 35
 
 
 def test_a_silent_worker_loses_its_part():
     coordinator = Coordinator(40, 100)
     first = coordinator.exchange(WorkerState("a", 0, 0, 0, 50), 0.0)
-    assert first.places == 40 and first.rate == 100
-    assert coordinator.exchange(WorkerState("b", 0, 0, 0, 50), 1.0).places == 0
-    assert coordinator.exchange(WorkerState("b", 0, 0, 0, 50), EXPIRY_SECONDS + 0.1).places == 40
+    assert first.slots == 40 and first.rate == 100
+    assert coordinator.exchange(WorkerState("b", 0, 0, 0, 50), 1.0).slots == 0
+    assert coordinator.exchange(WorkerState("b", 0, 0, 0, 50), EXPIRY_SECONDS + 0.1).slots == 40
 
 
 def test_a_part_next_to_nothing_holds_up_only_while_it_is_in_force():

@@ -11,10 +11,13 @@ import dwplus
 
 ROOT = Path(dwplus.__file__).parents[1]
 #: Retired name, and the only files that may hold it, as an alias.
-RETIRED = {"HealingError": {"dwplus/errors.py"}}
+RETIRED = {"HealingError": {"dwplus/errors.py"}, "chance": set(), "chances": set(), "letters": set(),
+           # A key of specs keeps its name.
+           "looks": {"dwplus/planning/clouded.py", "dwplus/planning/triplets.py", "dwplus/spec.py"}}
 #: Classes of which there is one.
 SINGLE = {"Window": "dwplus/spec.py", "Report": "dwplus/store/verify.py", "Balance": "dwplus/planning/sampling.py",
-          "Reason": "dwplus/reasons.py"}
+          "Reason": "dwplus/reasons.py", "Habitat": "dwplus/earth/tables.py",
+          "BandStatistics": "dwplus/store/stats.py"}
 
 
 def trees() -> list[tuple[str, ast.Module]]:

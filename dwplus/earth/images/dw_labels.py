@@ -28,8 +28,8 @@ def scenes(asset: str, start: dt.datetime, end: dt.datetime, area: ee.Geometry |
 
 
 def label(asset: str, index: str) -> ee.Image:
-    """Band ``label`` (uint8: 0..8, 255 where nothing or cloud was drawn) of one drawn tile, nearest neighbour."""
+    """Band ``label`` (uint8: 0..8, 255 where nothing or cloud was drawn) of one annotated tile, nearest neighbour."""
     codes = ee.Image(f"{asset}/{index}").select([0], ["label"])
-    drawn = codes.updateMask(codes.gte(1).And(codes.lte(9))).subtract(1)
-    out: ee.Image = drawn.unmask(IGNORE, False).toUint8().rename(["label"])
+    classes = codes.updateMask(codes.gte(1).And(codes.lte(9))).subtract(1)
+    out: ee.Image = classes.unmask(IGNORE, False).toUint8().rename(["label"])
     return out
