@@ -51,7 +51,7 @@ endif
 
 # What a change to one room breaks first: pure code, stores and networks of a few pixels. The planet, the graphs of
 # functions, the maps and everything with another process are left to `make test`.
-QUICK := $(addprefix tests/unit/test_,$(addsuffix .py,draw drawn_files grid limiter model_losses model_metrics \
+QUICK := $(addprefix tests/unit/test_,$(addsuffix .py,annotated_files draw grid limiter model_losses model_metrics \
 	model_reliability pairing resplit sampling shards spec splits store tiles verify_bytes))
 
 .PHONY: help setup export-region regenerate train evaluate map change explain compare report test test-quick lint docs minimum \
