@@ -190,7 +190,7 @@ def test_parts_never_add_up_to_more_than_the_whole():
     for step in range(5000):
         now += rng.uniform(0, 0.1)
         if rng.random() < 0.02:
-            workers[f"w{step}"] = SimpleNamespace(places=0, rate=0.0, active=0, until=0.0)
+            workers[f"w{step}"] = SimpleNamespace(slots=0, rate=0.0, active=0, until=0.0)
         if workers and rng.random() < 0.005:
             workers[rng.choice(list(workers))].until = -1.0  # dies: nothing more is heard of it
         for worker in workers.values():  # requests end and begin, within the part and its lease
