@@ -20,7 +20,7 @@ from dwplus.planning.plan import make_plan, read_plan, write_plan
 from dwplus.spec import make_spec
 from dwplus.store.reader import tile_table
 from dwplus.taxonomy import BIOMES
-from tests.commands import here
+from tests.commands import PATIENCE, here
 
 ROOT = Path(__file__).parents[2]
 
@@ -105,7 +105,7 @@ def test_killed_and_run_again_it_is_complete_and_the_same(quiet, plan, tmp_path)
     args = [sys.executable, "-m", "dwplus", "export", str(plan), str(store), "--no-quicklooks"]
     for shards in (1, 5):
         process = subprocess.Popen(args, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + PATIENCE
         while len(list(store.glob("biome_*/label/c/*/0/0"))) < shards and time.monotonic() < deadline:
             assert process.poll() is None, "the export ended before it could be killed"
             time.sleep(0.02)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+
 import pytest
 
 from dwplus.earth import EarthConfig, connect
@@ -16,30 +19,36 @@ from pipelines.regenerate import run
 def store(tmp_path_factory):
     folder = tmp_path_factory.mktemp("old")
     spec = make_spec({"name": "old", "region": "sample", "windows": [["2021-06-01", "2021-08-01"]],
-                      "tile": {"size": 255}, "sampling": {"per_biome": 2}, "store": {"shard_tiles": 4}})
+                      "tile": {"size": 128}, "sampling": {"per_biome": 2}, "store": {"shard_tiles": 4}})
     write_plan(make_plan(connect(), spec), folder / "old.parquet")
     export(folder / "old.parquet", folder / "old.zarr", EarthConfig())
     return folder / "old.zarr"
 
 
-def test_from_a_store(store, tmp_path, capsys):
-    target = tmp_path / "new.zarr"
-    assert run(str(store), "2019-06-01", "2019-08-01", str(target), None, None, "threads") == 0
+@pytest.fixture(scope="module")
+def regenerated(store):
+    """The same tiles two years earlier, and what was printed."""
+    target = store.parent / "new.zarr"
+    with contextlib.redirect_stdout(io.StringIO()) as said:
+        assert run(str(store), "2019-06-01", "2019-08-01", str(target), None, None, "threads") == 0
+    return target, said.getvalue()
+
+
+def test_from_a_store(store, regenerated):
+    target, printed = regenerated
     old, new = tile_table(store).set_index("tile_id"), tile_table(target).set_index("tile_id")
     assert set(new.index) <= set(old.index) and len(new) >= 0.8 * len(old)
     for column in ("biome", "ecoregion", "split", "epsg", "x0", "y0"):
         assert (new[column] == old.loc[new.index, column]).all(), column
     assert (new["s2_time"].dt.year == 2019).all() and (old["s2_time"].dt.year == 2021).all()
-    printed = capsys.readouterr().out
     kept = len(set(new.index))
     assert f"kept{kept:>14}" in printed and f"lost{len(old) - kept:>14}" in printed
     rows = read_plan(f"{target}.plan.parquet")
     assert set(rows["tile_id"]) == set(old.index)  # every tile ends in a state
 
 
-def test_and_back_again_gives_the_first_scenes(store, tmp_path):
-    there, back = tmp_path / "there.zarr", tmp_path / "back.zarr"
-    assert run(str(store), "2019-06-01", "2019-08-01", str(there), None, None, "threads") == 0
+def test_and_back_again_gives_the_first_scenes(store, regenerated, tmp_path):
+    there, back = regenerated[0], tmp_path / "back.zarr"
     assert run(f"{there}.plan.parquet", "2021-06-01", "2021-08-01", str(back), None, None, "threads") == 0
     old, new = tile_table(store).set_index("tile_id"), tile_table(back).set_index("tile_id")
     same = old.loc[new.index]
