@@ -61,8 +61,8 @@ def blocks_of(grids: Sequence[PixelGrid]) -> list[tuple[int, int, int]]:
     epsg = own.copy()
     for code in np.unique(own):
         here = np.flatnonzero(own == code)
-        ground = utm_epsgs(*transformer(int(code), 4326).transform(x[here], y[here]))
-        epsg[here] = np.where(ground == 0, code, ground)
+        found = utm_epsgs(*transformer(int(code), 4326).transform(x[here], y[here]))
+        epsg[here] = np.where(found == 0, code, found)
     for code, ground in {(int(a), int(b)) for a, b in zip(own[own != epsg], epsg[own != epsg], strict=True)}:
         here = np.flatnonzero((own == code) & (epsg == ground))
         x[here], y[here] = transformer(code, ground).transform(x[here], y[here])
