@@ -12,6 +12,8 @@ import numpy as np
 import pandas as pd
 
 from dwplus.errors import InputError
+from dwplus.pages import sheets
+from dwplus.pages.words import reference_of
 from dwplus.taxonomy import BIOMES, CLASSES
 from model.checkpoint import load, versions
 from model.distributed import device_of
@@ -32,6 +34,7 @@ from model.scoring import (
     modalities_of,
     plain,
     strata,
+    synthetic_of,
     tile_cloud,
 )
 
@@ -101,7 +104,8 @@ def evaluate(stores: str | Path | Sequence[str | Path], run: str | Path, out: st
     result = count(checkpoint, sets, device=where, batch_size=8 if where.type == "cuda" else 1, progress=progress)
     found = {
         "checkpoint": str(checkpoint.path), "model": checkpoint.info["model"], "epoch": checkpoint.info["epoch"],
-        "stores": paths, "split": split, "label_sources": sorted({d.label_source for d in sets}), "command": command,
+        "stores": paths, "split": split, "label_sources": sorted({d.label_source for d in sets}),
+        "synthetic": synthetic_of(paths), "command": command,
         "date": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"), "machine": machine(where),
         "versions": versions(), **summarise(result, draws),
         "reliability": plain(against_mask(checkpoint, sets, where))}
@@ -109,8 +113,8 @@ def evaluate(stores: str | Path | Sequence[str | Path], run: str | Path, out: st
     try:
         out.mkdir(parents=True, exist_ok=True)
         (out / "metrics.json").write_text(json.dumps(found, indent=1) + "\n")
-        tile_scores(result).to_csv(out / "tiles.csv", index=False)
-        block_counts(result).to_csv(out / "blocks.csv", index=False)
+        sheets.write_csv(tile_scores(result), out / "tiles.csv")
+        sheets.write_csv(block_counts(result), out / "blocks.csv")
         write_page(out, found, result, checkpoint, shown)
     except OSError as error:
         raise InputError(f"out {out}: cannot be written ({error.strerror or error})") from None
@@ -152,6 +156,8 @@ def lines(found: dict[str, Any]) -> list[str]:
 
     out = [f"{found['model']['name']}, split {found['split']}: {found['overall']['tiles']} tiles, "
            f"{found['overall']['pixels']:,} labelled pixels",
+           f"  {reference_of(found['label_sources']).figures}"
+           f"{'; pixels of the sample planet, synthetic' if found.get('synthetic') else ''}",
            f"  {'':46} tiles   mIoU     OA     F1  mIoU's 95 % interval"]
     out.append(row("all", found["overall"]))
     for title, key in (("shown", "by_modality"), ("|S1 - S2|", "by_gap_hours"), ("cloudiness", "by_cloud"),

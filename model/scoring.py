@@ -14,6 +14,8 @@ import pandas as pd
 import torch
 
 from dwplus.errors import EmptySplitError, InputError
+from dwplus.pages.words import synthetic
+from dwplus.store import layout
 from dwplus.taxonomy import CLASSES, IGNORE
 from model.checkpoint import Checkpoint, check_store
 from model.data import TileDataset
@@ -74,6 +76,13 @@ def evaluation_sets(stores: Sequence[str], split: str, checkpoint: Checkpoint) -
     if not found:
         raise nothing or InputError("store: give at least one")
     return found
+
+
+def synthetic_of(stores: Sequence[str]) -> str:
+    """The banner of results on these stores: empty where none holds pixels of a sample planet."""
+    found = (layout.open_root(store).attrs.asdict() for store in stores)
+    banners = (synthetic(str(attrs.get("earth", "")), str(attrs.get("earth_version", ""))) for attrs in found)
+    return next(filter(None, banners), "")
 
 
 def modalities_of(checkpoint: Checkpoint) -> dict[str, tuple[bool, bool]]:

@@ -9,6 +9,7 @@ import pandas as pd
 from dwplus.console import needs, say
 from dwplus.errors import InputError
 from dwplus.maps import areas, change
+from dwplus.pages import sheets
 from pipelines.door import run_command
 
 
@@ -52,7 +53,7 @@ def run(before: str, after: str, out: str | None) -> int:
     folder = path.with_suffix("") if path.suffix else path.with_name(f"{path.name}.map")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        table.to_csv(path, index_label="before", float_format="%.6f")
+        sheets.write_csv(table, path, index_label="before", float_format="%.6f")
     except OSError as error:
         raise InputError(f"--out {path}: cannot be written ({error.strerror or error})") from None
     needs("report")

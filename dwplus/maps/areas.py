@@ -23,6 +23,7 @@ from dwplus.grid import PixelGrid
 from dwplus.longitude import shifted, turns_of
 from dwplus.maps import edges, estimators
 from dwplus.maps.intervals import Z95
+from dwplus.pages import sheets
 from dwplus.planning import vectors
 from dwplus.taxonomy import CLASSES, IGNORE
 
@@ -164,7 +165,7 @@ def read_reference(path: str | Path) -> Reference:
         Where it is neither, or a value is blank or none; the sentence says the row.
     """
     try:
-        rows = pd.read_csv(path, dtype=str, keep_default_na=False, skipinitialspace=True)
+        rows = sheets.read_csv(path, dtype=str, keep_default_na=False, skipinitialspace=True)
     except (OSError, ValueError) as error:
         raise InputError(f"reference {path}: cannot be read ({' '.join(str(error).split())})") from None
     if not {"true", "map"} <= set(rows):

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-import html
-import io
 import math
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,10 +11,12 @@ from typing import Any
 import numpy as np
 import rasterio
 import rasterio.enums
+from markupsafe import escape
 from rasterio.vrt import WarpedVRT
 
 from dwplus.maps.blocks import Block
-from dwplus.maps.raster import DEGREE_METRES, rgb
+from dwplus.maps.raster import DEGREE_METRES
+from dwplus.pages import colours, skeleton
 from dwplus.taxonomy import CLASSES, IGNORE, PALETTE
 
 #: Longest side of a quicklook and of a layer of the browser's map, px.
@@ -46,30 +44,13 @@ def thumbnail(path: Path, longest: int) -> tuple[np.ndarray, tuple[float, float,
     return found, bounds, metres
 
 
-def colours(label: np.ndarray) -> np.ndarray:
-    """Classes (y, x) in Dynamic World's palette, uint8 (y, x, 4); no data is transparent."""
-    table = np.zeros((256, 4), "uint8")
-    table[:len(PALETTE)] = [(*rgb(colour), 255) for colour in PALETTE]
-    out: np.ndarray = table[label]
-    return out
-
-
-def shades(confidence: np.ndarray) -> np.ndarray:
-    """Percent (y, x) as colours from dark (unsure) to light (sure), uint8 (y, x, 4); no data is transparent."""
-    from matplotlib import colormaps
-
-    table = np.zeros((256, 4), "uint8")
-    table[:101] = colormaps["magma"](np.linspace(0, 1, 101), bytes=True)
-    out: np.ndarray = table[confidence]
-    return out
-
-
 def round_length(metres: float) -> float:
     """The largest of 1, 2 and 5 times a power of ten that is no more."""
     power = 10.0 ** math.floor(math.log10(metres))
     return power * max(step for step in (1, 2, 5) if step * power <= metres)
 
 
+@skeleton.plain_text()
 def quicklook(class_path: Path, confidence_path: Path, path: Path, title: str, subtitle: str) -> None:
     """A PNG with the classes, their legend with shares, a scale bar, north, and the confidence."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -86,8 +67,8 @@ def quicklook(class_path: Path, confidence_path: Path, path: Path, title: str, s
     ratio = min(3.0, max(0.3, height * aspect / width))
     figure = Figure(figsize=(13.5, max(4.6, 6.4 * ratio) + 1.7), layout="constrained", facecolor="white")
     left, right = figure.subplots(1, 2)
-    left.imshow(colours(label), aspect=aspect, interpolation="nearest")
-    right.imshow(shades(sure), aspect=aspect, interpolation="nearest")
+    left.imshow(colours.of_classes(label), aspect=aspect, interpolation="nearest")
+    right.imshow(colours.of_confidence(sure), aspect=aspect, interpolation="nearest")
     shown = np.bincount(label.ravel(), minlength=256)[:len(CLASSES)]
     share = shown / max(1, shown.sum())
     valid = sure[sure != IGNORE]
@@ -97,16 +78,16 @@ def quicklook(class_path: Path, confidence_path: Path, path: Path, title: str, s
     for axis in (left, right):
         axis.set_xticks([])
         axis.set_yticks([])
-        axis.set_facecolor("#eeeeee")
+        axis.set_facecolor(colours.NO_LABEL)
         for spine in axis.spines.values():
             spine.set_edgecolor("0.6")
     _scale_bar(left, height, width, metres)
     bar = figure.colorbar(_scale(), ax=right, shrink=0.8, pad=0.02)
     bar.ax.tick_params(labelsize=9)
-    handles = [Patch(facecolor=PALETTE[c], edgecolor="0.4", label=f"{CLASSES[c].replace('_', ' ')}  {share[c]:.1%}")
+    handles = [Patch(facecolor=PALETTE[c], edgecolor="0.4", label=f"{colours.words(CLASSES[c])}  {share[c]:.1%}")
                for c in range(len(CLASSES)) if shown[c]]
     if (label == IGNORE).any():
-        handles.append(Patch(facecolor="#eeeeee", edgecolor="0.4", label="no data"))
+        handles.append(Patch(facecolor=colours.NO_LABEL, edgecolor="0.4", label="no data"))
     figure.legend(handles=handles, loc="outside lower center", ncols=5, fontsize=9, frameon=False)
     figure.suptitle(f"{title}\n\n", fontsize=14, fontweight="bold")
     figure.text(0.5, 1 - 0.40 / figure.get_figheight(), subtitle, ha="center", va="top", fontsize=9.5, color="0.3")
@@ -117,7 +98,7 @@ def _scale() -> Any:
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 
-    return ScalarMappable(Normalize(0, 100), "magma")
+    return ScalarMappable(Normalize(0, 100), colours.CONFIDENCE)
 
 
 def _scale_bar(axis: Any, height: int, width: int, metres: float) -> None:
@@ -157,15 +138,6 @@ def mercator(path: Path, longest: int) -> tuple[np.ndarray, list[list[float]]]:
     return found, [degrees(west, south), degrees(east, north)]
 
 
-def png(image: np.ndarray) -> str:
-    """uint8 (y, x, 4) as a data URL."""
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "PNG", optimize=True)
-    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
-
-
 def web_map(class_paths: Sequence[Path], confidence_paths: Sequence[Path], blocks: Sequence[Block], path: Path,
             title: str) -> None:
     """A map for a browser by folium: classes, confidence and blocks as layers, a legend.
@@ -177,34 +149,26 @@ def web_map(class_paths: Sequence[Path], confidence_paths: Sequence[Path], block
     world = folium.Map(control_scale=True, tiles=None)
     folium.TileLayer("OpenStreetMap", name="OpenStreetMap").add_to(world)
     corners = []
-    for what, paths, paint, shown in (("land cover", class_paths, colours, True),
-                                      ("confidence", confidence_paths, shades, False)):
+    for what, paths, paint, shown in (("land cover", class_paths, colours.of_classes, True),
+                                      ("confidence", confidence_paths, colours.of_confidence, False)):
         group = folium.FeatureGroup(what, show=shown)
         for raster in paths:
             found, bounds = mercator(raster, LAYER_PIXELS)
-            folium.raster_layers.ImageOverlay(png(paint(found)), bounds, opacity=0.8, mercator_project=False).add_to(
-                group)
+            shown_pixels = skeleton.data_url(skeleton.png(colours.see_through(paint(found), found == IGNORE)))
+            folium.raster_layers.ImageOverlay(shown_pixels, bounds, opacity=0.8, mercator_project=False).add_to(group)
             corners += bounds
         group.add_to(world)
     if len(blocks) <= OUTLINES:
         _outlines(blocks).add_to(world)
     world.fit_bounds([np.min(corners, axis=0).tolist(), np.max(corners, axis=0).tolist()])
     folium.LayerControl(collapsed=False).add_to(world)
-    rows = "".join(f"<div><i style='background:{colour}'></i>{name.replace('_', ' ')}</div>"
-                   for name, colour in zip(CLASSES, PALETTE, strict=True))
-    legend = ("<style>.leaflet-image-layer{image-rendering:pixelated}"
-              ".key{position:fixed;left:12px;bottom:64px;z-index:9999;background:#fffd;padding:8px 12px;"
-              "border-radius:6px;font:13px/1.5 system-ui,sans-serif;box-shadow:0 1px 4px #0005}"
-              ".key i{display:inline-block;width:12px;height:12px;margin-right:6px;vertical-align:-1px;"
-              f"border:1px solid #0004}}</style><div class='key'><b>{html.escape(title)}</b>{rows}</div>")
+    legend = skeleton.render("legend.html", title=title, classes=list(zip(colours.class_words(), PALETTE, strict=True)))
     root: Any = world.get_root()
     root.html.add_child(folium.Element(legend))
     # folium names its elements at random: number them, so that the same map is the same file.
     seen: dict[str, str] = {}
     text = re.sub("_[0-9a-f]{32}", lambda found: seen.setdefault(found[0], f"_{len(seen)}"), root.render())
-    partial = path.with_name(f".{path.stem}.part.html")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, path)
+    skeleton.put(path, skeleton.guarded(text, skeleton.FOLIUM_HOSTS))
 
 
 def _outlines(blocks: Sequence[Block]) -> Any:
@@ -213,7 +177,7 @@ def _outlines(blocks: Sequence[Block]) -> Any:
 
     features = []
     for block in blocks:
-        words = html.escape(", ".join(s.s2_id for s in block.scenes) or block.reason)  # the tooltip takes it as HTML
+        words = str(escape(", ".join(s.s2_id for s in block.scenes) or block.reason))  # the tooltip takes it as HTML
         features.append({"type": "Feature", "geometry": shapely.geometry.mapping(block.grid.footprint()),
                          "properties": {"block": block.id, "from": words}})
     return folium.GeoJson({"type": "FeatureCollection", "features": features}, name="blocks", show=False,

@@ -21,9 +21,10 @@ from dwplus.maps import areas, look, stac
 from dwplus.maps.blocks import Block
 from dwplus.maps.raster import LAYERS, NO_SOURCE, Layer, extent, outside, write_cog, write_vrt
 from dwplus.maps.work import Work
+from dwplus.pages import charts, colours, sheets, skeleton
+from dwplus.pages.charts import number
+from dwplus.pages.words import SYNTHETIC
 from dwplus.reasons import meaning
-from dwplus.report import charts
-from dwplus.report.charts import esc, number
 from dwplus.taxonomy import CLASSES, IGNORE, PALETTE
 
 #: Layers that are always written, and those by option.
@@ -84,17 +85,15 @@ class Product:
         _replace(self.out / "blocks.parquet", lambda path: self._ledger().to_parquet(path, compression="zstd"))
         classes = [path for layer, path in rasters.values() if layer.name == "class"]
         table, by_polygon = self._areas(classes, named)
-        _replace(self.out / "areas.csv", lambda path: table.to_csv(path, index=False, float_format="%.6f"))
+        sheets.write_csv(table, self.out / "areas.csv", float_format="%.6f")
         if by_polygon is not None:
-            _replace(self.out / "areas_by_polygon.csv",
-                     lambda path: by_polygon.to_csv(path, index=False, float_format="%.6f"))
+            sheets.write_csv(by_polygon, self.out / "areas_by_polygon.csv", float_format="%.6f")
         look.quicklook(self.out / "class.vrt", self.out / "confidence.vrt", self.out / "quicklook.png", self.title,
                        self.subtitle)
         mapped = [block for block in self.blocks if self._state(block) == "mapped"]
         look.web_map(classes, [path for layer, path in rasters.values() if layer.name == "confidence"], self.blocks,
                      self.out / "map.html", self.title)
-        page = self._page(table, by_polygon)
-        _replace(self.out / "index.html", lambda path: path.write_text(page, encoding="utf-8"))
+        skeleton.put(self.out / "index.html", self._page(table, by_polygon))
         self._item(mapped, rasters)
         facts = {**self.facts, "areas": json.loads(table.to_json(orient="records")),
                  "files": sorted(path.name for path in self.out.iterdir() if not path.name.startswith("."))}
@@ -193,51 +192,24 @@ class Product:
         facts = [(f"{number(whole, 6 if whole >= 1000 else 4)} km²", "mapped"),
                  (f"{states.get('mapped', 0)} of {len(self.blocks)}", "blocks"),
                  (f"{max((len(b.scenes) for b in self.blocks), default=0)}", "dates a block at most")]
-        head = (f"<header><h1>{esc(self.title)}</h1><p class='lead'>{esc(self.subtitle)}</p><div class='facts'>"
-                + "".join(f"<div><b>{v}</b><span>{esc(w)}</span></div>" for v, w in facts) + "</div></header>")
-        if self.facts["synthetic"]:
-            head += ("<p class='note'>Its pixels come from the embedded Earth's sample planet: synthetic. Good for "
-                     "trying, testing and teaching, for no statement about the real Earth.</p>")
-        picture = f"<img alt='{esc(self.title)}' style='width:100%' src='{_data_url(self.out / 'quicklook.png')}'>"
-        sections = [head, _section("The map", "Open <code>class.vrt</code> in QGIS: colours and names come with it. "
-                                   "<code>map.html</code> is the same over a background map (needs the internet).",
-                                   picture),
-                    _section("Area by class", self._area_words(), _area_table(table))]
-        if by_polygon is not None:
-            sections.append(_section("Area by polygon", f"{areas.COUNTED.capitalize()}. A pixel belongs to the polygon "
-                                     "its centre lies in. <code>dwplus assess --polygons</code> estimates where a "
-                                     "sample has points enough.", *(
-                                         f"<details><summary>{esc(str(name))}</summary>"
-                                         f"{_area_table(rows)}</details>"
-                                         for name, rows in by_polygon.groupby("polygon", sort=False))))
-        if (rest := self._left_out()):
-            sections.append(_section("What is missing", "Blocks without a pair of scenes, or whose pixels failed a "
-                                     "gate, are no data; <code>blocks.parquet</code> says which.",
-                                     charts.table(("reason", "blocks", "meaning"), rest)))
-        sections.append(_section("Made from", "", charts.table(("", ""), [
-            [esc(str(k)), f"<code>{esc(str(v))}</code>"] for k, v in self.facts["made_from"].items()], "words")))
-        return charts.page(self.title, sections)
-
-    def _area_words(self) -> str:
-        if self.reference is None:
-            return (f"{areas.COUNTED.capitalize()}: nobody has looked at a sample of this map. "
-                    "<code>dwplus sample</code> draws one to label, <code>dwplus assess</code> makes areas with "
-                    "intervals of it.")
-        if self.transferred:
-            return (f"{areas.TRANSFERRED.capitalize()}. The correction was measured by an evaluation of the network on "
-                    "other ground of the same biomes; how far it is off here nobody knows, so there is no interval.")
-        return ("Stratified estimator (Olofsson et al. 2014) from points drawn at random within each map class, with "
-                "95 % intervals.")
+        missing = self._left_out()
+        return skeleton.render(
+            "map.html", title=self.title, subtitle=self.subtitle, facts=facts,
+            synthetic=SYNTHETIC if self.facts["synthetic"] else "",
+            picture=skeleton.data_url((self.out / "quicklook.png").read_bytes()),
+            counted=areas.COUNTED.capitalize(), transferred=areas.TRANSFERRED.capitalize(),
+            basis="counted" if self.reference is None else "transferred" if self.transferred else "sampled",
+            areas=_area_table(table),
+            polygons=[] if by_polygon is None else [
+                (str(name), _area_table(rows)) for name, rows in by_polygon.groupby("polygon", sort=False)],
+            missing=charts.table(("reason", "blocks", "meaning"), missing) if missing else None,
+            made=charts.table(("", ""), [[k, v] for k, v in self.facts["made_from"].items()], "words"))
 
     def _left_out(self) -> list[list[str]]:
         reasons = [str(self.outcomes[b.id]["reason"]).split(":")[0] for b in self.blocks
                    if self._state(b) == "rejected"]
-        return [[esc(str(reason)), str(n), esc(meaning(reason))]
+        return [[str(reason), str(n), meaning(str(reason))]
                 for reason, n in pd.Series(reasons, dtype=str).value_counts().items()]
-
-
-def _section(title: str, words: str, *parts: str) -> str:
-    return f"<section><h2>{title}</h2><p class='soft'>{words}</p>{''.join(parts)}</section>"
 
 
 def _area_table(table: pd.DataFrame) -> str:
@@ -246,7 +218,7 @@ def _area_table(table: pd.DataFrame) -> str:
     rows = []
     for row in table.to_dict("records"):
         name = str(row["class"])
-        cells = [charts.chip(colour[name]) + name.replace("_", " "), f"{row['mapped_km2']:,.2f}",
+        cells = [charts.named(colour[name], colours.words(name)), f"{row['mapped_km2']:,.2f}",
                  f"{row['mapped_share']:.1%}"]
         if adjusted:
             low, high = row["low_km2"], row["high_km2"]
@@ -262,12 +234,6 @@ def _area_table(table: pd.DataFrame) -> str:
 
 def _day(milliseconds: int) -> int:
     return int(pd.Timestamp(milliseconds, unit="ms").strftime("%Y%m%d"))
-
-
-def _data_url(path: Path) -> str:
-    import base64
-
-    return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
 
 
 def _replace(path: Path, write: Any) -> None:

@@ -25,6 +25,7 @@ from dwplus.errors import StopError
 from dwplus.grid import PixelGrid
 from dwplus.maps import edges
 from dwplus.maps.blocks import Block, overlap
+from dwplus.pages.colours import rgb
 from dwplus.taxonomy import CLASSES, IGNORE, PALETTE
 
 #: Bytes that GDAL may keep of rasters it writes.
@@ -59,12 +60,6 @@ LAYERS = {layer.name: layer for layer in (
     Layer("sources", ("s2_date", "s1_date", "gap", "dates"), "int32", NO_SOURCE, "NEAREST",
           ("yyyymmdd", "yyyymmdd", "minutes, S1 minus S2", "scenes")),
 )}
-
-
-def rgb(colour: str) -> tuple[int, int, int]:
-    """``#rrggbb`` as numbers."""
-    red, green, blue = (int(colour[i:i + 2], 16) for i in (1, 3, 5))
-    return red, green, blue
 
 
 #: Of a change between two maps: 10 * class before + class after.

@@ -5,16 +5,18 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import shapely
+from markupsafe import escape
 
 from dwplus.earth import limits
 from dwplus.earth.cost import EECU_PER_SECOND
 from dwplus.earth.pixels import blocks
 from dwplus.errors import InputError
+from dwplus.pages import colours, skeleton
 from dwplus.planning.plan import spec_of, summary
 from dwplus.reasons import Reason, meaning
 from dwplus.spec import DatasetSpec
@@ -223,13 +225,6 @@ def write_map(plan: gpd.GeoDataFrame, path: str | Path) -> None:
         raise InputError(f"map {path}: cannot be written ({error.strerror or error})") from None
 
 
-def _colour(biome: int) -> str:
-    from matplotlib import colormaps
-    from matplotlib.colors import to_hex
-
-    return "#888888" if biome not in BIOMES else to_hex(colormaps["tab20"](list(BIOMES).index(biome)))
-
-
 def _html(plan: gpd.GeoDataFrame, path: Path) -> None:
     import folium
 
@@ -238,11 +233,13 @@ def _html(plan: gpd.GeoDataFrame, path: Path) -> None:
     for (state, biome), rows in plan.groupby(["state", "biome"]):
         number = int(biome)
         planned = state == "planned"
-        colour = _colour(number) if planned else "#444444"
+        colour = colours.biome(number) if planned else "#444444"
         name = f"{number:2d} {BIOMES.get(number, '')}" if planned else f"rejected, biome {number}"
         keys = ["tile_id", "window", "ecoregion", "split", "s2_id", "gap_hours", "orbit_pass"] if planned else [
             "tile_id", "window", "ecoregion", "reason"]
         shown = rows[[*keys, "geometry"]].copy()
+        for key in keys:  # tooltips take text as HTML
+            shown[key] = shown[key].map(_text)
         shown["geometry"] = shown.geometry.apply(_center if points else shapely.envelope)
         folium.GeoJson(
             shown.to_json(), name=f"{name} ({len(rows)})", show=planned, marker=folium.CircleMarker(
@@ -252,13 +249,19 @@ def _html(plan: gpd.GeoDataFrame, path: Path) -> None:
     west, south, east, north = plan.total_bounds
     world.fit_bounds([[south, west], [north, east]])
     folium.LayerControl().add_to(world)
-    world.save(str(path))
+    root: Any = world.get_root()
+    skeleton.put(path, skeleton.guarded(root.render(), skeleton.FOLIUM_HOSTS))
+
+
+def _text(value: Any) -> Any:
+    return str(escape(value)) if isinstance(value, str) else value
 
 
 def _center(shape: shapely.Geometry) -> shapely.Geometry:
     return shapely.box(*shape.bounds).centroid
 
 
+@skeleton.plain_text()
 def _png(plan: gpd.GeoDataFrame, path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -275,7 +278,7 @@ def _png(plan: gpd.GeoDataFrame, path: Path) -> None:
     biomes = plan["biome"].to_numpy()
     for biome in sorted(set(biomes[planned])):
         chosen = planned & (biomes == biome)
-        axes.scatter(x[chosen], y[chosen], s=10, color=_colour(int(biome)),
+        axes.scatter(x[chosen], y[chosen], s=10, color=colours.biome(int(biome)),
                      label=f"{biome} {BIOMES[int(biome)]} ({int(chosen.sum())})")
     axes.set_xlabel("longitude, degrees east")
     axes.set_ylabel("latitude, degrees north")

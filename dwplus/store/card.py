@@ -13,7 +13,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ import pandas as pd
 import dwplus
 from dwplus.errors import InputError
 from dwplus.longitude import box_of, cut
+from dwplus.pages import skeleton
 from dwplus.splits import GUARD, grids_of
 from dwplus.store import layout, stats
 from dwplus.store.locks import run_place
@@ -336,69 +336,23 @@ def croissant(attrs: dict[str, Any], items: gpd.GeoDataFrame, href: str, sha256:
     }
 
 
-def esc(text: str) -> str:
-    """A text of the data in Markdown: no markup; quotes stay as they are."""
-    return escape(text, quote=False)
-
-
 def readme(store: str, attrs: dict[str, Any], items: gpd.GeoDataFrame, origin: dict[str, Any]) -> str:
     """The data card for people, Markdown."""
     found = items["dwplus:split"].value_counts()
-    splits = ", ".join(f"{name} {found.get(name, 0)}" for name in layout.SPLIT_FLAGS if name != GUARD or GUARD in found)
-    biomes = "\n".join(f"| {b} | {BIOMES[int(b)]} | {int((items['dwplus:biome'] == b).sum())} |"
-                       for b in sorted(set(items["dwplus:biome"])))
     total = max(1, sum(int(items[f"dwplus:pixels_{name}"].sum()) for name in CLASSES))
-    classes = "\n".join(f"| {i} | {name} | {items[f'dwplus:pixels_{name}'].sum() / total:.2%} |"
-                        for i, name in enumerate(CLASSES))
-    sources = "\n".join(f"| {' | '.join(map(esc, (name, one['collection'], one['licence'], one['attribution'])))} |"
-                        for name, one in attrs["sources"].items())
     kept = stats.stored(store)
     place = place_of(store)
-    shown = place.path.name if isinstance(place, Folder) else place.name
-    figures = "" if kept is None else "\n## Bands\n\n```\n" + esc("\n".join(stats.describe(kept))) + "\n```\n"
-    made = "\n".join(f"* {esc(name)}: {esc(str(value))}" for name, value in origin.items()
-                     if name not in ("spec", "plan"))
-    plan = origin["plan"]
-    # Data must not become markup: a sign that JSON may write in another way is written so.
-    spec = json.dumps(origin["spec"], indent=2).replace("<", "\\u003c")
-    rejected = ", ".join(f"{n} {esc(reason)}" for reason, n in plan["rejected"].items()) or "none"
-    return f"""# {esc(_title(attrs))}
-
-{esc(_description(attrs, len(items)))}
-
-Splits ({splits} tiles) are drawn by blocks of ground. `croissant.json` (Croissant 1.0), `collection.json` (STAC 1.1)
-and `items.parquet` (stac-geoparquet) say the same to machines.
-
-```python
-import dwplus
-from dwplus.store.reader import tile
-
-tree = dwplus.open_store("{shown}")
-one = tile("{shown}", "{items['dwplus:tile_id'].iat[0]}")   # a georeferenced xarray.Dataset, see one.rio
-```
-
-| biome | name | tiles |
-|---|---|---|
-{biomes}
-
-| class | name | share |
-|---|---|---|
-{classes}
-
-## Sources, licences, attribution
-
-| part | collection | licence | attribution |
-|---|---|---|---|
-{sources}
-
-Copernicus Sentinel data: {COPERNICUS}. Cite: {CITATION}
-{figures}
-## Provenance
-
-{made}
-* plan: {plan['candidates']} candidates, {plan['planned']} planned; rejected: {rejected}
-
-```json
-{spec}
-```
-"""
+    rejected = origin["plan"]["rejected"].items()
+    return skeleton.render(
+        "card.md", title=_title(attrs), description=_description(attrs, len(items)),
+        splits=", ".join(f"{name} {found.get(name, 0)}" for name in layout.SPLIT_FLAGS
+                         if name != GUARD or GUARD in found),
+        store=place.path.name if isinstance(place, Folder) else place.name, tile=str(items["dwplus:tile_id"].iat[0]),
+        biomes=[(b, BIOMES.get(int(b), ""), int((items["dwplus:biome"] == b).sum()))
+                for b in sorted(set(items["dwplus:biome"]))],
+        classes=[(i, name, f"{items[f'dwplus:pixels_{name}'].sum() / total:.2%}") for i, name in enumerate(CLASSES)],
+        sources=[(name, one["collection"], one["licence"], one["attribution"])
+                 for name, one in attrs["sources"].items()],
+        copernicus=COPERNICUS, citation=CITATION, bands="" if kept is None else "\n".join(stats.describe(kept)),
+        made=[(name, value) for name, value in origin.items() if name not in ("spec", "plan")], plan=origin["plan"],
+        rejected=", ".join(f"{n} {reason}" for reason, n in rejected) or "none", spec=origin["spec"])

@@ -22,7 +22,9 @@ import numpy as np
 import pandas as pd
 
 from dwplus.errors import InputError
+from dwplus.files import below
 from dwplus.grid import PixelGrid, tile_on_grid
+from dwplus.pages import sheets
 from dwplus.spec import SR_BANDS, DatasetSpec, make_spec
 from dwplus.store import layout, tables, writer
 from dwplus.store.reader import tile_table
@@ -87,7 +89,7 @@ def write_folder(store: str | Path, folder: str | Path, *, six: bool = False,
         split = pd.Series(table["split"].astype(str)).map({name: i for i, name in enumerate(layout.SPLITS, 1)})
         every = pd.concat([split.rename("split_id"), pd.DataFrame(files), table.drop(columns=[
             "group", "index_", "status", "reason", *(f"count_{c}" for c in CLASSES)])], axis=1)
-        every.to_csv(folder / TABLE, index=False)
+        sheets.write_csv(every, folder / TABLE)
         (folder / HEADER).write_text(json.dumps({
             "spec": root.attrs.asdict()["spec"], "created": root.attrs["created"], "earth": root.attrs["earth"],
             "classes": list(SIX if six else CLASSES)}, indent=1) + "\n")
@@ -186,7 +188,7 @@ def _rows(folder: Path, biome: int | None) -> gpd.GeoDataFrame:
         raise InputError(f"folder {folder}: has no split/*.csv; the layout is SAR_S1/VH, SAR_S1/VV, Opt_S2_cloudy, "
                          "Opt_S2_clear, Label, split")
     # The python engine reads numbers back to the last bit.
-    table = pd.concat([pd.read_csv(path, engine="python") for path in tables], ignore_index=True)
+    table = pd.concat([sheets.read_csv(path, engine="python") for path in tables], ignore_index=True)
     wanted = ["split_id", *list(FOLDERS)[:-1]]
     if missing := [name for name in wanted if name not in table]:
         raise InputError(f"table {tables[0]}: lacks the column {missing[0]!r}; it has {', '.join(table.columns)}")
@@ -248,7 +250,8 @@ def _spec(folder: Path, rows: gpd.GeoDataFrame) -> DatasetSpec:
 
 def _file(folder: Path, row: dict[str, Any], key: str) -> Path:
     """A file of a row: the CSV has its path below the folder, or its name."""
-    for path in (folder / str(row[key]), folder / FOLDERS[key] / str(row[key])):
+    what = f"folder {folder}: {key}"
+    for path in (below(folder, str(row[key]), what), below(folder / FOLDERS[key], str(row[key]), what)):
         if path.is_file():
             return path
     raise InputError(f"folder {folder}: has no file {row[key]} ({key})")

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from dwplus.errors import InputError
+from dwplus.pages.colours import rgb
 from dwplus.store import layout
 from dwplus.store.legend import legend_of
 from dwplus.store.reader import tile
@@ -50,7 +51,7 @@ def write_geotiffs(store: str | Path, tile_id: str, folder: str | Path, window: 
                     if name == "label":
                         raster.descriptions = ("label",)
                         raster.write_colormap(1, {
-                            **{i: tuple(int(c[k:k + 2], 16) for k in (1, 3, 5)) for i, c in enumerate(legend.colours)},
+                            **{i: rgb(c) for i, c in enumerate(legend.colours)},
                             legend.ignore: (255, 255, 255)})
                         raster.update_tags(1, **{f"class_{i}": c for i, c in enumerate(legend.classes)})
                     else:

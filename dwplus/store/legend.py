@@ -14,6 +14,7 @@ import numpy as np
 
 from dwplus.classes import TABLES, spare_colour
 from dwplus.errors import InputError
+from dwplus.pages.colours import of_classes
 from dwplus.taxonomy import CLASSES, IGNORE, PALETTE
 
 #: Units a band may have. ``display`` is a grey value of a picture, without physical meaning.
@@ -47,10 +48,7 @@ class Legend:
 
     def pictured(self, label: np.ndarray) -> np.ndarray:
         """Labels (y, x) to uint8 (y, x, 3); no label is white."""
-        table = np.full((256, 3), 255, "uint8")
-        table[:len(self)] = [[int(c[i:i + 2], 16) for i in (1, 3, 5)] for c in self.colours]
-        out: np.ndarray = table[label]
-        return out
+        return of_classes(label, self.colours)
 
 
 def legend_of(attributes: Mapping[str, Any], where: str = "store") -> Legend:

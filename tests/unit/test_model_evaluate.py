@@ -7,10 +7,12 @@ import pandas as pd
 import pytest
 
 from dwplus.errors import InputError
+from dwplus.pages.colours import of_agreement, of_classes
+from dwplus.pages.stretch import radar, true_colour
+from dwplus.report.quicklooks import decibels
 from dwplus.taxonomy import PALETTE
 from model.config import load_config, make_config, merged, parse_override
 from model.evaluate import CLOUD_EDGES, GAP_EDGES, bins, plain
-from model.page import colours, error_picture, optical_picture, radar_picture
 from pipelines.train import config_for
 
 
@@ -30,17 +32,17 @@ def test_not_a_number_is_null():
 
 def test_pictures():
     label = np.array([[0, 8], [255, 3]], "uint8")
-    shown = colours(label)
+    shown = of_classes(label)
     assert "#{:02X}{:02X}{:02X}".format(*shown[0, 0]) == PALETTE[0] and (shown[1, 0] == 255).all()
-    wrong = error_picture(label, np.array([[0, 7], [1, 3]], "uint8"))
+    wrong = of_agreement(label, np.array([[0, 7], [1, 3]], "uint8"))
     assert (wrong[0, 0] == wrong[1, 1]).all() and (wrong[0, 0] != wrong[0, 1]).any() and (wrong[1, 0] == 255).all()
     s2 = np.arange(3 * 16, dtype="uint16").reshape(3, 4, 4) * 100
     s2[:, 0, 0] = 65535
-    picture = optical_picture(s2, ("B2", "B3", "B4"))
-    assert picture.shape == (4, 4, 3) and (picture[0, 0] == 128).all() and picture[3, 3].min() == 255
+    picture = true_colour(s2, ("B2", "B3", "B4"))
+    assert picture.shape == (4, 4, 3) and (picture[0, 0] == 128).all() and picture[3, 3].max() == 255
     s1 = np.full((1, 2, 2), -1200, "int16")
-    assert radar_picture(s1).shape == (2, 2, 3)
-    assert (radar_picture(np.full((2, 2, 2), np.nan, "float32")) == 128).all()
+    assert radar(decibels(s1)).shape == (2, 2, 3)
+    assert (radar(np.full((2, 2, 2), np.nan, "float32")) == 128).all()
 
 
 def test_shipped_configs_and_the_published_recipe():

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from dwplus.errors import InputError
+from dwplus.pages import charts
 from dwplus.planning.plan import write_plan
-from dwplus.report import charts
 from dwplus.report.page import write_report
 from dwplus.store import layout, stats, writer
 from dwplus.store.writer import TileResult
@@ -57,7 +57,7 @@ def check(text):
     checker = Checker()
     checker.feed(text)
     assert not checker.open and not checker.fetched and "url(" not in text and "<script" not in text
-    assert not re.search(r"\bnan\b", re.sub(r"base64,[^']*", "", text).lower())
+    assert not re.search(r"\bnan\b", re.sub(r'base64,[^"]*', "", text).lower())
     return checker
 
 
@@ -81,7 +81,7 @@ def test_shares_and_gaps_are_the_stores(store, pixels_of):
     text = write_report(store, store.parent / "r.html").read_text()
     labels = np.concatenate([pixels_of(i)[2].ravel() for i in range(3)])
     share = (labels == 1).sum() / (labels != 255).sum()
-    assert f"title='trees: {share:.1%}'" in text
+    assert f'title="trees: {share:.1%}"' in text
     assert "3 tiles, median |gap| 1.0 h" in text
 
 
@@ -113,7 +113,7 @@ def test_names_are_escaped(store, pixels_of, small_plan, small_spec, tmp_path):
     layout.create(tmp_path / "odd", odd, small_spec, created=CREATED, earth="embedded-earth")
     fill(tmp_path / "odd", pixels_of)
     text = write_report(tmp_path / "odd", tmp_path / "r.html").read_text()
-    assert "<b>&'x" not in text and "&lt;b&gt;&amp;&#x27;x" in text
+    assert "<b>&'x" not in text and "&lt;b&gt;&amp;&#39;x" in text
     check(text)
 
 
@@ -142,7 +142,7 @@ def test_ticks(low, high, want):
 
 def test_circles_come_apart():
     dots = [charts.Dot(10, 50, b, 16) for b in (1, 2, 3)]
-    found = re.findall(r"<circle cx='([-\d.]+)' cy='([-\d.]+)' r='([\d.]+)'", charts.world_map(dots, {}))
+    found = re.findall(r'<circle cx="([-\d.]+)" cy="([-\d.]+)" r="([\d.]+)"', charts.world_map(dots, {}))
     places, radius = np.array(found, float)[:, :2], float(found[0][2])
     distance = np.hypot(*(places[:, None] - places[None]).transpose(2, 0, 1)) + 1e9 * np.eye(3)
     assert distance.min() > 1.8 * radius and np.hypot(*(places - (20, -100)).T).max() < 40
