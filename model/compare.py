@@ -21,6 +21,7 @@ from torch import nn
 
 from dwplus.console import say
 from dwplus.errors import InputError
+from dwplus.pages.words import reference_of
 from dwplus.taxonomy import CLASSES
 from model import checkpoint as checkpoints
 from model.config import TrainConfig, make_config, merged, parse_override
@@ -28,7 +29,7 @@ from model.distributed import device_of
 from model.networks.layers import count_parameters
 from model.networks.registry import NETWORKS, build, options_for, variants_of
 from model.reliability import against_mask, sentence
-from model.scoring import count, evaluation_sets, machine, plain, strata, tile_cloud
+from model.scoring import count, evaluation_sets, machine, plain, strata, synthetic_of, tile_cloud
 from model.train import train
 
 SCORES = ("miou", "oa", "macro_f1", "rare_miou")
@@ -293,7 +294,9 @@ def compare(stores: str | Path | Sequence[str | Path], out: str | Path, config: 
     blocks, every = table["block"].to_numpy(), np.ones(len(table), bool)
     clouded = (tile_cloud(table) >= 50).to_numpy()
     report = {
-        "stores": paths, "split": split, "seeds": list(seeds), "reference": entries[0].text, "config": config.to_dict(),
+        "stores": paths, "split": split, "label_sources": sorted({data.label_source for data in result.sets}),
+        "synthetic": synthetic_of(paths), "seeds": list(seeds), "reference": entries[0].text,
+        "config": config.to_dict(),
         "tile_px": size, "machine": machine(where), "versions": checkpoints.versions(), "command": command,
         "date": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         "overall": group(found, every, blocks, 0, draws),
@@ -310,6 +313,12 @@ def compare(stores: str | Path | Sequence[str | Path], out: str | Path, config: 
     return report
 
 
+def _whose(report: dict[str, Any]) -> list[str]:
+    """What the scores are measured against, and whether pixels are synthetic; earlier builds did not say."""
+    said = [f"scores are {reference_of(report['label_sources']).figures}"] if "label_sources" in report else []
+    return ["", *said, *filter(None, [report.get("synthetic")])] if said else []
+
+
 def lines(report: dict[str, Any]) -> list[str]:
     """The tables, in Markdown."""
     def number(value: float | None) -> str:
@@ -321,7 +330,8 @@ def lines(report: dict[str, Any]) -> list[str]:
 
     overall, first = report["overall"], report["reference"]
     out = [f"split {report['split']}: {overall['tiles']} tiles in {overall['blocks']} blocks, seeds "
-           f"{', '.join(map(str, report['seeds']))}; {report['machine']}; 95 % intervals over blocks", "",
+           f"{', '.join(map(str, report['seeds']))}; {report['machine']}; 95 % intervals over blocks",
+           *_whose(report), "",
            f"| network | mIoU | OA | F1 | IoU of the rarest ({', '.join(overall['rare'])}) | mIoU against {first} | "
            f"rarest against it | parameters, M | GMAC at {report['tile_px']} px | images/s [5 %, 95 %] | "
            "training, min |",

@@ -21,6 +21,8 @@ import torch
 from torch import Tensor
 
 from dwplus.errors import InputError
+from dwplus.pages import skeleton
+from dwplus.pages.words import Reference, reference_of
 from dwplus.taxonomy import BIOMES, CLASSES, IGNORE
 from model.checkpoint import Checkpoint, load
 from model.data import TileDataset
@@ -28,11 +30,13 @@ from model.distributed import device_of
 from model.metrics import scores
 from model.normalise import Normaliser
 from model.progress import step_progress
-from model.scoring import evaluation_sets
+from model.scoring import evaluation_sets, synthetic_of
 
 #: Given a prompt, words.
 Writer = Callable[[str], str]
 
+#: Labels that a model predicted: those of most stores.
+PREDICTED = reference_of(["dynamic-world-v1"])
 SENSORS = {"s2": "Sentinel-2", "s1": "Sentinel-1"}
 #: Mistakes that are named.
 CONFUSIONS = 3
@@ -44,9 +48,10 @@ SURE, UNSURE = 15.0, 40.0
 TRIES = 2
 
 PROMPT = """You explain a land-cover map to a reader who knows remote sensing. Below are measured facts about one tile,
-as JSON; shares and scores are in percent. Write one paragraph of at most 120 words: how good the map is, which classes
-are confused, on which sensor it relies, and what cloud and time gap suggest. Use only numbers that stand in the facts,
-written as they stand there, in digits. State nothing that the facts do not say.
+as JSON; shares and scores are in percent. Write one paragraph of at most 120 words: how well the map agrees with the
+labels and whose they are, which classes are confused, on which sensor it relies, and what cloud and time gap suggest.
+Labels that are no truth are another model's predictions: do not call the map right or wrong against them. Use only
+numbers that stand in the facts, written as they stand there, in digits. State nothing that the facts do not say.
 
 Facts: {facts}
 
@@ -62,7 +67,8 @@ def percent(share: float | None) -> float | None:
 
 def make_facts(tile: Mapping[str, Any], confusion: np.ndarray, *, entropy: float, confidence: float,
                hidden: Mapping[str, tuple[float, float]] | None = None, optical_shares: Sequence[float] | None = None,
-               reliability: float | None = None, pixels: int | None = None) -> dict[str, Any]:
+               reliability: float | None = None, pixels: int | None = None, reference: Reference = PREDICTED,
+               ) -> dict[str, Any]:
     """Facts of one sample, as JSON holds them; shares and scores in percent with one decimal, null = not known.
 
     Parameters
@@ -74,6 +80,7 @@ def make_facts(tile: Mapping[str, Any], confusion: np.ndarray, *, entropy: float
     hidden : per sensor that was hidden, (share of labelled pixels that change class, overall accuracy without it).
     optical_shares : per scale, what the fusion takes from the optics, 0..1, where the network can say.
     reliability : mean of the network's own reliability of the optics, 0..1, where it has one. pixels : of the tile.
+    reference : whose the labels are; only against people's or the planet's truth is anything called right.
     """
     confusion = np.asarray(confusion)
     found, total = scores(confusion), int(confusion.sum())
@@ -95,6 +102,7 @@ def make_facts(tile: Mapping[str, Any], confusion: np.ndarray, *, entropy: float
                    "first": None if gap is None else "Sentinel-2" if gap > 0 else "Sentinel-1" if gap else "neither",
                    "cloud": None if cloud is None else round(cloud, 1), "tile_cloud": percent(measured)},
         "labelled": {"pixels": total, "share": percent(total / pixels) if pixels else None},
+        "reference": {"labels": reference.name, "truth": reference.truth},
         "scores": {"overall_accuracy": percent(found["oa"]), "miou": percent(found["miou"]),
                    "classes_present": int(found["present"])},
         "classes": classes, "confusions": confusions,
@@ -150,7 +158,7 @@ def measure(checkpoint: Checkpoint, data: TileDataset, index: int, normaliser: N
     confusion = torch.bincount(truth * n + said, minlength=n * n).cpu().numpy().reshape(n, n)
     return make_facts(data.table.iloc[index].to_dict(), confusion, entropy=_mean(entropy),
                       confidence=_mean(probability[valid]), hidden=hidden, optical_shares=shares, reliability=trust,
-                      pixels=label.numel())
+                      pixels=label.numel(), reference=reference_of([data.label_source]))
 
 
 def _mean(values: Tensor) -> float:
@@ -241,8 +249,10 @@ def template(facts: Mapping[str, Any]) -> str:
         out.append(f"Of this tile {_show(scenes['tile_cloud'])} % is cloud.")
     if not facts["labelled"]["pixels"]:
         return " ".join([*out, "It has no labelled pixel, so that nothing can be said of the map."])
-    out.append(f"Of {_show(facts['labelled']['pixels'])} labelled pixels {_show(score['overall_accuracy'])} % are "
-               f"mapped right; mIoU is {_show(score['miou'])} % (classes present: {score['classes_present']}).")
+    labels, whose = facts["labelled"], facts.get("reference", {})  # earlier builds did not say whose
+    against = Reference(whose.get("labels", "the labels"), bool(whose.get("truth")))
+    out.append(f"Of {_show(labels['pixels'])} labelled pixels {_show(score['overall_accuracy'])} % {against.hits}; "
+               f"mIoU is {_show(score['miou'])} % (classes present: {score['classes_present']}).")
     named = [f"{_word(c['name'])} ({_show(c['true'])} % of the labels, {_show(c['mapped'])} % of the map, IoU "
              f"{_show(c['iou'])} %, recall {_show(c['recall'])} %)" for c in facts["classes"] if c["iou"] is not None]
     out.append(f"Classes: {_list(named)}.")
@@ -253,9 +263,9 @@ def template(facts: Mapping[str, Any]) -> str:
     if facts["confusions"]:
         named = [f"{_word(c['true'])} mapped as {_word(c['mapped'])} ({_show(c['share'])} % of the labelled pixels)"
                  for c in facts["confusions"]]
-        out.append(f"Most frequent mistakes: {_list(named)}.")
+        out.append(f"{'Most frequent mistakes' if against.truth else 'Where they differ most'}: {_list(named)}.")
     else:
-        out.append("It makes no mistake here.")
+        out.append("It makes no mistake here." if against.truth else "It differs nowhere.")
     if sure["entropy"] is not None:
         how = "sure" if sure["entropy"] < SURE else "unsure" if sure["entropy"] > UNSURE else "fairly sure"
         out.append(f"The network is {how} of itself: mean entropy is {_show(sure['entropy'])} % of the largest "
@@ -263,7 +273,7 @@ def template(facts: Mapping[str, Any]) -> str:
     if facts["sensors"] is not None:
         lean = facts["sensors"]
         words = [f"without {SENSORS[s]} {_show(lean[f'without_{s}']['changed'])} % of the pixels change class and "
-                 f"{_show(lean[f'without_{s}']['overall_accuracy'])} % are right" for s in ("s2", "s1")]
+                 f"{_show(lean[f'without_{s}']['overall_accuracy'])} % {against.hits}" for s in ("s2", "s1")]
         lead = "It leans on both sensors" if lean["leans_on"] == "both" else f"It leans on {lean['leans_on']}"
         out.append(f"{lead}: {'; '.join(words)}.")
     fusion = facts["fusion"]
@@ -323,13 +333,14 @@ def explain_store(stores: str | Path | Sequence[str | Path], run: str | Path, ou
     normaliser = Normaliser(checkpoint.normalisation).to(where)
     todo = [(data, i) for data in sets for i in range(len(data))][:limit]
     out, summary = Path(out), {"tiles": 0, "by_model": 0, "by_template": 0, "refused": 0}
-    records, pages = [], [f"# {checkpoint.name}, split {split}\n"]
+    banner = synthetic_of(paths)
+    records, pages = [], [f"# {checkpoint.name}, split {split}\n", *([f"> {banner}\n"] if banner else [])]
     with step_progress("tiles", len(todo), progress) as show:
         for data, index in todo:
             facts = measure(checkpoint, data, index, normaliser, where)
             said = explain(facts, writer)
             records.append(json.dumps({"facts": facts, **said}))
-            pages.append(f"## {facts['tile']['id']}\n\n{said['text']}\n")
+            pages.append(f"## {skeleton.cell(facts['tile']['id'])}\n\n{skeleton.cell(said['text'])}\n")
             summary["tiles"] += 1
             summary[f"by_{said['source']}"] += 1
             summary["refused"] += len(said["refused"])

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from dwplus.errors import InputError
+from dwplus.pages.words import reference_of
 from dwplus.taxonomy import CLASSES
 from model.explain import explain, held, make_facts, template, unheld
 from model.language import language_model
@@ -105,6 +106,20 @@ def test_facts_by_hand():
                       hidden={"s2": (0.3, 0.4), "s1": (0.25, 0.8)})
     assert even["sensors"]["leans_on"] == "both" and even["scenes"]["gap_hours"] is None
     assert "is unsure of itself" in template(even) and "cloud" not in template(even)
+
+
+@pytest.mark.parametrize(("sources", "said", "unsaid"), [
+    (["dynamic-world-v1"], "agree with Dynamic World V1", "right"), (["annotations"], "are mapped right", "agree"),
+    (["truth"], "are mapped right", "agree"), (["annotations", "dynamic-world-v1"], "agree with", "right")])
+def test_right_and_wrong_are_said_against_truth_alone(sources, said, unsaid):
+    matrix = np.diag([5, 0, 0, 0, 0, 0, 0, 0, 0])
+    facts = make_facts({"tile_id": "t", "biome": 1}, matrix, entropy=0.5, confidence=0.5,
+                       hidden={"s2": (0.3, 0.4), "s1": (0.25, 0.8)}, reference=reference_of(sources))
+    text = template(facts)
+    assert said in text and unsaid not in text and unheld(text, facts) == []
+    assert ("mistake" in text) == (unsaid == "agree")
+    del facts["reference"]  # facts of an earlier build
+    assert "agree with the labels" in template(facts)
 
 
 def test_a_tile_without_labels():
