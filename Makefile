@@ -29,6 +29,8 @@ POLYGONS ?=
 DEVICE ?=
 BEFORE ?=
 AFTER ?=
+SEED ?= 0
+MINUTES ?= 30
 SET ?=
 # Stores to read, one or several; keys of the training config.
 STORES = $(foreach store,$(STORE),--store '$(store)')
@@ -55,7 +57,7 @@ QUICK := $(addprefix tests/unit/test_,$(addsuffix .py,annotated_files draw grid 
 	model_reliability pairing resplit sampling shards spec splits store tiles verify_bytes))
 
 .PHONY: help setup export-region regenerate train evaluate map change explain compare report test test-quick lint docs minimum \
-	bench bench-map bench-peers bench-scaling bench-read soak gpu-check
+	bench bench-map bench-peers bench-scaling bench-read soak chaos gpu-check
 
 help: ## list targets and variables
 	@echo "targets"
@@ -70,6 +72,7 @@ help: ## list targets and variables
 	@echo "  DATES= CLOUDS=  map: best, all or a number of scenes to merge; mask or keep what Dynamic World calls cloud"
 	@echo "  LAYERS= POLYGONS= DEVICE=  map: also probabilities, sources; areas by polygon of this file; cpu or cuda"
 	@echo "  SET=            train, compare: values of the config, as in SET='optim.epochs=8 data.crop=128'"
+	@echo "  SEED= MINUTES=  chaos: what is drawn follows from the seed; no new round after so many minutes"
 	@echo "  START= END=     label dates [START, END), YYYY-MM-DD; in place of the region's own"
 	@echo "  STORE=          Zarr store: a folder, s3://bucket/prefix or gs://bucket/prefix (default: data/<name of the region>.zarr)"
 	@echo "  EE_PROJECT=     Google Cloud project with Earth Engine; empty: the embedded Earth, which needs no key"
@@ -167,3 +170,6 @@ bench-read: $(VENV)/.ready ## reading tiles at random, beside other formats: STO
 
 soak: $(VENV)/.ready ## export under faults, kills and a full disk; at most 20 minutes
 	@$(BIN)/python -m benchmarks.soak
+
+chaos: $(VENV)/.ready ## rounds of kills, signals, broken disks and clocks; every store must come out the same: SEED= MINUTES=
+	@$(BIN)/python -m benchmarks.chaos --seed '$(SEED)' --minutes '$(MINUTES)'
