@@ -22,8 +22,8 @@ SHORT = {1: "moist tropical forest", 4: "temperate forest", 9: "flooded grasslan
 
 
 def panel(image: np.ndarray, x: float, y: float) -> str:
-    """Paths of an image (n, n, 3) in 0..1: one per colour, horizontal runs joined."""
-    codes = np.round(image * 31).astype(int)
+    """Paths of an image (n, n, 3) in 0..255: one per colour, horizontal runs joined."""
+    codes = np.round(image / 255 * 31).astype(int)
     runs: dict[tuple[int, ...], list[str]] = defaultdict(list)
     for row in range(CELLS):
         col = 0

@@ -17,7 +17,9 @@ many shards in work as it has threads.
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
+import logging
 import math
 import os
 import threading
@@ -30,7 +32,7 @@ from typing import TYPE_CHECKING, Any
 from dwplus.earth.limiter import Limiter, Traffic
 from dwplus.earth.session import EarthConfig, connect_config
 from dwplus.earth.sharing import REPORT_SECONDS, Coordinator, Grant, WorkerState
-from dwplus.errors import InputError
+from dwplus.errors import InputError, SchedulerLostError
 
 if TYPE_CHECKING:
     import distributed
@@ -72,6 +74,7 @@ def client_of(scheduler: str, shards: int) -> Iterator[distributed.Client]:
                      "distributed.scheduler.work-stealing": False,
                      "distributed.worker.use-file-locking": False, "distributed.admin.log-length": 0,
                      "distributed.scheduler.allowed-failures": LOST_WORKERS})
+    _hush()
     cores = os.cpu_count() or 1
     try:
         # Dask's own pages would take 0.4 s to load; ours is the progress line. The scheduler listens for them all the
@@ -93,6 +96,48 @@ def client_of(scheduler: str, shards: int) -> Iterator[distributed.Client]:
         yield client
     finally:
         client.close()
+
+
+def _hush() -> None:
+    """No pages of Dask's traces where a worker or the scheduler is lost: the run says it in a sentence."""
+    import dask
+
+    names = [name for name in logging.root.manager.loggerDict if name.split(".")[0] == "distributed"]
+    for name in ("distributed", *names):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    # For worker processes that this process starts: they read it when they begin.
+    dask.config.set({"distributed.nanny.pre-spawn-environ.DASK_LOGGING__DISTRIBUTED": "critical"})
+
+
+@contextlib.contextmanager
+def watched(client: distributed.Client, scheduler: str) -> Iterator[None]:
+    """While in it, a scheduler that is lost is said in a sentence.
+
+    Raises
+    ------
+    SchedulerLostError
+        Where it does not answer any more.
+    """
+    import distributed
+    from distributed.comm import CommClosedError
+
+    # What Dask raises of a scheduler that is gone: its connection, a client that gave it up, and what waits for both.
+    gone = (CommClosedError, distributed.TimeoutError, distributed.CancelledError, concurrent.futures.CancelledError)
+    try:
+        yield
+    except gone as error:
+        raise _lost(scheduler, error) from None
+    except (RuntimeError, OSError, AttributeError, TypeError, ValueError) as error:
+        # A client whose scheduler went away fails in many ways; while it has one, the error is another's.
+        if client.status == "running":
+            raise
+        raise _lost(scheduler, error) from None
+
+
+def _lost(scheduler: str, error: BaseException) -> SchedulerLostError:
+    words = " ".join(str(error).split())[:120] or type(error).__name__
+    return SchedulerLostError(f"the Dask scheduler {scheduler} is lost ({type(error).__name__}: {words}); what is "
+                              "exported stays")
 
 
 def allow(client: distributed.Client, config: EarthConfig) -> None:

@@ -6,13 +6,17 @@ import contextlib
 import importlib.util
 import shlex
 import shutil
+import signal
 import sys
+import threading
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import TracebackType
 
-from dwplus.errors import DwplusError, InputError
+from dwplus.errors import DwplusError, InputError, scrubbed
 
 #: Seconds between two progress lines in a log.
 QUIET_SECONDS = 5.0
@@ -28,8 +32,18 @@ EXTRAS = {
 
 
 def say(line: str) -> None:
-    """A line of output, at once."""
-    print(line, flush=True)
+    """A line of output, at once; without secrets."""
+    print(scrubbed(line), flush=True)
+
+
+def complain(line: str) -> None:
+    """A sentence on stderr; without secrets."""
+    print(scrubbed(line), file=sys.stderr, flush=True)
+
+
+def trace(kind: type[BaseException], error: BaseException, frames: TracebackType | None) -> None:
+    """What Python prints of an error that nobody foresaw, without secrets (a ``sys.excepthook``)."""
+    complain("".join(traceback.format_exception(kind, error, frames)).rstrip())
 
 
 def program() -> str:
@@ -42,7 +56,7 @@ def program() -> str:
 
 def command() -> str:
     """The command line of this process, for files that say how they were made."""
-    return shlex.join(["dwplus", *sys.argv[1:]])
+    return scrubbed(shlex.join(["dwplus", *sys.argv[1:]]))
 
 
 @contextlib.contextmanager
@@ -146,30 +160,65 @@ def _needed(extras: Sequence[str]) -> str:
     return f"needs the extra{'s' * (len(extras) > 1)} {names}: pip install 'dwplus[{','.join(extras)}]'" * bool(extras)
 
 
-def run(action: Callable[[], int]) -> int:
-    """Run an action; a project error becomes one sentence on stderr and its exit code.
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: ends as Ctrl-C does, but for the word and the exit code."""
+
+
+def stopped(stop: KeyboardInterrupt, words: str) -> int:
+    """Say that somebody ended this, and what stays.
 
     Returns
     -------
-    0 done, 1 finished with failures, 2 wrong usage or input, 130 interrupted.
+    The exit code: 130 after Ctrl-C, 143 after SIGTERM.
+    """
+    ended = isinstance(stop, Terminated)
+    complain(f"{'terminated' if ended else 'interrupted'}: {words}")
+    return 143 if ended else 130
+
+
+def run(action: Callable[[], int]) -> int:
+    """Run an action; a project error becomes one sentence on stderr and its exit code. SIGTERM ends it as Ctrl-C does.
+
+    Returns
+    -------
+    0 done, 1 finished with failures, 2 wrong usage or input, 130 interrupted, 143 terminated.
     """
     try:
-        return action()
+        with terminated_as_interrupted():
+            return action()
     except DwplusError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        complain(f"error: {' '.join(str(error).split())}")
         return error.exit_code
     except ModuleNotFoundError as error:
         module = (error.name or "").partition(".")[0]
         extra = next((extra for extra, names in EXTRAS.items() if module in names), None)
         if extra is None:
             raise
-        print(f"error: {_needed([extra])} ({module} is not installed)", file=sys.stderr)
+        complain(f"error: {_needed([extra])} ({module} is not installed)")
         return InputError.exit_code
-    except KeyboardInterrupt:
-        print("interrupted: what is exported stays; the same command goes on from here", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as stop:
+        return stopped(stop, "what is exported stays; the same command goes on from here")
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
-        print(f"error: {error.strerror or error}{where}; what is exported stays, the same command goes on from here",
-              file=sys.stderr)
+        complain(f"error: {error.strerror or error}{where}; what is exported stays, the same command goes on from here")
         return 1
+
+
+@contextlib.contextmanager
+def terminated_as_interrupted() -> Iterator[None]:
+    """While in it, SIGTERM raises :class:`Terminated` in the main thread, once: a second one ends the process at once,
+    as it would without us."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+
+    def stop(number: int, frame: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        raise Terminated
+
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)

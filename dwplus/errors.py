@@ -5,11 +5,58 @@ All of them pickle whole: what a worker process raises, its caller sees.
 
 from __future__ import annotations
 
+import os
+import re
+
+#: Put where a secret stood.
+HIDDEN = "***"
+#: Environment variables whose values are secrets, or say where one lies.
+SECRET_VARIABLES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "GOOGLE_API_KEY",
+                    "GOOGLE_APPLICATION_CREDENTIALS", "HF_TOKEN", "OPENAI_API_KEY")
+_NAMES = (r"(?:password|passwd|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|client[_-]?secret|"
+          r"authorization)")
+_IN_URLS = rf"(?:{_NAMES}|key|pw|sig|signature|credential|awsaccesskeyid|x-(?:amz|goog)-[a-z-]+)"
+#: What a secret looks like, and what is left of it.
+_SECRETS = (
+    # A user and a password within a URL: all up to the last @ before the path.
+    (re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^/?#\s'\"<>]*@", re.I), rf"\g<1>{HIDDEN}@"),
+    (re.compile(rf"([?&;]{_IN_URLS}=)[^&#\s'\"<>]+", re.I), rf"\g<1>{HIDDEN}"),
+    (re.compile(r"\b(Bearer|Basic)\s+[A-Za-z0-9._~+/=-]{8,}"), rf"\g<1> {HIDDEN}"),
+    (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)", re.S), HIDDEN),
+    # name=value, "name": "value" and --name value, as configurations and command lines have them.
+    (re.compile(rf"(\b[\w-]*{_NAMES}[\w-]*[\"']?\s*[:=]\s*[\"']?)(?!bearer|basic|[*])[^\s\"',;&]{{6,}}",
+                re.I), rf"\g<1>{HIDDEN}"),
+    (re.compile(rf"(--{_NAMES}[ =])\S+", re.I), rf"\g<1>{HIDDEN}"),
+    # Keys and tokens by their form: Google's, Amazon's, signed web tokens.
+    (re.compile(r"\b(?:AIza[\w-]{30,}|ya29\.[\w.-]{10,}|1//[\w-]{20,}|(?:AKIA|ASIA)[A-Z0-9]{12,}|"
+                r"eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*|gh[pousr]_\w{20,}|hf_\w{20,}|sk-[\w-]{20,})"), HIDDEN),
+)
+
+
+def scrubbed(text: str) -> str:
+    """A text without secrets: passwords in URLs, keys, tokens, and the place of an account's file.
+
+    The one function for messages, logs, plans and stores; what is not a secret stays letter by letter.
+    """
+    for name in SECRET_VARIABLES:
+        value = os.environ.get(name, "")
+        if len(value) >= 6 and value in text:
+            text = text.replace(value, f"${name}")
+    if not any(sign in text for sign in ":=-._/ "):
+        return text
+    for pattern, left in _SECRETS:
+        text = pattern.sub(left, text)
+    return text
+
 
 class DwplusError(Exception):
-    """Root of the project's own errors; ``exit_code`` is what the command line answers with."""
+    """Root of the project's own errors; ``exit_code`` is what the command line answers with. No secret is in its
+    words."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        return scrubbed(super().__str__())
 
 
 class InputError(DwplusError):
@@ -71,6 +118,10 @@ class RejectedError(DwplusError):
 
 class StopError(DwplusError):
     """The run must stop; what is exported stays, and the same command goes on once the cause is gone."""
+
+
+class SchedulerLostError(StopError):
+    """The Dask scheduler that handed out the work is gone."""
 
 
 class AccessError(StopError, EarthError):

@@ -8,9 +8,10 @@ from pathlib import Path
 from dwplus import console
 from dwplus.console import say
 from dwplus.earth import EarthConfig, connect_config
-from dwplus.errors import StopError
+from dwplus.errors import SchedulerLostError, StopError
 from dwplus.export.budget import Budget
 from dwplus.export.run import export
+from dwplus.export.stops import gone_of
 from dwplus.store.places import companion, place_of
 from dwplus.store.summary import Summary, by_biome_lines, summarise
 
@@ -19,14 +20,19 @@ def export_and_show(plan: Path, store: str, world: str | None, project: str | No
                     max_hours: float | None = None, budget_eecu_hours: float | None = None) -> int:
     """Export, print the summary, draw the quicklooks. Returns the exit code."""
     config = EarthConfig(project or None, world or None)
+    given = [item for name, value in (("--world", world), ("--project", project), ("--scheduler", scheduler))
+             if value for item in (name, value)]
+    again = shlex.join(["dwplus", "export", str(plan), str(store), *given])
     say(connect_config(config).description)
     try:
         with console.shard_progress() as progress:
             summary = export(plan, store, config, scheduler=scheduler, budget=Budget(max_hours, budget_eecu_hours),
                              progress=progress)
-    except StopError:
-        if place_of(store).exists():
+    except StopError as error:
+        if gone_of(store) is None and place_of(store).exists():
             show(summarise(store), store)
+        if isinstance(error, SchedulerLostError):
+            raise SchedulerLostError(f"{error}; start it and its workers again, and go on with: {again}") from error
         raise
     show(summary, store)
     if quicklooks and summary.exported and (words := console.lacking("report")):
@@ -37,9 +43,6 @@ def export_and_show(plan: Path, store: str, world: str | None, project: str | No
         folder = companion(store, ".quicklook")
         say(f"{len(draw(store, folder))} quicklooks in {folder}")
     if summary.stopped:
-        given = [item for name, value in (("--world", world), ("--project", project), ("--scheduler", scheduler))
-                 if value for item in (name, value)]
-        again = shlex.join(["dwplus", "export", str(plan), str(store), *given])
         say(f"stopped: {summary.stopped}; go on with: {again}")
     return 0 if summary.complete else 1
 

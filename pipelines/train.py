@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import sys
 from typing import Any
 
 from dwplus import console
@@ -69,10 +68,8 @@ def run(stores: list[str], network: str | None, folder: str | None, name: str | 
 
     try:
         summary = train(stores, target, config, device=device)
-    except KeyboardInterrupt:
-        print(f"interrupted: finished epochs are kept in {target}; the same command goes on from there",
-              file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as stop:
+        return console.stopped(stop, f"finished epochs are kept in {target}; the same command goes on from there")
     if os.environ.get("RANK", "0") == "0" and summary.epochs:
         best = f"best mIoU {100 * summary.best_miou:.2f} at epoch {summary.best_epoch}, " * (
             summary.best_miou == summary.best_miou)

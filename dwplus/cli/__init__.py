@@ -11,6 +11,7 @@ import typer
 import dwplus
 from dwplus.cli import areas, flows, imports, machine, stages, stores
 from dwplus.cli.options import ListCommand
+from dwplus.console import complain, trace
 
 __all__ = ["app", "main"]
 
@@ -55,7 +56,8 @@ def common(version: Annotated[bool, typer.Option("--version", callback=_say_vers
 
 
 def main() -> None:
-    """Entry point: usage errors are one line and exit code 2."""
+    """Entry point: usage errors are one line and exit code 2; a trace of what nobody foresaw holds no secret."""
+    sys.excepthook = trace
     try:
         code = app(prog_name="dwplus", standalone_mode=False)
     except typer.Exit as stop:
@@ -67,7 +69,6 @@ def main() -> None:
             raise
         where = getattr(getattr(error, "ctx", None), "command_path", "dwplus")
         text = message()  # no word at all is answered with the help
-        print(text if text.startswith("Usage:") else f"error: {' '.join(text.split())} (see `{where} --help`)",
-              file=sys.stderr)
+        complain(text if text.startswith("Usage:") else f"error: {' '.join(text.split())} (see `{where} --help`)")
         code = getattr(error, "exit_code", 2)
     sys.exit(code or 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import queue
 import threading
@@ -14,14 +15,13 @@ from typing import Any, NamedTuple, TypeVar
 import ee
 import ee.deprecation
 import google.auth.exceptions
-import requests
 from google.auth.credentials import AnonymousCredentials
 
 from dwplus.earth import limits
 from dwplus.earth.errors import classify, lacks_credentials
 from dwplus.earth.limiter import Lane, Limiter
 from dwplus.earth.transport import Transport
-from dwplus.errors import InputError
+from dwplus.errors import DwplusError, InputError, scrubbed
 from dwplus.taxonomy import BIOMES, CLASSES
 
 T = TypeVar("T")
@@ -30,6 +30,8 @@ T = TypeVar("T")
 EMBEDDED_PROJECT = "embedded-earth"
 #: Seconds more than the service works on a request that we wait for its answer.
 GRACE_SECONDS = 30
+#: Seconds for a running embedded Earth to say its version.
+VERSION_SECONDS = 5
 
 
 @dataclass(frozen=True)
@@ -188,16 +190,17 @@ def _connect_url(url: str) -> str:
         ee.Initialize(AnonymousCredentials(), project=EMBEDDED_PROJECT, url=url,
                       http_transport=Transport(limits.REQUEST_SECONDS + GRACE_SECONDS))
     except Exception as error:
-        raise InputError(f"no embedded Earth answers at {url} ({classify(error)}); start one with "
+        raise InputError(f"no embedded Earth answers at {scrubbed(url)} ({classify(error)}); start one with "
                          "`dwplus earth serve`") from error
-    return f"embedded Earth at {url}"
+    return f"embedded Earth at {scrubbed(url)}"
 
 
 def _version_at(url: str) -> str:
     """What a running embedded Earth says of itself; nothing where it does not: another program, or an earlier build."""
     try:
-        found = requests.get(f"{url.rstrip('/')}/version", timeout=5).json()["version"]
-    except (requests.RequestException, ValueError, KeyError, TypeError):
+        answer, content = Transport(VERSION_SECONDS, 1 << 16).request(f"{url.rstrip('/')}/version")
+        found = json.loads(content)["version"] if answer.status == 200 else ""
+    except (DwplusError, OSError, ValueError, KeyError, TypeError, RecursionError):
         return ""
     return str(found)[:80]
 

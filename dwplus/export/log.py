@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+from dwplus.errors import scrubbed
 from dwplus.store.places import Place
 
 
@@ -33,8 +34,8 @@ class Ledger:
     def attempts(self, rows: Iterable[dict[str, Any]]) -> None:
         """One line for each attempt, in one write."""
         lines = [json.dumps({"time": _now(), "run": self.run, **row}) + "\n" for row in rows]
-        self.place.append("attempts.jsonl", "".join(lines))
+        self.place.append("attempts.jsonl", scrubbed("".join(lines)))
 
     def log(self, line: str) -> None:
         """A dated line."""
-        self.place.append("run.log", f"{_now()} {self.run} {line}\n")
+        self.place.append("run.log", scrubbed(f"{_now()} {self.run} {line}\n"))

@@ -27,6 +27,7 @@ from dwplus.errors import InputError, StopError
 from dwplus.export.budget import NO_LIMIT, Budget
 from dwplus.export.log import Ledger
 from dwplus.export.shard import ROW, ShardReport, ShardTask, export_shard, export_tile, keep_memory
+from dwplus.export.stops import size_words, stop_of
 from dwplus.planning import plan as plans
 from dwplus.reasons import Reason
 from dwplus.spec import DatasetSpec
@@ -34,7 +35,7 @@ from dwplus.store import kept, layout, mend, seal, tables, writer
 from dwplus.store import verify as checks
 from dwplus.store.imported import exported_spec
 from dwplus.store.locks import Hold, only_run, sweep
-from dwplus.store.places import BucketError, Folder, place_of, words_of
+from dwplus.store.places import BucketError, Folder, place_of
 from dwplus.store.summary import Summary, by_biome_lines, summarise, summarise_table
 from dwplus.store.upgrade import FIRST_BUILD
 from dwplus.store.verify import Fault
@@ -199,23 +200,23 @@ def run_shards(store: str | Path, rows: pd.DataFrame, spec: DatasetSpec, config:
     name = re.sub(r"[^a-z0-9]+", "-", spec.name.lower()).strip("-")[:38]
     config = replace(config, workload=f"dwplus-{name}-{began:%Y%m%dt%H%M%S}")
     connect_config(config)
+    ledger = Ledger(hold.place, config.workload)
     try:
         if next(unfinished_shards(store, spec.store.shard_tiles), None) is not None:
             tables.drop(store)  # it tells of a store in which nothing changes
-        run = _Run(store, rows, spec, config, hold, scheduler, budget, progress, only)
+        run = _Run(store, rows, spec, config, hold, ledger, scheduler, budget, progress, only)
         summary = run.go()
         summary.stopped = run.stopped
         if not summary.pending:
             tables.finish(store, hold.check)
-        run.ledger.log(f"ended: {run.stopped or 'done'}; {summary.line}")
-    except OSError as error:
-        if error.errno in writer.FULL:
-            raise StopError(f"store {store}: the disk is full ({error.strerror}); free some space and run the same "
-                            "command again, what is exported stays") from error
-        raise
-    except BucketError as error:
-        raise StopError(f"store {store}: cannot be reached ({words_of(error)}); run the same command again when it "
-                        "can, what is exported stays") from error
+        ledger.log(f"ended: {run.stopped or 'done'}; {summary.line}")
+    except Exception as error:
+        stop = stop_of(store, error)
+        with contextlib.suppress(OSError, BucketError):  # the disk may be what is broken
+            ledger.log(f"stopped: {stop or f'{type(error).__name__}: {error}'}")
+        if stop is None or stop is error:
+            raise
+        raise stop from error
     finally:
         sweep(store)
     return summary
@@ -242,7 +243,7 @@ def _check_space(store: str | Path, tiles: int, spec: DatasetSpec) -> None:
     needed = tiles * spec.tile.size ** 2 * pixel // 2
     place = place_of(store)
     if isinstance(place, Folder) and needed > (free := shutil.disk_usage(place.path).free):
-        raise InputError(f"store {store}: needs about {needed / 1e9:.1f} GB, the disk has {free / 1e9:.1f} GB free; "
+        raise InputError(f"store {store}: needs about {size_words(needed)}, the disk has {size_words(free)} free; "
                          "free some space, or choose another STORE or fewer tiles")
 
 
@@ -250,16 +251,17 @@ class _Run:
     """One run over the unfinished shards of a store: hands them out, watches the budget, writes the ledger."""
 
     def __init__(self, store: str | Path, rows: pd.DataFrame, spec: DatasetSpec, config: EarthConfig, hold: Hold,
-                 scheduler: str, budget: Budget, progress: RunProgress,
+                 ledger: Ledger, scheduler: str, budget: Budget, progress: RunProgress,
                  only: frozenset[tuple[str, int]] | None) -> None:
         self.store, self.spec, self.config, self.hold = store, spec, config, hold
         self.spec_json = spec.to_json()
-        self.ledger = Ledger(hold.place, config.workload)
+        self.ledger = ledger
         self.scheduler, self.budget, self.progress, self.only = scheduler, budget, progress, only
         self.groups = {str(group): {str(name): own[name].to_numpy() for name in own if name in ROW}
                        for group, own in rows.groupby("group", sort=True)}
         self.tiles: Counter[str] = Counter()
         self.done = self.total = self.lost = 0
+        self.places = 1  # threads of the workers
         self.stopped = self.error = ""
         self.began = self._logged = time.monotonic()
 
@@ -284,13 +286,13 @@ class _Run:
                 traffic = cluster.traffic(client, self.config)
             self._before = traffic().counts
             for _ in range(ROUNDS):
-                self._round(client, todo, traffic)
+                with cluster.watched(client, self.scheduler):
+                    self._round(client, todo, traffic)
                 if self.stopped or self.error:
                     break
                 todo = [item for item in self._unfinished() if self._may_pass(item)]
                 self.total += len(todo)
         if self.error:
-            self.ledger.log(f"stopped: {self.error}")
             raise StopError(self.error)
         if self.lost:
             self.ledger.log(f"{self.lost} times a shard was lost with its worker; what is pending still, stays so")
@@ -326,7 +328,8 @@ class _Run:
             while True:
                 # One a thread of the workers: a stop leaves nothing to take back that may just have begun.
                 if time.monotonic() - counted >= TICK_SECONDS:
-                    counted, places = time.monotonic(), sum(client.nthreads().values()) or 1
+                    counted, self.places = time.monotonic(), sum(client.nthreads().values())
+                    places = self.places or 1
                 while len(running) < places and not (self.stopped or self.error) and (item := next(rest, None)):
                     future = client.submit(export_shard, self._task(item), self.config, self.scheduler != "threads",
                                            pure=False)
@@ -356,11 +359,11 @@ class _Run:
             report: ShardReport = future.result()
         except distributed.KilledWorker:
             self.lost += 1
-            self.ledger.log(f"{where}: lost its worker {cluster.LOST_WORKERS} times")
+            self.ledger.log(f"{where}: Dask lost its worker {cluster.LOST_WORKERS} times")
             return
         except distributed.CancelledError:
             self.lost += 1
-            self.ledger.log(f"{where}: was dropped by the scheduler")
+            self.ledger.log(f"{where}: was dropped by the Dask scheduler")
             return
         self.tiles += report.counts
         self.error = self.error or report.stop
@@ -381,6 +384,8 @@ class _Run:
             note += f", {used.throttled} times 429, rate now {now.rate:.0f}/s"
         if self.budget.eecu_hours is not None:
             note += f", about {eecu_hours(used.seconds):.2g} EECU-hours"
+        if not self.places:
+            note += f"; no worker is left: `dask worker {self.scheduler}` adds one"
         if self.stopped or self.error:
             note += ", stopping"
         self.progress(self.done, self.total, self.tiles, note)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from dwplus import cluster
 from dwplus.earth import EarthConfig, Session, connect_config
 from dwplus.errors import DwplusError, RefusedError, StopError
+from dwplus.export.stops import gone_of
 from dwplus.planning import quality
 from dwplus.reasons import Reason
 from dwplus.spec import DatasetSpec
@@ -123,6 +124,8 @@ def export_shard(task: ShardTask, config: EarthConfig, shared: bool) -> ShardRep
         stop = next((tile for _, tile, _ in found if isinstance(tile, str) and tile), "")
         try:
             check()
+            if (gone := gone_of(task.store)) is not None:  # writing would make a second, half store in its place
+                raise gone
             if done:
                 writer.write_shard(group, task.start, task.stop, done, shards)
         except StopError as error:

@@ -21,6 +21,7 @@ import pandas as pd
 import shapely
 
 from dwplus.errors import InputError
+from dwplus.files import all_below
 from dwplus.grid import PixelGrid
 from dwplus.importers import tiling, units
 from dwplus.importers.base import DataSet, Found, Options, Pair, Raw
@@ -87,6 +88,7 @@ def run(data: DataSet, found: Found, folder: Path, store: str | Path, options: O
     InputError
         With the first thing that is wrong; then no store is made. Where the store is there and of another import.
     """
+    all_below(folder, (path for pair in found.pairs for path in pair.files), f"folder {folder}: file")
     probed = probe(data, found, options, looking)
     spec = make_spec(data, found, folder, probed, options)
     rows = plan(data, found, probed, spec)

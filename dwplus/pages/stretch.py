@@ -23,7 +23,7 @@ def true_colour(s2: np.ndarray, bands: Sequence[str], *, unit: str = "reflectanc
 
     Parameters
     ----------
-    s2 : (s2_band, y, x); digital numbers, 65535 = no data, or floats, NaN = no data.
+    s2 : (s2_band, y, x); digital numbers; 65535 and NaN are no data.
     bands : names along the first axis; B4, B3, B2 are used, or the first band thrice where they are missing.
     unit : of the values; anything but reflectance (x 10000) is stretched to its percentiles alone.
 
@@ -34,9 +34,7 @@ def true_colour(s2: np.ndarray, bands: Sequence[str], *, unit: str = "reflectanc
     names = list(bands)
     chosen = [names.index(b) for b in ("B4", "B3", "B2")] if {"B4", "B3", "B2"} <= set(names) else [0, 0, 0]
     picture = np.stack([s2[i] for i in chosen], axis=-1).astype("float32")
-    missing = ~np.isfinite(picture).all(axis=-1)
-    if s2.dtype.kind == "u":
-        missing |= (picture == S2_NODATA).any(axis=-1)
+    missing = (~np.isfinite(picture) | (picture == S2_NODATA)).any(axis=-1)
     good = picture[~missing]
     low, high = np.percentile(good, [LOW, HIGH]) if good.size else (0.0, 1.0)
     least = LEAST_RANGE if unit == "reflectance" and low < LEAST_RANGE else 1e-6

@@ -7,7 +7,6 @@ import itertools
 import json
 import math
 import os
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -22,6 +21,7 @@ import shapely
 
 from dwplus.earth import Session
 from dwplus.errors import InputError
+from dwplus.files import fresh
 from dwplus.grid import PixelGrid, Tile, outlines
 from dwplus.longitude import cut
 from dwplus.planning import pairing, regions, table
@@ -219,8 +219,7 @@ def write_plan(plan: gpd.GeoDataFrame, path: str | Path) -> None:
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        os.close(handle)
+        partial = fresh(path, "part")
         try:
             west, _, east, _ = plan.bounds.to_numpy().T
             if (past := (west < -180) | (east > 180)).any():
@@ -229,10 +228,9 @@ def write_plan(plan: gpd.GeoDataFrame, path: str | Path) -> None:
                 plan = plan.set_geometry(gpd.GeoSeries(shapes, plan.index, crs=plan.crs))
             plan = plan.drop(columns="bbox", errors="ignore").assign(spec=plan["spec"].astype("category"))
             plan.to_parquet(partial, compression="zstd", write_covering_bbox=True, schema_version="1.1.0")
-            os.chmod(partial, 0o644)
             os.replace(partial, path)
         finally:
-            Path(partial).unlink(missing_ok=True)
+            partial.unlink(missing_ok=True)
     except OSError as error:
         raise InputError(f"plan {path}: cannot be written ({error.strerror or error})") from None
 

@@ -17,6 +17,7 @@ import pandas as pd
 import shapely
 
 from dwplus.errors import InputError
+from dwplus.files import leads_out
 from dwplus.grid import DW_TILE_SCALE, DW_TILE_SIZE, UTM_NORTH, UTM_SOUTH, near_longitude, tile_from_id, transformer
 from dwplus.longitude import cut
 from dwplus.reasons import Reason
@@ -184,7 +185,7 @@ def _check_scenes(table: pd.DataFrame, spec: DatasetSpec, demand: Any, planned: 
         ids = table[name]
         demand(name, planned & (ids == ""), "the id of a scene in a planned row")
         if name == "label_id" and files:
-            demand(name, ids.map(_is_no_path), "the path of a GeoTIFF below the spec's labels.path")
+            demand(name, ids.map(leads_out), "the path of a GeoTIFF below the spec's labels.path")
             continue
         parts = ids.str.split(",")
         demand(name, ids.ne("") & parts.map(_has_no_id), "ids as system:index has them, without the collection and "
@@ -194,10 +195,6 @@ def _check_scenes(table: pd.DataFrame, spec: DatasetSpec, demand: Any, planned: 
             demand(name, parts.map(len) > number, halves)
     if "s2_product" in table:
         demand("s2_product", ~table["s2_product"].isin(["", "sr", "toa"]), "sr, toa, or nothing for the spec's")
-
-
-def _is_no_path(text: str) -> bool:
-    return text.startswith(("/", "\\")) or ".." in re.split(r"[/\\]", text) or "\0" in text
 
 
 def _has_no_id(parts: list[str]) -> bool:

@@ -24,6 +24,7 @@ import shapely
 
 from dwplus.console import needs
 from dwplus.errors import AssetGoneError, InputError, RefusedError
+from dwplus.files import below
 from dwplus.grid import PixelGrid, Tile, tile_from_id, tile_on_grid
 from dwplus.scenes.records import LabelScene, product_sensing, sensing_date
 from dwplus.taxonomy import CLASSES, annotation_to_label
@@ -155,6 +156,7 @@ def read_folder(folder: str | Path) -> list[Annotation]:
     rows = _sheets(folder)
     found = []
     for path in sorted(p for p in folder.rglob("*.tif") if plain_id(p.stem)):
+        below(folder, path.relative_to(folder).as_posix(), f"labels.path {folder}:")
         found.append(_read_header(path, folder, rows))
     if not found:
         raise InputError(f"labels.path {folder}: holds no file named dw_<lon>_<lat>-<yyyymmdd>.tif")
@@ -223,7 +225,10 @@ def read_labels(folder: str | Path, name: str, grid: PixelGrid) -> np.ndarray:
     RefusedError
         Where the file is gone, holds other codes, or does not have the grid's pixels.
     """
-    path = Path(folder) / name
+    try:
+        path = below(folder, name, "annotation")
+    except InputError as error:
+        raise RefusedError(str(error)) from None
     if not path.is_file():
         raise AssetGoneError(f"annotation {path} not found", asset=str(path))
     try:

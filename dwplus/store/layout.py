@@ -28,6 +28,7 @@ from zarr.storage import StorePath
 
 import dwplus
 from dwplus.errors import InputError
+from dwplus.files import fresh
 from dwplus.spec import DatasetSpec
 from dwplus.store import digests, plan_rows, seal
 from dwplus.store.imported import GROUP, NO_BIOME, ImportSpec, root_attributes
@@ -208,9 +209,9 @@ def create(path: str | Path, plan: gpd.GeoDataFrame, spec: DatasetSpec | ImportS
         # Hidden and named after the store: a run that is killed here leaves a folder the next run sweeps away.
         for stale in path.parent.glob(f".{path.name}.new-*"):
             shutil.rmtree(stale)
-        partial = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.new-"))
+        partial = fresh(path)
+        partial.mkdir()
         try:
-            os.chmod(partial, 0o755)
             _fill(partial, plan, spec, created, earth, earth_version, attributes or {})
             os.rename(partial, path)
         finally:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
+import socket
+import threading
 import time
 
 import pytest
 
 from dwplus.embedded_earth import EmbeddedEarth, Limits, context, open_catalog, serve
 from dwplus.embedded_earth.functions import lists
+from dwplus.embedded_earth.server import Server
 from tests.unit.embedded_earth import published
 from tests.unit.embedded_earth.test_array_functions import call, image
 
@@ -148,3 +152,65 @@ def test_pages_of_others_are_refused(server, headers, status):
 def test_chunked_bodies_are_refused_in_words(server):
     status, told = posted(server, {**JSON, "Transfer-Encoding": "chunked"}, chunked=True)
     assert status == 411 and "Content-Length" in told["error"]["message"]
+
+
+def test_many_idle_connections_shut_nobody_out(earth):
+    """More connections than the server has places: who idles longest gives way, who sends is served."""
+    with contextlib.closing(Server(earth, connections=8).start()) as small:
+        host, port = small.url.removeprefix("http://").split(":")
+        idle = [socket.create_connection((host, int(port))) for _ in range(60)]
+        began = time.monotonic()
+        for _ in range(10):
+            connection = http.client.HTTPConnection(host, int(port), timeout=5)
+            connection.request("GET", "/version")
+            assert connection.getresponse().status == 200
+            connection.close()
+        assert time.monotonic() - began < 5 and threading.active_count() < 40
+        for one in idle:
+            one.close()
+
+
+def test_where_all_places_work_the_next_is_refused_in_words(earth):
+    with contextlib.closing(Server(earth, connections=4).start()) as small:
+        host, port = small.url.removeprefix("http://").split(":")
+        half = [socket.create_connection((host, int(port))) for _ in range(4)]
+        for one in half:
+            one.sendall(b"POST /v1/x HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+                        b"Content-Length: 9\r\n\r\n")
+        time.sleep(0.3)
+        connection = http.client.HTTPConnection(host, int(port), timeout=5)
+        connection.request("GET", "/version")
+        answer = connection.getresponse()
+        assert answer.status == 503 and answer.headers["Retry-After"] == "1"
+        assert "4 connections open already" in json.loads(answer.read())["error"]["message"]
+        for one in half:
+            one.close()
+        time.sleep(0.3)
+        connection = http.client.HTTPConnection(host, int(port), timeout=5)
+        connection.request("GET", "/version")
+        assert connection.getresponse().status == 200
+
+
+def test_a_request_that_comes_byte_by_byte_is_given_up(earth, monkeypatch):
+    from dwplus.embedded_earth import server as door
+
+    monkeypatch.setattr(door, "READ_SECONDS", 0.5)
+    monkeypatch.setattr(door, "IDLE_SECONDS", 0.5)
+    with contextlib.closing(Server(earth).start()) as small:
+        host, port = small.url.removeprefix("http://").split(":")
+        for start in (b"", b"GET /version HTTP/1.1\r\nHost: local"):
+            with socket.create_connection((host, int(port)), timeout=5) as one:
+                one.sendall(start)
+                began = time.monotonic()
+                with contextlib.suppress(OSError):
+                    while time.monotonic() - began < 5:
+                        one.sendall(b"x" if start else b"")
+                        time.sleep(0.05)
+                        one.setblocking(False)
+                        try:
+                            if one.recv(1000) == b"":
+                                break
+                        except BlockingIOError:
+                            pass
+                        one.settimeout(5)
+                assert time.monotonic() - began < 3
