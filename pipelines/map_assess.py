@@ -19,6 +19,7 @@ from dwplus.maps.estimators import Accuracy, Figure, assess, class_table, matrix
 from dwplus.maps.interpreters import RULES
 from dwplus.maps.intervals import KINDS
 from dwplus.maps.legend import open_map
+from dwplus.pages import sheets, skeleton
 from pipelines.door import run_command
 
 
@@ -112,13 +113,13 @@ def _write(out: Path, options: Options, result: Accuracy, table: pd.DataFrame, m
         "blocks": result.clusters, "post_stratified": result.post, "classes": table.to_dict("records")}
     try:
         out.mkdir(parents=True, exist_ok=True)
-        table.to_csv(out / "classes.csv", index=False, float_format="%.6f")
-        matrix.to_csv(out / "matrix.csv", index_label="map / true", float_format="%.6f")
+        sheets.write_csv(table, out / "classes.csv", float_format="%.6f")
+        sheets.write_csv(matrix, out / "matrix.csv", index_label="map / true", float_format="%.6f")
         if parts is not None:
-            parts.to_csv(out / "polygons.csv", index=False, float_format="%.6f")
+            sheets.write_csv(parts, out / "polygons.csv", float_format="%.6f")
         (out / "assessment.json").write_text(json.dumps(_plain(facts), indent=1) + "\n")
-        (out / "index.html").write_text(assess_page.page(Path(options.folder).name, words, result, table, matrix,
-                                                         parts), encoding="utf-8")
+        skeleton.put(out / "index.html", assess_page.page(Path(options.folder).name, words, result, table, matrix,
+                                                          parts))
     except OSError as error:
         raise InputError(f"--out {out}: cannot be written ({error.strerror or error})") from None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,8 +15,7 @@ from dwplus.errors import StopError
 from dwplus.maps import areas, look
 from dwplus.maps.blocks import Block
 from dwplus.maps.raster import CHANGE, CHANGE_COLOURS, extent, write_cog, write_vrt
-from dwplus.report import charts
-from dwplus.report.charts import chip, esc
+from dwplus.pages import charts, colours, skeleton
 from dwplus.taxonomy import CLASSES, IGNORE, PALETTE
 
 #: Changes that the page lists.
@@ -46,7 +44,7 @@ def write(folder: Path, before: Path, after: Path, paths: tuple[Sequence[Path], 
         rasters = _rasters(folder, paths, title)
         write_vrt(folder / "change.vrt", CHANGE, rasters)
         _picture(folder / "change.vrt", folder / "change.png", title)
-        (folder / "index.html").write_text(_page(title, table, folder / "change.png"), encoding="utf-8")
+        skeleton.put(folder / "index.html", _page(title, table, folder / "change.png"))
         facts = {"before": str(before.resolve()), "after": str(after.resolve()),
                  "code": "10 * class before + class after", "classes": list(CLASSES), "design": areas.COUNTED,
                  "software": f"dwplus {dwplus.__version__}"}
@@ -80,6 +78,7 @@ def _rasters(folder: Path, paths: tuple[Sequence[Path], Sequence[Path]], title: 
     return written
 
 
+@skeleton.plain_text()
 def _picture(mosaic: Path, path: Path, title: str) -> None:
     """The map of change, with a legend of what things became."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -87,17 +86,17 @@ def _picture(mosaic: Path, path: Path, title: str) -> None:
     from matplotlib.patches import Patch
 
     found, _, _ = look.thumbnail(mosaic, look.QUICKLOOK_PIXELS)
-    colours = np.zeros((256, 4), "uint8")
+    shades = np.full((256, 3), colours.rgb(colours.NO_LABEL), "uint8")
     for value, colour in CHANGE_COLOURS.items():
-        colours[value] = (*colour, 255 if value != IGNORE else 0)
+        shades[value] = colour
     height, width = found.shape
     figure = Figure(figsize=(9, max(4.0, 7.5 * min(2.5, height / width)) + 1.4), layout="constrained")
     axis = figure.subplots()
-    axis.imshow(colours[found], interpolation="nearest")
+    axis.imshow(shades[found], interpolation="nearest")
     axis.set_axis_off()
     figure.suptitle(title, fontsize=13, fontweight="bold")
     became = {int(v) % 10 for v in np.unique(found) if v != IGNORE and v // 10 != v % 10}
-    figure.legend(handles=[Patch(facecolor=PALETTE[c], edgecolor="0.4", label=f"became {CLASSES[c].replace('_', ' ')}")
+    figure.legend(handles=[Patch(facecolor=PALETTE[c], edgecolor="0.4", label=f"became {colours.words(CLASSES[c])}")
                            for c in sorted(became)] + [Patch(facecolor="#eeeeee", edgecolor="0.4", label="pale: as it "
                                                                                                          "was")],
                   loc="outside lower center", ncols=4, fontsize=9, frameon=False)
@@ -105,24 +104,19 @@ def _picture(mosaic: Path, path: Path, title: str) -> None:
 
 
 def _page(title: str, table: pd.DataFrame, picture: Path) -> str:
-    colour = dict(zip(CLASSES, PALETTE, strict=True))
+    named = [charts.named(colour, colours.words(name)) for name, colour in zip(CLASSES, PALETTE, strict=True)]
     values = table.to_numpy()
     order = [(values[i, j], i, j) for i in range(len(CLASSES)) for j in range(len(CLASSES)) if i != j and values[i, j]]
     whole = values.sum()
-    rows = [[chip(colour[CLASSES[i]]) + CLASSES[i].replace("_", " "), chip(colour[CLASSES[j]])
-             + CLASSES[j].replace("_", " "), f"{area:,.2f}", f"{area / whole:.2%}"]
+    rows = [[named[i], named[j], f"{area:,.2f}", f"{area / whole:.2%}"]
             for area, i, j in sorted(order, reverse=True)[:LISTED]]
     changed = whole - np.trace(values)
-    url = base64.b64encode(picture.read_bytes()).decode()
-    head = (f"<header><h1>{esc(title)}</h1><div class='facts'><div><b>{whole:,.2f} km²</b><span>shown by both maps"
-            f"</span></div><div><b>{changed / whole:.1%}</b><span>differs</span></div></div></header>"
-            f"<p class='note'>{WORDS}</p>")
-    sums = [[chip(colour[name]) + name.replace("_", " "), *(f"{v:,.2f}" for v in (
+    sums = [[named[i], *(f"{v:,.2f}" for v in (
         table.loc[name].sum(), table[name].sum(), table.loc[name].sum() - table.loc[name, name],
-        table[name].sum() - table.loc[name, name]))] for name in CLASSES]
-    return charts.page(title, [
-        head, f"<section><h2>Where</h2><img alt='{esc(title)}' style='width:100%' src='data:image/png;base64,{url}'>"
-              "</section>",
-        "<section><h2>What became what</h2>" + charts.table(("before", "after", "km²", "share"), rows) + "</section>",
-        "<section><h2>By class</h2>" + charts.table(("class", "before, km²", "after, km²", "lost, km²", "gained, km²"),
-                                                    sums) + "</section>"])
+        table[name].sum() - table.loc[name, name]))] for i, name in enumerate(CLASSES)]
+    facts = [(f"{whole:,.2f} km²", "shown by both maps"), (f"{changed / whole:.1%}", "differs")]
+    return skeleton.sections(title, facts, [
+        ("Where", "", skeleton.wide(picture.read_bytes(), title)),
+        ("What became what", "", charts.table(("before", "after", "km²", "share"), rows)),
+        ("By class", "", charts.table(("class", "before, km²", "after, km²", "lost, km²", "gained, km²"), sums))],
+        notes=[WORDS])

@@ -16,6 +16,7 @@ from dwplus.maps.areas import row_words
 from dwplus.maps.estimators import Points
 from dwplus.maps.interpreters import CANNOT_TELL
 from dwplus.maps.legend import OTHER, Shown
+from dwplus.pages import sheets
 from dwplus.taxonomy import CLASSES, IGNORE
 
 
@@ -50,7 +51,7 @@ def read_table(path: str | Path) -> pd.DataFrame:
             rows = pd.DataFrame(gpd.read_file(path).drop(columns="geometry"))
             rows = rows.astype(object).where(rows.notna(), "").astype(str)
         else:
-            rows = pd.read_csv(path, dtype=str, keep_default_na=False, skipinitialspace=True)
+            rows = sheets.read_csv(path, dtype=str, keep_default_na=False, skipinitialspace=True)
     except Exception as error:
         raise InputError(f"sample {path}: cannot be read ({' '.join(str(error).split())})") from None
     rows = rows.rename(columns={"true": "reference"} if "reference" not in rows else {})

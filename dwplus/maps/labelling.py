@@ -6,7 +6,6 @@ knows it agrees with it more often.
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import io
 import json
@@ -27,8 +26,9 @@ from dwplus.errors import DwplusError, InputError
 from dwplus.grid import PixelGrid
 from dwplus.maps.interpreters import CANNOT_TELL
 from dwplus.maps.legend import Shown
-from dwplus.report.charts import esc
-from dwplus.report.quicklooks import false_colour, true_colour
+from dwplus.pages import sheets, skeleton
+from dwplus.pages.stretch import radar as false_colour
+from dwplus.pages.stretch import true_colour, vegetation
 from dwplus.spec import DatasetSpec
 from dwplus.store import layout
 from dwplus.store.tiles import TileReader
@@ -141,26 +141,12 @@ class _Source:
         return s2, s1
 
 
-def ndvi_colours(s2: np.ndarray, bands: list[str]) -> np.ndarray | None:
-    """Vegetation index from brown (0 or less) over yellow to green (0.8), float (y, x, 3); None without B4 and B8."""
-    if not {"B4", "B8"} <= set(bands):
-        return None
-    red, infrared = (s2[bands.index(b)].astype("float32") for b in ("B4", "B8"))
-    missing = (s2[bands.index("B4")] == layout.S2_NODATA) | (s2[bands.index("B8")] == layout.S2_NODATA)
-    index = (infrared - red) / np.maximum(infrared + red, 1)
-    steps = np.array([0.0, 0.3, 0.55, 0.8])
-    ramp = np.array([[0.55, 0.38, 0.25], [0.95, 0.88, 0.55], [0.45, 0.7, 0.3], [0.02, 0.3, 0.1]])
-    out = np.stack([np.interp(index, steps, ramp[:, i]) for i in range(3)], axis=-1)
-    out[missing] = 0.5
-    return out
-
-
 def _pictures(chip: Chip, name: str) -> list[dict[str, Any]]:
     """The near pictures and the surroundings, as data URLs."""
     edge = (AROUND - NEAR) // 2
     near = np.s_[edge:edge + NEAR, edge:edge + NEAR]
     colour = true_colour(chip.s2, chip.bands)
-    index = ndvi_colours(chip.s2, chip.bands)
+    index = vegetation(chip.s2, chip.bands)
     metres = f"{NEAR * 10} m"
     first = f"{name}: " if name else ""
     out = [("Sentinel-2", colour[near], f"{first}Sentinel-2, {chip.words[0]}, {metres} wide", NEAR),
@@ -172,12 +158,12 @@ def _pictures(chip: Chip, name: str) -> list[dict[str, Any]]:
 
 
 def _png(image: np.ndarray) -> str:
-    """Float (y, x, 3) as a PNG of 128 colours in a data URL: a third of the bytes."""
+    """uint8 (y, x, 3) as a PNG of 128 colours in a data URL: a third of the bytes."""
     from PIL import Image
 
     buffer = io.BytesIO()
-    Image.fromarray((np.clip(image, 0, 1) * 255).astype("uint8")).quantize(128).save(buffer, "PNG", optimize=True)
-    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    Image.fromarray(image).quantize(128).save(buffer, "PNG", optimize=True)
+    return skeleton.data_url(buffer.getvalue())
 
 
 def write_page(shown: Shown, frame: gpd.GeoDataFrame, found: dict[str, list[dict[str, Any]]], path: Path) -> None:
@@ -195,17 +181,15 @@ def write_page(shown: Shown, frame: gpd.GeoDataFrame, found: dict[str, list[dict
     columns = [c for c in frame.columns if c != "geometry"]
     rows = frame[columns].astype(object).where(frame[columns].notna(), "").to_dict("records")
     data = {
-        "key": f"{path.stem}-{hashlib.sha256(frame[columns].to_csv(index=False).encode()).hexdigest()[:12]}",
+        "key": f"{path.stem}-{hashlib.sha256(sheets.text_of(frame[columns]).encode()).hexdigest()[:12]}",
         "stem": path.stem, "columns": [c for c in columns if c != "reference"] + ["reference"], "cannot": CANNOT_TELL,
         "sides": ["before", "after"] if shown.change else [""],
         "classes": [{"name": n, "colour": c} for n, c in zip(CLASSES, PALETTE, strict=True)],
         "points": [{"id": str(row["id"]), "lon": float(row["lon"]), "lat": float(row["lat"]), "row": row,
                     "pictures": found.get(str(row["id"]), [])} for row in rows]}
     text = page_text(f"Label {path.stem}", data, shown.change)
-    partial = path.with_name(f".{path.stem}.part.html")
     try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
+        skeleton.put(path, text)
     except OSError as error:
         raise InputError(f"page {path}: cannot be written ({error.strerror or error})") from None
 
@@ -214,31 +198,10 @@ def page_text(title: str, data: dict[str, Any], change: bool) -> str:
     """The page as text; its one script is named by its digest, so that no other runs."""
     folder = resources.files("dwplus.maps") / "pages"
     style, script = ((folder / f"label.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    # What could end the element is written otherwise: names may hold anything.
-    embedded = json.dumps(data, default=_plain).replace("<", "\\u003c").replace("\u2028", "\\u2028")
     keys = ("Keys: 1 to 9 before, with shift after" if change else "Keys: 1 to 9 classes") + (
         ", 0 cannot tell, arrows back and on, Enter the next open point, S save")
-    return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'; \
-script-src 'sha256-{digest}'">
-<meta name="viewport" content="width=device-width,initial-scale=1"><title>{esc(title)}</title>
-<style>{style}</style></head><body><main>
-<h1 id="title"></h1>
-<div class="row"><label>Interpreter <input id="who" size="14" autocomplete="off"></label>
-<progress id="done" value="0"></progress><span id="count"></span><span class="soft" id="where"></span></div>
-<p class="soft">What covers the pixel in the white square? What the map says is not shown. {keys}.</p>
-<div class="chips" id="pictures"></div>
-<div class="card" id="classes"></div>
-<div class="row"><label>sure <select id="sure"><option></option><option>yes</option><option>rather</option>
-<option>no</option></select></label> <label>note <input id="note" size="36"></label></div>
-<div class="row"><button id="back" type="button">back</button><button id="next" type="button">on</button>
-<button id="open" type="button">next open point</button><button id="save" type="button">save to a file</button>
-<label>go on with a saved file <input id="file" type="file" accept=".csv"></label></div>
-<p id="said" role="status"></p>
-</main><script type="application/json" id="data">{embedded}</script><script>{script}</script></body></html>
-"""
+    return skeleton.with_script("label.html", script, style, json.loads(json.dumps(data, default=_plain)), title=title,
+                                keys=keys)
 
 
 def _plain(value: Any) -> Any:

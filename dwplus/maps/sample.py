@@ -22,6 +22,7 @@ from dwplus.grid import PixelGrid, transformer
 from dwplus.longitude import near
 from dwplus.maps import designs
 from dwplus.maps.legend import Shown
+from dwplus.pages import sheets
 from dwplus.taxonomy import IGNORE
 
 #: Columns of a sample, in their order; ``reference`` is what interpreters fill in.
@@ -207,9 +208,7 @@ def write(frame: gpd.GeoDataFrame, table: Path, package: Path) -> None:
     """
     try:
         table.parent.mkdir(parents=True, exist_ok=True)
-        partial = table.with_name(f".{table.name}.part")
-        frame.drop(columns="geometry").to_csv(partial, index=False)
-        os.replace(partial, table)
+        sheets.write_csv(frame.drop(columns="geometry"), table)
         partial = package.with_name(f".part.{package.name}")
         frame.to_file(partial, driver="GPKG", layer="sample")
         os.replace(partial, package)

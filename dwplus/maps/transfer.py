@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-import pandas as pd
-
 from dwplus.errors import InputError
 from dwplus.maps import areas
+from dwplus.pages import sheets
 from dwplus.taxonomy import BIOMES
 
 
@@ -34,7 +33,7 @@ def correction(path: Path, biomes: Iterable[int]) -> areas.Reference:
                          "transfer: dwplus assess takes them")
     beside = path.with_name("tiles.csv")
     try:
-        known = {int(b) for b in pd.read_csv(beside)["biome"]}
+        known = {int(b) for b in sheets.read_csv(beside)["biome"]}
     except (OSError, ValueError, KeyError):
         raise InputError(f"--transfer {path}: {beside.name} beside it does not say which biomes were evaluated; "
                          "evaluate again (make evaluate)") from None

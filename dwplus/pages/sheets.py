@@ -39,6 +39,12 @@ def safe(table: pd.DataFrame) -> pd.DataFrame:
     return out
 
 
+def text_of(table: pd.DataFrame) -> str:
+    """A table as the text of a sheet, without the rows' names."""
+    text: str = safe(table).to_csv(index=False)
+    return text
+
+
 def write_csv(table: pd.DataFrame, path: str | Path, *, index_label: str | None = None,
               float_format: str | None = None) -> Path:
     """Write a table as CSV, whole or not at all.

@@ -13,7 +13,7 @@ import io
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +136,51 @@ def png(picture: np.ndarray) -> bytes:
 def data_url(content: bytes) -> str:
     """A PNG as the address of itself."""
     return f"data:image/png;base64,{base64.b64encode(content).decode()}"
+
+
+def ours(text: str) -> Markup:
+    """A text of ours as it stands, apostrophes too.
+
+    Raises
+    ------
+    ValueError
+        Where it holds a sign of markup.
+    """
+    if re.search('[<>&"]', text):
+        raise ValueError(f"{text!r} holds markup")
+    return Markup(text)
+
+
+def wide(content: bytes, words: str) -> Markup:
+    """An image tag as wide as the page with a PNG in it."""
+    return charts.part("wide", source=data_url(content), words=words)
+
+
+def sections(title: str, facts: Sequence[tuple[str, str]], parts: Sequence[tuple[str, str, Any]], *, lead: str = "",
+             notes: Sequence[str] = ()) -> str:
+    """A page of a title, figures and sections.
+
+    Parameters
+    ----------
+    facts : value and what it is. parts : title, words and content of each section. notes : in a frame of their own.
+    """
+    return render("sections.html", title=title, facts=facts, lead=lead, notes=notes, sections=[
+        {"title": name, "words": words, "content": content} for name, words, content in parts])
+
+
+def with_script(template: str, script: str, style: str, data: Any, **values: Any) -> str:
+    """A page with one script of ours, which the policy knows by its digest, and data as JSON beside it.
+
+    Parameters
+    ----------
+    template : takes ``policy_of_script``, ``style``, ``script`` and ``data``. data : as ``json`` takes it.
+    """
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    text = json.dumps(data)
+    for sign in "<>&\u2028\u2029":  # what could end the element, or a line of a script
+        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    return render(template, policy_of_script=Markup(f"{POLICY}; script-src 'sha256-{digest}'"), style=Markup(style),
+                  script=Markup(script), data=Markup(text), **values)
 
 
 def guarded(page: str, hosts: str) -> str:

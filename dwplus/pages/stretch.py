@@ -14,6 +14,8 @@ LOW, HIGH = 2, 98
 LEAST_RANGE = 1500.0
 #: dB at which VV, VH and VV - VH begin and end.
 RADAR = ((-20.0, 0.0), (-26.0, -5.0), (0.0, 15.0))
+#: Vegetation index and its colour.
+VEGETATION = ((0.0, (0.55, 0.38, 0.25)), (0.3, (0.95, 0.88, 0.55)), (0.55, (0.45, 0.7, 0.3)), (0.8, (0.02, 0.3, 0.1)))
 #: Of Sentinel-2's integers: no data.
 S2_NODATA = 65535
 
@@ -63,8 +65,30 @@ def radar(s1: np.ndarray, *, unit: str = "dB") -> np.ndarray:
     return _bytes((picture - low) / np.maximum(high - low, 1e-6), missing)
 
 
+def vegetation(s2: np.ndarray, bands: Sequence[str]) -> np.ndarray | None:
+    """Vegetation index of a tile from brown (0 or less) over yellow to green (0.8); None without B4 and B8.
+
+    Parameters
+    ----------
+    s2 : uint16 (s2_band, y, x), 65535 = no data. bands : names along the first axis.
+
+    Returns
+    -------
+    uint8 (y, x, 3); no data is mid grey.
+    """
+    names = list(bands)
+    if not {"B4", "B8"} <= set(names):
+        return None
+    red, infrared = (s2[names.index(b)].astype("float32") for b in ("B4", "B8"))
+    missing = (red == S2_NODATA) | (infrared == S2_NODATA)
+    index = (infrared - red) / np.maximum(infrared + red, 1)
+    steps, colours = zip(*VEGETATION, strict=True)
+    picture = np.stack([np.interp(index, steps, channel) for channel in np.array(colours).T], axis=-1)
+    return _bytes(picture, missing)
+
+
 def _bytes(picture: np.ndarray, missing: np.ndarray) -> np.ndarray:
-    out = (np.clip(np.nan_to_num(picture), 0, 1) * 255).round().astype("uint8")
+    out: np.ndarray = (np.clip(np.nan_to_num(picture), 0, 1) * 255).round().astype("uint8")
     out[missing] = rgb(NO_DATA)
     return out
 
@@ -80,9 +104,10 @@ def smaller(picture: np.ndarray, side: int, *, classes: bool = False) -> np.ndar
     step = max(1, round(picture.shape[0] / side))
     if step == 1:
         return picture
+    out: np.ndarray = picture[step // 2::step, step // 2::step]
     if classes:
-        out: np.ndarray = picture[step // 2::step, step // 2::step]
         return out
     rows, columns = (n // step * step for n in picture.shape[:2])
     blocks = picture[:rows, :columns].reshape(rows // step, step, columns // step, step, 3)
-    return blocks.mean(axis=(1, 3)).round().astype("uint8")
+    out = blocks.mean(axis=(1, 3)).round().astype("uint8")
+    return out

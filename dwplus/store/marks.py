@@ -7,9 +7,7 @@ has no column ``mark``.
 
 from __future__ import annotations
 
-import csv
 import datetime
-import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -17,6 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 from dwplus.errors import InputError
+from dwplus.pages import sheets
 
 #: What a mark may say: leave the tile out; it was looked at and is good; words alone.
 BAD, KEEP, NOTE = "bad", "keep", "note"
@@ -49,7 +48,7 @@ def read_marks(path: str | Path) -> list[Mark]:
         Where there is no such file, it is no CSV with a column ``tile_id``, or a mark is none of :data:`MARKS`.
     """
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        table = sheets.read_csv(path, dtype=str, keep_default_na=False)
     except FileNotFoundError:
         raise InputError(f"marks {path}: no such file") from None
     except (OSError, ValueError) as error:
@@ -76,15 +75,10 @@ def write_marks(path: str | Path, marks: Iterable[Mark]) -> None:
         Where it cannot be written.
     """
     path = Path(path)
-    part = path.with_name(f".{path.name}.part")
+    table = pd.DataFrame([asdict(mark) for mark in marks], columns=[field.name for field in fields(Mark)])
     try:
-        with part.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, [field.name for field in fields(Mark)])
-            writer.writeheader()
-            writer.writerows(asdict(mark) for mark in marks)
-        os.replace(part, path)
+        sheets.write_csv(table, path)
     except OSError as error:
-        part.unlink(missing_ok=True)
         raise InputError(f"marks {path}: cannot be written ({error.strerror or error})") from None
 
 

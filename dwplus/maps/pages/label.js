@@ -71,7 +71,8 @@ function give(name, side) {
 }
 
 function cell(value) {
-  const text = String(value);
+  // What a spreadsheet would take for a formula gets an apostrophe in front, as in all our sheets; numbers stay.
+  const text = String(value).replace(/^(?=[=+\-@\t\r\n'])(?![+-]?[\d.]+(e[+-]?\d+)?$)/i, "'");
   return /[",\n\r]/.test(text) ? '"' + text.replaceAll('"', '""') + '"' : text;
 }
 function table() {
@@ -110,7 +111,7 @@ function parse(text) {
     else if (c === "\n") rows.push([""]);
     else if (c !== "\r") row[row.length - 1] += c;
   }
-  return rows.filter(row => row.length > 1);
+  return rows.filter(row => row.length > 1).map(row => row.map(text => text.replace(/^'(?=[=+\-@\t\r\n'])/, "")));
 }
 async function load(file) {
   const [head, ...rows] = parse(await file.text());
