@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -81,4 +82,19 @@ def targets() -> Iterator[str]:
         yield f"| `make {name}` | {cell(words)} |"
 
 
-TABLES = {"spec keys": spec_keys, "training keys": training_keys, "commands": commands, "targets": targets}
+def variables() -> Iterator[str]:
+    """Variables of the Makefile, as `make help` says them."""
+    text = subprocess.run(["make", "--no-print-directory", "help"], capture_output=True, text=True, check=True).stdout
+    found: list[list[str]] = []
+    for line in text.split("variables, all optional\n", 1)[1].splitlines():
+        if match := re.match(r"  ((?:[A-Z_]+= ?)+) +(.*)", line):
+            found.append([match[1].strip(), match[2]])
+        elif found:
+            found[-1][1] += f" {line.strip()}"
+    yield from ("| variable | what it says |", "|---|---|")
+    for names, words in found:
+        yield f"| {' '.join(f'`{name}`' for name in names.split())} | {cell(words)} |"
+
+
+TABLES = {"spec keys": spec_keys, "training keys": training_keys, "commands": commands, "targets": targets,
+          "variables": variables}

@@ -28,6 +28,7 @@ EXTRAS = {
     "maps": ("folium", "matplotlib", "PIL"),
     "train": ("torch", "safetensors", "tensorstore", "matplotlib", "PIL"),
     "notebooks": ("geemap", "folium", "matplotlib"),
+    "view": ("bokeh", "matplotlib"),
 }
 
 

@@ -12,8 +12,9 @@ import pytest
 
 
 @contextmanager
-def chromium(downloads: Path) -> Iterator[Any]:
-    """A headless browser that reaches nothing but files; skips the test where there is none."""
+def chromium(downloads: Path, *, here: bool = False) -> Iterator[Any]:
+    """A headless browser that reaches nothing but files, and servers of this machine where it is ``here``; skips the
+    test where there is none."""
     webdriver = pytest.importorskip("selenium.webdriver")
     program, driver = shutil.which("chromium") or shutil.which("google-chrome"), shutil.which("chromedriver")
     if program is None or driver is None:
@@ -23,7 +24,7 @@ def chromium(downloads: Path) -> Iterator[Any]:
     for word in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
                  "--window-size=1280,1000",
                  # Whatever asks for the network is sent to a port where nobody listens.
-                 "--proxy-server=http://127.0.0.1:9", "--proxy-bypass-list=<-loopback>"):
+                 "--proxy-server=http://127.0.0.1:9", f"--proxy-bypass-list={'127.0.0.1' if here else '<-loopback>'}"):
         options.add_argument(word)
     options.add_experimental_option("prefs", {"download.default_directory": str(downloads),
                                               "download.prompt_for_download": False})

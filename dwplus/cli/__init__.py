@@ -32,7 +32,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "evaluate": flows.evaluate,
     "compare": flows.compare, "explain": flows.explain, "map": flows.map_region, "change": flows.change,
     "sample": areas.sample, "assess": areas.assess,
-    "doctor": machine.doctor, "keys": machine.keys}
+    "view": flows.view, "doctor": machine.doctor, "keys": machine.keys}
 LISTS = ("train", "evaluate", "compare", "explain", "map")
 
 for _name, _command in COMMANDS.items():

@@ -34,6 +34,30 @@ class Layer(StrEnum):
     SOURCES = "sources"
 
 
+def view(
+    what: Annotated[str, typer.Argument(metavar="STORE|PLAN|RUN|MAP", help="A store (folder or URL), a plan "
+                                        "(.parquet), the folder of a run (its predictions beside the labels), or of a "
+                                        "map.")],
+    store: Annotated[str | None, typer.Option("--store", metavar="STORE", help="With a run: the tiles to look at. "
+                                              "Default: data/sample.zarr.")] = None,
+    marks: Annotated[Path | None, typer.Option("--marks", metavar="FILE", help="CSV of what you say of tiles; default: "
+                                               "beside what is looked at, <name>.marks.csv.")] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on this machine; 0 takes a free one.")] = 0,
+) -> None:
+    """Look at tiles in the browser: map, table with filters, pictures, marks.
+
+    Works without a network. Marks are taken by `dwplus plan --drop`, `dwplus split --drop` and training
+    (`--set data.exclude=FILE`).
+    """
+    def action() -> int:
+        needs("view")
+        from pipelines.view import run
+
+        return run(what, store, marks, port)
+
+    finish(action)
+
+
 def export_region(
     region: Annotated[str, typer.Option(metavar="REGION", help=f"A shipped region ({SHIPPED}), a spec (.yaml), a "
                                         "GeoJSON file, or west,south,east,north in degrees.")] = "sample",

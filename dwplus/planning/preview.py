@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import shapely
-from markupsafe import escape
 
 from dwplus.earth import limits
 from dwplus.earth.cost import EECU_PER_SECOND
@@ -18,6 +17,7 @@ from dwplus.earth.pixels import blocks
 from dwplus.errors import InputError
 from dwplus.pages import colours, skeleton
 from dwplus.planning.plan import spec_of, summary
+from dwplus.planning.plan_map import write_page
 from dwplus.reasons import Reason, meaning
 from dwplus.spec import DatasetSpec
 from dwplus.taxonomy import BIOMES, STRATUM_NAMES
@@ -35,8 +35,6 @@ SECONDS_PER_REQUEST, SECONDS_PER_MEGAPIXEL = 1.0, 0.1
 PACKED = 0.42
 #: Tiles of the published Dynamic World+.
 PUBLISHED = {"dynamic-world-plus": (16_893, 299)}
-#: Maps draw outlines up to this many tiles, points beyond.
-OUTLINES = 5_000
 
 
 @dataclass(frozen=True)
@@ -209,7 +207,7 @@ def check_map(path: str | Path) -> None:
 
 
 def write_map(plan: gpd.GeoDataFrame, path: str | Path) -> None:
-    """Write a map of a plan: ``.html`` (by folium; its background map loads from the internet) or ``.png``.
+    """Write a map of a plan: ``.html``, a page that needs no network, or ``.png``.
 
     Raises
     ------
@@ -220,41 +218,9 @@ def write_map(plan: gpd.GeoDataFrame, path: str | Path) -> None:
     check_map(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        (_html if path.suffix == ".html" else _png)(plan, path)
+        (write_page if path.suffix == ".html" else _png)(plan, path)
     except OSError as error:
         raise InputError(f"map {path}: cannot be written ({error.strerror or error})") from None
-
-
-def _html(plan: gpd.GeoDataFrame, path: Path) -> None:
-    import folium
-
-    world = folium.Map(location=[0, 0], zoom_start=2, control_scale=True)
-    points = len(plan) > OUTLINES
-    for (state, biome), rows in plan.groupby(["state", "biome"]):
-        number = int(biome)
-        planned = state == "planned"
-        colour = colours.biome(number) if planned else "#444444"
-        name = f"{number:2d} {BIOMES.get(number, '')}" if planned else f"rejected, biome {number}"
-        keys = ["tile_id", "window", "ecoregion", "split", "s2_id", "gap_hours", "orbit_pass"] if planned else [
-            "tile_id", "window", "ecoregion", "reason"]
-        shown = rows[[*keys, "geometry"]].copy()
-        for key in keys:  # tooltips take text as HTML
-            shown[key] = shown[key].map(_text)
-        shown["geometry"] = shown.geometry.apply(_center if points else shapely.envelope)
-        folium.GeoJson(
-            shown.to_json(), name=f"{name} ({len(rows)})", show=planned, marker=folium.CircleMarker(
-                radius=3, color=colour, fill=True) if points else None,
-            style_function=lambda _, colour=colour: {"color": colour, "weight": 1, "fillOpacity": 0.4},
-            tooltip=folium.GeoJsonTooltip(keys)).add_to(world)
-    west, south, east, north = plan.total_bounds
-    world.fit_bounds([[south, west], [north, east]])
-    folium.LayerControl().add_to(world)
-    root: Any = world.get_root()
-    skeleton.put(path, skeleton.guarded(root.render(), skeleton.FOLIUM_HOSTS))
-
-
-def _text(value: Any) -> Any:
-    return str(escape(value)) if isinstance(value, str) else value
 
 
 def _center(shape: shapely.Geometry) -> shapely.Geometry:

@@ -1,0 +1,105 @@
+"""A map of ``dwplus map``: classes and confidence side by side, with the values under the pointer."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+from bokeh.document import Document
+from bokeh.events import MouseMove, RangesUpdate
+from bokeh.layouts import column, row
+from bokeh.models import ColumnDataSource, Div, Range1d
+from bokeh.plotting import figure
+from rasterio.enums import Resampling
+from rasterio.windows import Window
+
+from dwplus.errors import InputError
+from dwplus.pages import charts, colours
+from dwplus.taxonomy import CLASSES, IGNORE, PALETTE
+from dwplus.view.page import rgba
+
+#: Longest side of what is read for the page, px; the pointer reads the raster itself.
+LONGEST = 700
+SIDE = 560
+
+
+class MapPage:
+    """Rasters of a map's folder, thinned to what a screen shows.
+
+    Raises
+    ------
+    InputError
+        Where they cannot be read.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        try:
+            with rasterio.open(folder / "class.vrt") as raster:
+                self.size, self.crs = (raster.height, raster.width), str(raster.crs)
+        except rasterio.RasterioIOError as error:
+            raise InputError(f"map {folder}: cannot be read ({error}); run the same dwplus map again") from None
+
+    def read(self, name: str, left: float, top: float, width: float, height: float) -> np.ndarray:
+        """A part of a layer, in pixels of the map, thinned to :data:`LONGEST`; nearest: a mean of classes is none."""
+        factor = max(1.0, max(width, height) / LONGEST)
+        shape = max(1, round(height / factor)), max(1, round(width / factor))
+        with rasterio.open(self.folder / f"{name}.vrt") as raster:
+            found: np.ndarray = raster.read(1, window=Window(left, top, width, height), out_shape=shape, boundless=True,
+                                            fill_value=255, resampling=Resampling.nearest)
+        return found
+
+    def into(self, document: Document) -> None:
+        """Put the page into a document; what is zoomed into is read again."""
+        height, width = self.size
+        x, y = Range1d(start=0, end=width), Range1d(start=0, end=height)
+        names = {"class": colours.of_classes, "confidence": colours.of_confidence}
+        names = {name: paint for name, paint in names.items() if (self.folder / f"{name}.vrt").exists()}
+        values = Div(text=str(charts.part("view_hint", words="move the pointer over the map")), width=2 * SIDE)
+        sources = {name: ColumnDataSource({"image": [], "x": [], "y": [], "dw": [], "dh": []}) for name in names}
+
+        def draw(*_: Any) -> None:
+            left, right = max(0.0, min(x.start, x.end)), min(float(width), max(x.start, x.end))
+            bottom, top = max(0.0, min(y.start, y.end)), min(float(height), max(y.start, y.end))
+            left, bottom, right, top = math.floor(left), math.floor(bottom), math.ceil(right), math.ceil(top)
+            if right - left < 1 or top - bottom < 1:
+                return
+            for name, paint in names.items():
+                part = self.read(name, left, height - top, right - left, top - bottom)
+                sources[name].data = {"image": [rgba(paint(part))], "x": [left], "y": [bottom], "dw": [right - left],
+                                      "dh": [top - bottom]}
+
+        def point(event: Any) -> None:
+            column_, row_ = math.floor(event.x), height - 1 - math.floor(event.y)
+            if not (0 <= column_ < width and 0 <= row_ < height):
+                return
+            said = []
+            for name in names:
+                with rasterio.open(self.folder / f"{name}.vrt") as raster:
+                    value = int(raster.read(1, window=Window(column_, row_, 1, 1))[0, 0])
+                    lon, lat = raster.xy(row_, column_)
+                word = "no data" if value == IGNORE else f"{value} %" if name == "confidence" else colours.words(
+                    CLASSES[value]) if value < len(CLASSES) else str(value)
+                said.append((name, word))
+            values.text = str(charts.part("view_values", where=f"{lon:.5f}, {lat:.5f} ({self.crs})", values=said))
+
+        plots = []
+        for name in names:
+            plot = figure(title=name, width=SIDE, height=max(200, round(SIDE * min(2.0, height / width))), x_range=x,
+                          y_range=y, tools="pan,wheel_zoom,box_zoom,reset", active_scroll="wheel_zoom")
+            plot.image_rgba("image", source=sources[name], x="x", y="y", dw="dw", dh="dh")
+            plot.axis.visible = False
+            plot.on_event(MouseMove, point)
+            plots.append(plot)
+        if plots:
+            plots[0].on_event(RangesUpdate, draw)
+        draw()
+        key = charts.part("view_key", entries=[(colour, colours.words(name))
+                                               for name, colour in zip(CLASSES, PALETTE, strict=True)])
+        head = charts.part("view_heading", title=str(self.folder), banner="", words="what you zoom into is read again")
+        document.title = f"{self.folder.name}: dwplus view"
+        document.add_root(column(Div(text=str(head), width=2 * SIDE), Div(text=str(key), width=2 * SIDE),
+                                 row(*plots), values))
