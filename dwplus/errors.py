@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+from typing import Any
 
 #: Put where a secret stood.
 HIDDEN = "***"
@@ -47,6 +48,15 @@ def scrubbed(text: str) -> str:
     for pattern, left in _SECRETS:
         text = pattern.sub(left, text)
     return text
+
+
+def scrubbed_values(value: Any) -> Any:
+    """What is about to be kept as JSON, without secrets in any of its texts."""
+    if isinstance(value, dict):
+        return {key: scrubbed_values(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [scrubbed_values(inner) for inner in value]
+    return scrubbed(value) if isinstance(value, str) else value
 
 
 class DwplusError(Exception):

@@ -20,7 +20,7 @@ import torch
 from torch import nn
 
 from dwplus.console import say
-from dwplus.errors import InputError
+from dwplus.errors import InputError, scrubbed
 from dwplus.pages.words import reference_of
 from dwplus.taxonomy import CLASSES
 from model import checkpoint as checkpoints
@@ -294,7 +294,8 @@ def compare(stores: str | Path | Sequence[str | Path], out: str | Path, config: 
     blocks, every = table["block"].to_numpy(), np.ones(len(table), bool)
     clouded = (tile_cloud(table) >= 50).to_numpy()
     report = {
-        "stores": paths, "split": split, "label_sources": sorted({data.label_source for data in result.sets}),
+        "stores": [scrubbed(path) for path in paths], "split": split,
+        "label_sources": sorted({data.label_source for data in result.sets}),
         "synthetic": synthetic_of(paths), "seeds": list(seeds), "reference": entries[0].text,
         "config": config.to_dict(),
         "tile_px": size, "machine": machine(where), "versions": checkpoints.versions(), "command": command,

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dwplus.errors import InputError
+from dwplus.errors import InputError, scrubbed
 from dwplus.pages import sheets
 from dwplus.pages.words import reference_of
 from dwplus.taxonomy import BIOMES, CLASSES
@@ -104,7 +104,8 @@ def evaluate(stores: str | Path | Sequence[str | Path], run: str | Path, out: st
     result = count(checkpoint, sets, device=where, batch_size=8 if where.type == "cuda" else 1, progress=progress)
     found = {
         "checkpoint": str(checkpoint.path), "model": checkpoint.info["model"], "epoch": checkpoint.info["epoch"],
-        "stores": paths, "split": split, "label_sources": sorted({d.label_source for d in sets}),
+        "stores": [scrubbed(path) for path in paths], "split": split,
+        "label_sources": sorted({d.label_source for d in sets}),
         "synthetic": synthetic_of(paths), "command": command,
         "date": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"), "machine": machine(where),
         "versions": versions(), **summarise(result, draws),

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from dwplus.console import say
-from dwplus.errors import DwplusError, InputError
+from dwplus.errors import DwplusError, InputError, scrubbed
 from dwplus.taxonomy import CLASSES, IGNORE
 from model import checkpoint as checkpoints
 from model.config import TrainConfig, flat_differences, make_config
@@ -214,7 +214,8 @@ class Trainer:
             "model": {"name": self.config.model.name, "options": self.options},
             "s2_bands": self.data.s2_bands, "s1_bands": self.data.s1_bands, "classes": CLASSES,
             "normalisation": self.normalisation.to_dict(), "config": self.config.to_dict(), "specs": self.data.specs,
-            "stores": self.stores, "tiles": len(self.data), "fingerprint": self.fingerprint,
+            "stores": [scrubbed(store) for store in self.stores], "tiles": len(self.data),
+            "fingerprint": self.fingerprint,
             "processes": self.world.size, "epoch": self.epoch, "step": self.step, "best_epoch": done.best_epoch,
             "best_miou": None if math.isnan(done.best_miou) else done.best_miou, "stopped": done.stopped,
             "history": done.history, "passed": asdict(self.passed), "alpha": self.loss.class_weights,

@@ -17,7 +17,7 @@ from dwplus.console import count_progress, say
 from dwplus.earth import connect
 from dwplus.earth.session import EarthConfig, connect_config
 from dwplus.earth.tables import habitats
-from dwplus.errors import InputError
+from dwplus.errors import InputError, scrubbed, scrubbed_values
 from dwplus.maps import areas, inputs
 from dwplus.maps.blocks import Block, Frame, WindowShape
 from dwplus.maps.earth_inputs import EarthInputs
@@ -219,8 +219,8 @@ def _settings(options: Options, spec: DatasetSpec | None, weights: Path) -> dict
     """Everything that decides the pixels of the map."""
     kept = ("region", "start", "end", "store", "project", "world", "dates", "clouds", "margin", "ramp", "polygons",
             "name_field", "reference", "transfer")
-    return {**{key: value for key, value in asdict(options).items() if key in kept},
-            "layers": sorted(options.layers), "spec": json.loads(spec.to_json()) if spec else None,
+    given = scrubbed_values({key: value for key, value in asdict(options).items() if key in kept})
+    return {**given, "layers": sorted(options.layers), "spec": json.loads(spec.to_json()) if spec else None,
             "run": str(weights), "weights": hashlib.sha256(weights.read_bytes()).hexdigest()}
 
 
@@ -351,9 +351,9 @@ def _reference(options: Options, weights: Path, ground: Ground) -> areas.Referen
 def _made_from(options: Options, checkpoint: Checkpoint, weights: Path, ground: Ground) -> dict[str, str]:
     from model.checkpoint import versions
 
+    source = options.store or options.project or options.world
     return {"network": f"{checkpoint.name}, epoch {checkpoint.info['epoch']}, {weights}",
-            "pixels": options.store or options.project or options.world or "the embedded Earth's sample planet "
-                                                                           "(synthetic)",
+            "pixels": scrubbed(source) if source else "the embedded Earth's sample planet (synthetic)",
             "dates": ground.words, "scenes merged": f"{options.dates}, clouds: {options.clouds}",
             "made with": ", ".join(f"{k} {v}" for k, v in versions().items())}
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from dwplus import console
-from dwplus.errors import InputError, scrubbed
+from dwplus.errors import InputError, scrubbed, scrubbed_values
 from dwplus.export.log import Ledger
 from dwplus.store.places import place_of
 
@@ -47,6 +47,12 @@ def test_the_place_of_an_accounts_file_goes(monkeypatch):
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "ab/cd+ef")
     said = scrubbed("cannot read /home/ann/robot.json with ab/cd+ef")
     assert said == "cannot read $GOOGLE_APPLICATION_CREDENTIALS with $AWS_SECRET_ACCESS_KEY"
+
+
+def test_values_that_are_kept_as_json_hold_none():
+    given = {"world": "http://u:hunter2@h", "spec": {"windows": [["2021-01-01", 3]]}, "stores": ["a", "s3://k:v@b"]}
+    assert scrubbed_values(given) == {"world": "http://***@h", "spec": {"windows": [["2021-01-01", 3]]},
+                                      "stores": ["a", "s3://***@b"]}
 
 
 def test_errors_lines_and_logs_hold_none(tmp_path, capsys):
