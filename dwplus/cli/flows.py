@@ -44,9 +44,9 @@ def view(
                                                "beside what is looked at, <name>.marks.csv.")] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port on this machine; 0 takes a free one.")] = 0,
 ) -> None:
-    """Look at tiles in the browser: map, table with filters, pictures, marks.
+    """Look at tiles in the browser, filter and mark them.
 
-    Works without a network. Marks are taken by `dwplus plan --drop`, `dwplus split --drop` and training
+    Map, table, pictures. Works without a network. Marks are taken by `dwplus plan --drop`, `dwplus split --drop` and training
     (`--set data.exclude=FILE`).
     """
     def action() -> int:

@@ -43,7 +43,7 @@ def import_set(
     labels: Annotated[str | None, typer.Option(metavar="dynamic-world|esa-worldcover", help="mmearth: which labels. "
                                                "Default: dynamic-world.")] = None,
 ) -> None:
-    """Make a store of a public data set, or of a folder of your own.
+    """Make a store of a public data set or a folder.
 
     Every file is looked at before anything is written; a stopped import goes on.
     """

@@ -40,7 +40,10 @@ def keys(
     of: Annotated[Literal["spec", "training"], typer.Argument(help="spec: of a data set, as in pipelines/regions; "
                                                               "training: of a config, as for --set.")] = "spec",
 ) -> None:
-    """List the keys of a spec or of a training config, with choices, default and meaning."""
+    """List the keys of a spec or of a training config.
+
+    With choices, default and meaning.
+    """
     def action() -> int:
         if of == "training":
             from model.config import TrainConfig as Model
