@@ -46,8 +46,8 @@ def view(
 ) -> None:
     """Look at tiles in the browser, filter and mark them.
 
-    Map, table, pictures. Works without a network. Marks are taken by `dwplus plan --drop`, `dwplus split --drop` and training
-    (`--set data.exclude=FILE`).
+    Map, table, pictures. Works without a network. Marks are taken by `dwplus plan --drop`, `dwplus split --drop` and
+    training (`--set data.exclude=FILE`).
     """
     def action() -> int:
         needs("view")
