@@ -13,13 +13,13 @@ from dwplus.embedded_earth.asset_tree import AssetTree
 from dwplus.embedded_earth.catalog import Catalog
 from dwplus.embedded_earth.client import ClientFileError, check_client
 from dwplus.embedded_earth.faults import Fault, Faults, parse_fault, random_faults
-from dwplus.embedded_earth.limits import Limits
+from dwplus.embedded_earth.limits import Limits, parse_limits
 from dwplus.embedded_earth.protocol import EmbeddedEarth
 from dwplus.embedded_earth.server import Server, serve
 from dwplus.embedded_earth.transport import http_transport
 
 __all__ = ["ClientFileError", "EmbeddedEarth", "Fault", "Faults", "Limits", "Server", "check_client", "http_transport",
-           "open_catalog", "parse_fault", "random_faults", "serve"]
+           "open_catalog", "parse_fault", "parse_limits", "random_faults", "serve"]
 
 
 def open_catalog(world: Path | None = None, seed: int = 0, *, classes: Sequence[str] | None = None,

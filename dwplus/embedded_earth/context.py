@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass, field
 from typing import Any
 
+import shapely
+
 from dwplus.embedded_earth.bands import image_of
 from dwplus.embedded_earth.catalog import Catalog
 from dwplus.embedded_earth.errors import ComputeError, not_found
+from dwplus.embedded_earth.profile import Profile, Profiles
+from dwplus.embedded_earth.shapes import Geometry
 from dwplus.embedded_earth.values import Collection, Hints, Image, TableElements
 
 #: Values in one answer.
 MAX_WRITTEN = 2_000_000
+#: What a scene's index in its collection is made of.
+_INDEX = re.compile(r"[\w-]+")
 _ROOTS = ("projects/earthengine-public/assets/", "projects/earthengine-legacy/assets/")
 
 
@@ -27,6 +34,9 @@ class Context:
     elements : most elements of a collection in one answer.
     tables : stored tables already read, kept from request to request.
     written : values of the answer so far.
+    edges, aggregations, aggregations_code : as in :class:`~dwplus.embedded_earth.limits.Limits`.
+    aggregated : regions reduced so far.
+    profile : where the work is counted, where the client asked for it; profiles : those of earlier requests.
     """
 
     catalog: Catalog
@@ -34,6 +44,24 @@ class Context:
     elements: int = 5000
     tables: dict[str, TableElements] = field(default_factory=dict)
     written: int = 0
+    edges: int = 2_000_000
+    aggregations: int | None = None
+    aggregations_code: int = 429
+    aggregated: int = 0
+    profile: Profile | None = None
+    profiles: Profiles = field(default_factory=Profiles)
+
+    def aggregate(self) -> None:
+        """Count a reduction of regions."""
+        self.aggregated += 1
+        if self.aggregations is not None and self.aggregated > self.aggregations:
+            raise ComputeError("Too many concurrent aggregations.", self.aggregations_code)
+
+    def check_edges(self, shape: Geometry) -> None:
+        """Refuse a geometry of too many edges, in the service's words."""
+        found = int(shapely.get_num_coordinates(shape.shape))
+        if found > self.edges:
+            raise ComputeError(f"Geometry has too many edges ({found} > {self.edges}).")
 
     def check_time(self) -> None:
         """Give up where the deadline has passed."""
@@ -62,6 +90,10 @@ class Context:
             raise not_found(name, "ImageCollection.load", "ImageCollection")
 
         def load(hints: Hints) -> Any:
+            if hints.index is not None and _INDEX.fullmatch(hints.index):
+                only = self.catalog.image(f"{name}/{hints.index}")
+                yield from [] if only is None else [image_of(only)]
+                return
             for scene in self.catalog.scenes(name, hints.start_ms, hints.end_ms, hints.bounds) or ():
                 self.check_time()
                 yield image_of(scene)

@@ -15,6 +15,7 @@ from dwplus.embedded_earth.pixel_types import PixelType
 from dwplus.embedded_earth.shapes import Geometry
 from dwplus.embedded_earth.values import (
     Collection,
+    ConfusionMatrix,
     Date,
     DateRange,
     ErrorMargin,
@@ -80,6 +81,8 @@ def encode(value: Any, context: Context) -> Any:
         return {"type": "ErrorMargin", "unit": value.unit, **size}
     if isinstance(value, Kernel):
         return encode_kernel(value)
+    if isinstance(value, ConfusionMatrix):
+        return encode(value.counts, context)
     if isinstance(value, Function | Filter | Reducer) or value is not None:
         raise ComputeError(f"A value of type {type(value).__name__} cannot be returned.")
     return None

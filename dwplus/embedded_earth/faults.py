@@ -12,7 +12,9 @@ from typing import Any
 
 from dwplus.embedded_earth.limits import TOO_MANY
 
-KINDS = ("status", "drop", "truncate", "garbage", "slow")
+KINDS = ("status", "drop", "truncate", "garbage", "slow", "capacity")
+#: The service's words where its own memory, or a user's share of it, is used up. The HTTP code is not published.
+CAPACITY = "Earth Engine memory capacity exceeded."
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,8 @@ class Fault:
     Attributes
     ----------
     kind : ``status`` (an error answer), ``drop`` (the connection), ``truncate`` (half the body), ``garbage`` (noise as
-        body), ``slow`` (the answer comes ``seconds`` later).
+        body), ``slow`` (the answer comes ``seconds`` later), ``capacity`` (an error answer: the service's memory is
+        full).
     path : regular expression that the request's path must contain.
     code, message : of the error answer.
     probability : of hitting a matching request.

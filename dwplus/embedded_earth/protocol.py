@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import itertools
 import json
@@ -17,17 +18,19 @@ from typing import Any
 
 import numpy as np
 
-from dwplus.embedded_earth import discovery, encode, pixels, tables
+from dwplus.embedded_earth import discovery, encode, maps, pixels, tables
 from dwplus.embedded_earth.bands import image_of
 from dwplus.embedded_earth.catalog import Catalog, Scene
 from dwplus.embedded_earth.client import ALGORITHMS, client_file
 from dwplus.embedded_earth.context import Context
 from dwplus.embedded_earth.errors import STATUS_NAMES, ComputeError
-from dwplus.embedded_earth.faults import Fault, Faults
+from dwplus.embedded_earth.faults import CAPACITY, Fault, Faults
+from dwplus.embedded_earth.functions.images import select_bands
 from dwplus.embedded_earth.functions.registry import as_collection, as_image, call
 from dwplus.embedded_earth.graph import Graph
-from dwplus.embedded_earth.limits import Gate, Limits
+from dwplus.embedded_earth.limits import QUOTA_STATUS, RESTRICTED, Gate, Limits
 from dwplus.embedded_earth.operations import Operations
+from dwplus.embedded_earth.profile import ANSWERED, ASKED, Profile, Profiles
 from dwplus.embedded_earth.values import Feature, Image, TableElements
 
 _log = logging.getLogger(__name__)
@@ -73,11 +76,27 @@ class EmbeddedEarth:
         self._tables: dict[str, TableElements] = {}
         self._downloads: dict[str, dict[str, Any]] = {}
         self._lock = threading.Lock()
+        self.profiles = Profiles()
+        self._profiled = threading.local()  # the profile of the request that a thread works on
         self.operations = Operations(self.exports, self._context, self._evaluate)
 
     def handle(self, method: str, path: str, query: Mapping[str, str], headers: Mapping[str, str],
                body: bytes) -> Answer:
         """Answer a request. Never raises: what goes wrong is an error answer."""
+        asked = {name.lower(): value for name, value in headers.items()}
+        profile = Profile() if asked.get(ASKED) == "1" and path.startswith("/v1/") else None
+        self._profiled.profile = profile
+        answer = self._handle(method, path, query, body)
+        more: dict[str, str] = {}
+        if profile is not None:
+            profile.end()
+            self.profiles.keep(profile)
+            more[ANSWERED] = profile.id
+        if self.limits.restricted and path.startswith("/v1/"):
+            more[QUOTA_STATUS] = RESTRICTED
+        return dataclasses.replace(answer, headers={**answer.headers, **more}) if more else answer
+
+    def _handle(self, method: str, path: str, query: Mapping[str, str], body: bytes) -> Answer:
         if path == "/version":  # not the service's: what a store notes of where its pixels come from
             return Answer(200, {"content-type": "application/json"},
                           json.dumps({"version": getattr(self.catalog, "version", "")}).encode())
@@ -87,8 +106,8 @@ class EmbeddedEarth:
         fault = self.faults.meet(path)
         entered = False
         try:
-            if fault is not None and fault.kind == "status":
-                raise ComputeError(fault.message, fault.code)
+            if fault is not None and fault.kind in ("status", "capacity"):
+                raise ComputeError(fault.message if fault.kind == "status" else CAPACITY, fault.code)
             if path.startswith("/v1/"):
                 self.gate.enter()
                 entered = True
@@ -133,6 +152,7 @@ class EmbeddedEarth:
                 "/value:compute": self._value, "/image:computePixels": self._compute_pixels,
                 "/table:computeFeatures": self._features,
                 "/thumbnails": lambda request: self._keep(f"{project}/thumbnails", request),
+                "/maps": lambda request: self._keep(f"{project}/maps", request),
                 "/tables": lambda request: self._keep(f"{project}/tables", request),
                 "/image:export": lambda request: _json(self.operations.start(project, "EXPORT_IMAGE", request)),
                 "/table:export": lambda request: _json(self.operations.start(project, "EXPORT_FEATURES", request))}
@@ -143,7 +163,11 @@ class EmbeddedEarth:
             kept = self._downloads.get(f"{project}/thumbnails/{thumbnail[1]}")
             if kept is None:
                 raise ComputeError(f"Not found: {project}/thumbnails/{thumbnail[1]}", 404)
-            return self._compute_pixels(kept)
+            return self._compute_pixels(kept, dataclasses.replace(self.limits,
+                                                                  pixel_bytes=self.limits.download_bytes))
+        tile = re.fullmatch(r"/maps/([0-9a-f]+)/tiles/(\d{1,2})/(\d{1,9})/(\d{1,9})", rest)
+        if tile:
+            return self._tile(f"{project}/maps/{tile[1]}", *map(int, tile.groups()[1:]))
         table = re.fullmatch(r"/tables/([0-9a-f]+):getFeatures", rest)
         if table:
             return self._download_table(f"{project}/tables/{table[1]}")
@@ -154,7 +178,11 @@ class EmbeddedEarth:
         raise ComputeError(f"Method not found: {method} {path[:200]}", 404)
 
     def _context(self) -> Context:
-        return Context(self.catalog, time.monotonic() + self.limits.seconds, self.limits.elements, self._tables)
+        limits = self.limits
+        return Context(self.catalog, time.monotonic() + limits.seconds, limits.elements, self._tables,
+                       edges=limits.edges, aggregations=limits.aggregations,
+                       aggregations_code=limits.aggregations_code,
+                       profile=getattr(self._profiled, "profile", None), profiles=self.profiles)
 
     def _evaluate(self, expression: Any, context: Context) -> Any:
         return Graph(expression, lambda name, arguments: call(context, name, arguments)).evaluate()
@@ -163,13 +191,30 @@ class EmbeddedEarth:
         context = self._context()
         return _json({"result": encode.encode(self._evaluate(request.get("expression"), context), context)})
 
-    def _compute_pixels(self, request: dict[str, Any]) -> tuple[str, bytes]:
+    def _compute_pixels(self, request: dict[str, Any], limits: Limits | None = None) -> tuple[str, bytes]:
         context = self._context()
         value = self._evaluate(request.get("expression"), context)
         image = value if isinstance(value, Image) else as_image(context, value)
         if image is None:
             raise ComputeError("The expression is no image.")
-        return pixels.answer(image, request, context, self.limits)
+        return pixels.answer(image, request, context, limits or self.limits)
+
+    def _tile(self, name: str, zoom: int, x: int, y: int) -> tuple[str, bytes]:
+        """A tile of a kept map."""
+        kept = self._downloads.get(name)
+        if kept is None:
+            raise ComputeError(f"Not found: {name}", 404)
+        grid = maps.tile_grid(zoom, x, y)
+        context = self._context()
+        image = as_image(context, self._evaluate(kept.get("expression"), context))
+        if image is None:
+            raise ComputeError("The expression is no image.")
+        if kept.get("bandIds"):
+            image = image.with_bands(select_bands(image, kept["bandIds"]))
+        options = kept.get("visualizationOptions")
+        if options or not maps.is_visible(image):
+            image = call(context, "Image.visualize", {"image": image, **maps.visualization(options)})
+        return pixels.answer(image, {"fileFormat": "PNG", "grid": grid}, context, self.limits)
 
     def _features(self, request: dict[str, Any]) -> tuple[str, bytes]:
         context = self._context()

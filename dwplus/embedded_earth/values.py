@@ -197,17 +197,22 @@ def unique(bands: Iterable[Band]) -> tuple[Band, ...]:
 
 @dataclass(frozen=True)
 class Hints:
-    """What a collection's reader will throw away anyway, so that an archive need not enumerate it."""
+    """What a collection's reader will throw away anyway, so that an archive need not enumerate it.
+
+    ``index`` is the ``system:index`` that an element must have.
+    """
 
     start_ms: float | None = None
     end_ms: float | None = None
     bounds: Bounds | None = None
+    index: str | None = None
 
     def narrowed(self, other: Hints) -> Hints:
         """Both limits; of two boxes the first, for either alone is right."""
         starts = [v for v in (self.start_ms, other.start_ms) if v is not None]
         ends = [v for v in (self.end_ms, other.end_ms) if v is not None]
-        return Hints(max(starts, default=None), min(ends, default=None), self.bounds or other.bounds)
+        return Hints(max(starts, default=None), min(ends, default=None), self.bounds or other.bounds,
+                     self.index or other.index)
 
 
 EVERYTHING = Hints()
@@ -293,6 +298,38 @@ class Reducer:
     optional: int = 0
     shared: tuple[Reducer, ...] = ()
     separate: tuple[Reducer, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class ConfusionMatrix:
+    """Counts (n, n), actual classes by row and predicted ones by column, and what the rows and columns stand for."""
+
+    counts: np.ndarray
+    order: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Classifier:
+    """A kind of classifier with its options; trained where ``model`` is there.
+
+    Attributes
+    ----------
+    kind : name of the function that made it.
+    options : its arguments.
+    mode : CLASSIFICATION, REGRESSION, PROBABILITY or MULTIPROBABILITY.
+    inputs : names of the inputs, in order; None before training.
+    model : what was trained.
+    matrix : of the training data.
+    importance : share of each input in the decisions.
+    """
+
+    kind: str
+    options: dict[str, Any]
+    mode: str = "CLASSIFICATION"
+    inputs: tuple[str, ...] | None = None
+    model: Any = None
+    matrix: ConfusionMatrix | None = None
+    importance: dict[str, float] = field(default_factory=dict)
 
 
 class TableElements:

@@ -184,10 +184,27 @@ for _name, (_operation, _combine) in _BINARY.items():
     _register_binary(_name, _operation, _combine)
 
 
+def on_arrays(band: Band, operation: Callable[[np.ndarray], np.ndarray], to: PixelType) -> Band:
+    """A function of every element of a band's arrays; what is no number there stays no number."""
+    def read(grid: Grid) -> Pixels:
+        values, valid = band.read(grid)
+        out = np.empty(grid.shape, object)
+        values = np.broadcast_to(values, grid.shape)
+        for index in np.ndindex(grid.shape):
+            with np.errstate(all="ignore"):
+                found = np.asarray(operation(np.asarray(values[index])))
+            out[index] = found.astype("f8" if found.dtype.kind == "f" else "i8")
+        return out, valid
+
+    return band.derived(read, replace(to, dimensions=band.type.dimensions))
+
+
 def unary(image: Image, operation: Callable[[np.ndarray], np.ndarray], to: Callable[[PixelType], PixelType]) -> Image:
     """Apply a function to every pixel; where the result is not finite, it is masked."""
     def of(band: Band) -> Band:
         result_type = to(band.type)
+        if band.type.dimensions:
+            return on_arrays(band, operation, result_type)
         work = working_type(band.type, result_type)
 
         def read(grid: Grid) -> Pixels:
@@ -251,6 +268,9 @@ for _name, (_one, _to) in _UNARY.items():
 @function("Image.clamp")
 def clamp(context: Context, image: Image, low: float, high: float) -> Image:
     def of(band: Band) -> Band:
+        if band.type.dimensions:
+            return on_arrays(band, lambda array: np.clip(array, low, high), band.type)
+
         def read(grid: Grid) -> Pixels:
             values, valid = band.read(grid)
             return cast(np.clip(values.astype("f8"), low, high), band.type), valid

@@ -389,12 +389,17 @@ def quality_mosaic(context: Context, elements: Collection, quality: str) -> Imag
     images = images_of(context, elements)
     scores = [image.band(quality) for image in images]
 
+    last: list[tuple[Grid, np.ndarray]] = []
+
     def best(grid: Grid) -> np.ndarray:
-        stack = []
-        for band in scores:
-            values, valid = band.read(grid)
-            stack.append(values.astype("f8") if valid is None else np.where(masks.seen(valid), values, -np.inf))
-        return np.argmax(np.stack(stack), axis=0)
+        """Number of the image whose pixel is taken; found once for all bands."""
+        if not last or last[0][0] != grid:
+            stack = []
+            for band in scores:
+                values, valid = band.read(grid)
+                stack.append(values.astype("f8") if valid is None else np.where(masks.seen(valid), values, -np.inf))
+            last[:] = [(grid, np.argmax(np.stack(stack), axis=0))]
+        return last[0][1]
 
     def of(name: str, group: list[Band]) -> Band:
         common = group[0].type

@@ -95,7 +95,11 @@ _RELATIONS: dict[tuple[str, ...], Test] = {
 def _register_relation(names: tuple[str, ...], test: Test) -> None:
     @function(*(f"Filter.{name}" for name in names))
     def run(context: Context, left_field: Any, right_value: Any, right_field: Any, left_value: Any) -> Filter:
-        return relation(context, f"Filter.{names[0]}", test, (left_field, right_value, right_field, left_value))
+        made = relation(context, f"Filter.{names[0]}", test, (left_field, right_value, right_field, left_value))
+        field, value = (left_field, right_value) if left_field is not None else (right_field, left_value)
+        if names[0] == "equals" and field == "system:index" and isinstance(value, str) and value:
+            return Filter(made.test, Hints(index=value), made.pair)
+        return made
 
 
 for _names, _test in _RELATIONS.items():

@@ -23,7 +23,7 @@ _GEOD = pyproj.Geod(ellps="WGS84")
 
 
 @functools.lru_cache(maxsize=64)
-def _local(lon: float, lat: float) -> pyproj.Transformer:
+def local_plane(lon: float, lat: float) -> pyproj.Transformer:
     """Plane around a point that keeps distances from it."""
     return transformer("EPSG:4326", f"+proj=aeqd +lat_0={lat} +lon_0={lon} +datum=WGS84 +units=m")
 
@@ -40,7 +40,7 @@ def _around(shape: shapely.Geometry) -> tuple[float, float]:
     return round(centre.x, 3), round(centre.y, 3)
 
 
-def _projected(shape: shapely.Geometry, to: pyproj.Transformer, back: bool = False) -> shapely.Geometry:
+def planar(shape: shapely.Geometry, to: pyproj.Transformer, back: bool = False) -> shapely.Geometry:
     direction = "INVERSE" if back else "FORWARD"
     return shapely.transform(shape, lambda x, y: to.transform(x, y, direction=direction), interleaved=False)
 
@@ -64,15 +64,15 @@ def distance(one: Geometry, other: Geometry, limit: float = math.inf) -> float:
         b = shapely.intersection(b if b.is_valid else shapely.make_valid(b), box)
         if b.is_empty:
             return math.inf
-    plane = _local(*_around(a))
-    return float(shapely.distance(_projected(a, plane), _projected(b, plane)))
+    plane = local_plane(*_around(a))
+    return float(shapely.distance(planar(a, plane), planar(b, plane)))
 
 
 def buffer(shape: Geometry, metres: float) -> Geometry:
     """Points within a distance, in a plane around the shape."""
     degrees = polygon_of(shape.degrees)
-    plane = _local(*_around(degrees))
-    return Geometry(_projected(shapely.buffer(_projected(degrees, plane), metres, quad_segs=16), plane, back=True))
+    plane = local_plane(*_around(degrees))
+    return Geometry(planar(shapely.buffer(planar(degrees, plane), metres, quad_segs=16), plane, back=True))
 
 
 def _on_ellipsoid(shape: Geometry) -> shapely.Geometry:
@@ -119,8 +119,8 @@ def transform(shape: Geometry, projection: Projection) -> Geometry:
 
 def simplify(shape: Geometry, metres: float) -> Geometry:
     """Fewer vertices, within a distance."""
-    plane = _local(*_around(shape.degrees))
-    return Geometry(_projected(shapely.simplify(_projected(shape.degrees, plane), metres), plane, back=True))
+    plane = local_plane(*_around(shape.degrees))
+    return Geometry(planar(shapely.simplify(planar(shape.degrees, plane), metres), plane, back=True))
 
 
 def _unary(name: str, run: Callable[[Geometry], Any]) -> None:
@@ -159,8 +159,8 @@ _unary("perimeter", perimeter)
 
 def _centroid(shape: Geometry) -> Geometry:
     degrees = polygon_of(shape.degrees)
-    plane = _local(*_around(degrees))
-    return Geometry(_projected(shapely.centroid(_projected(degrees, plane)), plane, back=True))
+    plane = local_plane(*_around(degrees))
+    return Geometry(planar(shapely.centroid(planar(degrees, plane)), plane, back=True))
 
 
 def _with_argument(name: str, run: Callable[..., Any], position: int) -> None:

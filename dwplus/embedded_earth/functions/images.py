@@ -13,6 +13,7 @@ from dwplus.embedded_earth.bands import constant_band
 from dwplus.embedded_earth.composites import stack
 from dwplus.embedded_earth.context import Context
 from dwplus.embedded_earth.errors import ComputeError
+from dwplus.embedded_earth.functions.array_numbers import to_type
 from dwplus.embedded_earth.functions.registry import as_image, convert, function
 from dwplus.embedded_earth.grid import WGS84, Grid, Pixels
 from dwplus.embedded_earth.pixel_types import DOUBLE, FLOAT, PixelType, cast, integer_type
@@ -160,12 +161,26 @@ def broadcast(image: Image, count: int) -> Sequence[Band]:
 
 
 def convert_band(band: Band, to: PixelType) -> Band:
-    """A band as another type: integers clamp, fractions are cut off."""
+    """A band as another type: integers clamp, fractions are cut off; of arrays every element, rounded as arrays are."""
+    if band.type.dimensions:
+        return _convert_arrays(band, to)
+
     def read(grid: Grid) -> Pixels:
         values, valid = band.read(grid)
         return cast(values, to), valid
 
     return replace(band, type=to, read=read)
+
+
+def _convert_arrays(band: Band, to: PixelType) -> Band:
+    def read(grid: Grid) -> Pixels:
+        values, valid = band.read(grid)
+        out = np.empty(grid.shape, object)
+        for index in np.ndindex(grid.shape):
+            out[index] = to_type(np.asarray(values[index]), to)
+        return out, valid
+
+    return replace(band, type=replace(to, dimensions=band.type.dimensions), read=read)
 
 
 def _register_cast(name: str, to: PixelType) -> None:

@@ -199,15 +199,16 @@ plain_function("Projection.translate", lambda p, x, y: _moved(p, x, y, 1, 1))
 @function("PixelType")
 def make_pixel_type(context: Context, precision: Any, low: float | None, high: float | None,
                     dimensions: int) -> PixelType:
-    if dimensions:
-        raise ComputeError("PixelType: array pixels are not supported by the embedded Earth.")
-    if precision == "int":
-        return PixelType("int", *((low, high) if low is not None and high is not None else
-                                  (-2**31, 2**31 - 1)))
+    if not 0 <= dimensions <= 16:
+        raise ComputeError("PixelType: 'dimensions' must be 0 to 16.")
+    if low is not None and high is not None and low > high:
+        raise ComputeError("PixelType: 'minValue' must not exceed 'maxValue'.")
     made = pixel_type(precision)
     if made is None:
         raise ComputeError("PixelType: unknown precision.")
-    return made if low is None else PixelType(made.precision, low, high)
+    if low is not None or high is not None:
+        made = PixelType(made.precision, made.minimum if low is None else low, made.maximum if high is None else high)
+    return replace(made, dimensions=dimensions or made.dimensions)
 
 
 for _name in ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64"):
@@ -217,4 +218,4 @@ plain_function("PixelType.double", lambda: PixelType("double"))
 plain_function("PixelType.precision", lambda t: t.precision)
 plain_function("PixelType.minValue", lambda t: t.minimum)
 plain_function("PixelType.maxValue", lambda t: t.maximum)
-plain_function("PixelType.dimensions", lambda t: 0)
+plain_function("PixelType.dimensions", lambda t: t.dimensions)

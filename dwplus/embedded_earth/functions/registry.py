@@ -26,7 +26,9 @@ from dwplus.embedded_earth.grid import UNIT, Projection, canonical_crs
 from dwplus.embedded_earth.pixel_types import PixelType, pixel_type
 from dwplus.embedded_earth.shapes import Geometry, geometry_of
 from dwplus.embedded_earth.values import (
+    Classifier,
     Collection,
+    ConfusionMatrix,
     Date,
     DateRange,
     ErrorMargin,
@@ -43,6 +45,8 @@ from dwplus.embedded_earth.values import (
 
 _log = logging.getLogger(__name__)
 _FUNCTIONS: dict[str, Callable[..., Any]] = {}
+#: What the service calls an aggregation.
+_AGGREGATIONS = frozenset({"Image.reduceRegion", "Image.reduceRegions"})
 
 
 def function(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -107,8 +111,17 @@ def call(context: Context, name: str, arguments: dict[str, Any]) -> Any:
             value = entry.get("defaultValue")
         values.append(None if value is None else convert(context, value, entry["type"], f"{name}, argument "
                                                          f"'{argument}'"))
+    if name in _AGGREGATIONS:
+        context.aggregate()
     try:
-        return implementation(context, *values)
+        if context.profile is None:
+            result = implementation(context, *values)
+        else:
+            with context.profile.inside(name):
+                result = implementation(context, *values)
+        if isinstance(result, Geometry):
+            context.check_edges(result)
+        return result
     except ComputeError as error:
         if name.split(".")[0] + "." not in error.message and ": " not in error.message:
             raise ComputeError(f"{name}: {error.message}", error.code) from error
@@ -311,7 +324,8 @@ _CONVERTERS: dict[str, Callable[[Context, Any], Any]] = {
     "Float": as_float, "List": as_list, "ErrorMargin": as_margin, "Reducer": as_reducer, "PixelType": as_pixel_type,
     "String": _only(str), "Boolean": lambda _, v: bool(v) if isinstance(v, bool | int | float) else None,
     "Dictionary": _only(dict), "Filter": _only(Filter), "Join": _only(Join), "Kernel": _only(Kernel),
-    "Algorithm": _only(Function), "Array": as_array,
+    "Algorithm": _only(Function), "Array": as_array, "ConfusionMatrix": _only(ConfusionMatrix),
+    "Classifier": _only(Classifier),
 }
 
 

@@ -14,6 +14,7 @@ from dwplus.embedded_earth import special
 from dwplus.embedded_earth.context import Context
 from dwplus.embedded_earth.errors import ComputeError
 from dwplus.embedded_earth.functions.registry import function, type_name
+from dwplus.embedded_earth.java_format import formatted
 from dwplus.embedded_earth.pixel_types import PixelType, cast, integer_type
 from dwplus.embedded_earth.values import Date, ErrorMargin, error_margin
 
@@ -67,6 +68,8 @@ def object_type(context: Context, value: Any) -> str:
 
 @function("ErrorMargin")
 def margin(context: Context, value: float | None, unit: str) -> ErrorMargin:
+    if unit not in ("infinite", "meters", "projected"):
+        raise ComputeError(f"ErrorMargin: Unknown unit '{unit}'. Must be 'infinite', 'meters' or 'projected'.")
     return error_margin(value, unit)
 
 
@@ -284,9 +287,4 @@ def parse_number(context: Context, text: str, radix: int) -> float:
 def format_number(context: Context, value: float, pattern: str) -> str:
     if len(pattern) > MAX_DIGITS or any(int(width) > MAX_DIGITS for width in re.findall(r"\d+", pattern)):
         raise ComputeError(f"Number.format: a width of more than {MAX_DIGITS} is not supported.")
-    try:
-        if pattern == "%s":
-            return str(value)
-        return pattern % (int(value) if re.search(r"%[-+ 0#]*\d*[dxX]", pattern) else value)
-    except (TypeError, ValueError):
-        raise ComputeError(f"Number.format: bad pattern '{pattern[:40]}'.") from None
+    return formatted(pattern, value)

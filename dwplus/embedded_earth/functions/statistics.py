@@ -17,7 +17,7 @@ from dwplus.embedded_earth.functions import reducers
 from dwplus.embedded_earth.functions.registry import call, function
 from dwplus.embedded_earth.grid import Grid, Pixels
 from dwplus.embedded_earth.pixel_types import DOUBLE, PixelType, cast
-from dwplus.embedded_earth.values import Band, Image, Reducer
+from dwplus.embedded_earth.values import Band, Feature, Image, Reducer, collection_of
 
 Rows = list[tuple[Any, ...]]
 #: Bins of a histogram.
@@ -231,6 +231,16 @@ def fixed_histogram(context: Context, low: float, high: float, steps: int, cumul
         return [np.stack([low + width * np.arange(steps), np.cumsum(counts) if cumulative else counts], 1)]
 
     return Reducer("fixedHistogram", 1, ("histogram",), rows)
+
+
+@function("Reducer.toCollection")
+def to_collection(context: Context, names: list[str], optional: int) -> Reducer:
+    """A feature without a geometry for each row, its inputs as properties; nulls are left out."""
+    def rows(values: Rows, weights: np.ndarray) -> list[Any]:
+        return [collection_of([Feature(None, {name: value for name, value in zip(names, row, strict=True)
+                                              if value is not None}) for row in values])]
+
+    return Reducer("toCollection", len(names), ("features",), rows, None, None, False, optional)
 
 
 # ------------------------------------------------------------------------------------------------------- of reducers

@@ -8,7 +8,7 @@ from typing import Any
 from dwplus.embedded_earth.context import Context
 from dwplus.embedded_earth.encode import encode
 from dwplus.embedded_earth.errors import ComputeError
-from dwplus.embedded_earth.functions.registry import function, plain_function
+from dwplus.embedded_earth.functions.registry import function, plain_function, type_name
 from dwplus.embedded_earth.functions.scalars import MAX_TEXT, whole
 from dwplus.embedded_earth.regular import expression, replaced
 
@@ -17,7 +17,9 @@ from dwplus.embedded_earth.regular import expression, replaced
 def string(context: Context, value: Any) -> str:
     if isinstance(value, list | dict):
         return encode_json(context, value)
-    return value if isinstance(value, str) else str(whole(value)) if isinstance(value, int | float) else str(value)
+    if isinstance(value, str | int | float):
+        return value if isinstance(value, str) else str(whole(value))
+    raise ComputeError(f"String: a text of a {type_name(value)} is not supported by the embedded Earth.")
 
 
 def _sized(text: str) -> str:
@@ -98,3 +100,16 @@ def decode_json(context: Context, text: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError):
         raise ComputeError("String.decodeJSON: the text is no JSON.") from None
+
+
+@function("Profile.getProfiles")
+def get_profiles(context: Context, ids: list[str], form: str, most: int | None) -> str:
+    if form not in ("text", "json"):
+        raise ComputeError("Profile.getProfiles: 'format' must be 'text' or 'json'.")
+    return (context.profiles.text if form == "text" else context.profiles.rows_json)(ids, most)
+
+
+@function("Describe")
+def describe(context: Context, value: Any) -> Any:
+    """What ``getInfo`` would print."""
+    return encode(value, context)

@@ -11,7 +11,7 @@ import numpy as np
 from dwplus.embedded_earth import masks
 from dwplus.embedded_earth.context import Context
 from dwplus.embedded_earth.errors import ComputeError
-from dwplus.embedded_earth.functions.arithmetic import pair_bands
+from dwplus.embedded_earth.functions.arithmetic import on_arrays, pair_bands
 from dwplus.embedded_earth.functions.images import select_bands
 from dwplus.embedded_earth.functions.registry import function
 from dwplus.embedded_earth.grid import WGS84, Grid, Pixels
@@ -47,15 +47,23 @@ def _numbers(value: Any, count: int, default: float, name: str) -> list[float]:
 def _palette(value: Any) -> np.ndarray:
     """Colours (n, 3), 0..255."""
     names = value.split(",") if isinstance(value, str) else list(value)
-    out = []
-    for name in names:
-        text = _COLOURS.get(str(name).strip().lower(), str(name).strip().lstrip("#"))
-        if len(text) == 3:
-            text = "".join(c * 2 for c in text)
-        if not re.fullmatch(r"[0-9a-fA-F]{6}", text):
-            raise ComputeError(f"Image.visualize: Invalid color '{str(name)[:20]}'.")
-        out.append([int(text[i:i + 2], 16) for i in (0, 2, 4)])
-    return np.array(out, "f8")
+    return np.array([colour(name) for name in names], "f8")
+
+
+def colour(name: Any) -> list[int]:
+    """Red, green and blue, 0..255, of a colour by name or by three or six digits.
+
+    Raises
+    ------
+    ComputeError
+        Where it is none.
+    """
+    text = _COLOURS.get(str(name).strip().lower(), str(name).strip().lstrip("#"))
+    if len(text) == 3:
+        text = "".join(c * 2 for c in text)
+    if not re.fullmatch(r"[0-9a-fA-F]{6}", text):
+        raise ComputeError(f"Image.visualize: Invalid color '{str(name)[:20]}'.")
+    return [int(text[i:i + 2], 16) for i in (0, 2, 4)]
 
 
 @function("Image.visualize")
@@ -166,6 +174,8 @@ def bitwise_not(context: Context, image: Image) -> Image:
         if band.type.precision != "int" or band.type.minimum is None or band.type.maximum is None:
             raise ComputeError("Image.bitwiseNot: the bands must be integers.")
         to = PixelType("int", -band.type.maximum - 1, -band.type.minimum - 1)
+        if band.type.dimensions:
+            return on_arrays(band, lambda array: ~array.astype("i8"), to)
 
         def read(grid: Grid) -> Pixels:
             values, valid = band.read(grid)

@@ -45,8 +45,8 @@ from dwplus.embedded_earth.planet.weather import Sky, sun
 __all__ = ["SITES", "Planet", "Site"]
 
 TRUTH = "SAMPLE/TRUTH"
-_COLLECTIONS = (sentinel2.TOA, sentinel2.SR, PROBABILITY, dynamic_world.COLLECTION, SCORE, sentinel1.COLLECTION, TRUTH,
-                dw_labels.COLLECTION)
+_COLLECTIONS = (sentinel2.TOA, sentinel2.SR, sentinel2.RAW_TOA, sentinel2.RAW_SR, PROBABILITY, dynamic_world.COLLECTION,
+                SCORE, sentinel1.COLLECTION, TRUTH, dw_labels.COLLECTION)
 _TABLES: dict[str, Callable[[Names], list[tuple[str, dict[str, Any], dict[str, Any]]]]] = {
     "SAMPLE/SITES": site_rows, "RESOLVE/ECOREGIONS/2017": ecoregion_rows}
 #: The truth reaches this far beyond the site, metres (a tile may stick out by half its size).
@@ -298,9 +298,9 @@ class Planet:
                     yield Sentinel1Scene(acquisition)
             else:
                 for overpass in world.overpasses(start, end, bounds):
-                    if collection == sentinel2.TOA:
+                    if collection in (sentinel2.TOA, sentinel2.RAW_TOA):
                         yield Sentinel2Scene(collection, overpass.index, overpass)
-                    elif collection == sentinel2.SR:
+                    elif collection in (sentinel2.SR, sentinel2.RAW_SR):
                         if overpass.sr_index is not None:
                             yield Sentinel2Scene(collection, overpass.sr_index, overpass)
                     elif collection in (SCORE, PROBABILITY):

@@ -50,6 +50,10 @@ BAND_SCALES: dict[str, int] = {
 }
 BAND_NAMES = tuple(BAND_SCALES)
 TOA, SR = "COPERNICUS/S2_HARMONIZED", "COPERNICUS/S2_SR_HARMONIZED"
+#: The collections that these replace, deprecated: products of baseline 04.00 and later keep their offset, which the
+#: harmonized ones take away. Source: as above, and https://developers.google.com/earth-engine/datasets/catalog/COPERNICUS_S2
+RAW_TOA, RAW_SR = "COPERNICUS/S2", "COPERNICUS/S2_SR"
+RAW_OFFSET, RAW_OFFSET_DAY = 1000, dt.date(2022, 1, 25)
 
 #: Surface reflectance x 10000 by class, (poor or dormant, rich or lush) state; bands as in BAND_SCALES. Values follow
 #: the common shapes of the ECOSTRESS/USGS spectral libraries; B10 (cirrus) sees no ground.
@@ -289,10 +293,12 @@ def masked(values: dict[str, np.ndarray], valid: np.ndarray | None) -> Pixels:
 
 
 class Sentinel2Scene(OverpassScene):
-    """One granule of ``COPERNICUS/S2_HARMONIZED`` or ``COPERNICUS/S2_SR_HARMONIZED`` (DN x 10000, uint16)."""
+    """One granule of ``COPERNICUS/S2_HARMONIZED`` or ``COPERNICUS/S2_SR_HARMONIZED`` (DN x 10000, uint16), or of the
+    deprecated collections, with the offset of newer baselines."""
 
     def __init__(self, collection: str, index: str, overpass: Overpass) -> None:
-        self.surface = collection == SR
+        self.surface = collection in (SR, RAW_SR)
+        self.offset = RAW_OFFSET if collection in (RAW_TOA, RAW_SR) and overpass.flight.day >= RAW_OFFSET_DAY else 0
         super().__init__(collection, index, overpass, functools.partial(_bands, surface=self.surface))
 
     @functools.cached_property
@@ -327,6 +333,9 @@ class Sentinel2Scene(OverpassScene):
         optical = [name for name in bands if name not in result]
         if optical:
             result |= self._reflectance(optical, box, factor, sky)
+            if self.offset:
+                for name in optical:
+                    result[name] += np.uint16(self.offset)
         return masked(result, valid)
 
     def _reflectance(self, names: list[str], box: Box, factor: int, sky: Sky | None) -> dict[str, np.ndarray]:
