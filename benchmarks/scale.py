@@ -13,7 +13,8 @@ import math
 from dataclasses import dataclass
 
 from dwplus.earth import limits
-from dwplus.export.budget import EECU_PER_SECOND
+from dwplus.earth.cost import EECU_PER_SECOND
+from dwplus.earth.limits import TIERS
 from dwplus.grid import PixelGrid
 from dwplus.maps.blocks import WindowShape
 from dwplus.planning.preview import SECONDS_PER_MEGAPIXEL, SECONDS_PER_REQUEST
@@ -25,8 +26,6 @@ GROUND = {"Cambodia": 181_035.0, "Panama": 75_320.0, "Europe": 10_186_000.0, "gl
 #: Blocks that reach over a region's edge, as a share of those inside: a rim of half a block along a boundary that is
 #: three times as long as that of a disc of the region's area.
 WIGGLE = 3.0
-#: EECU-hours a month of the three tiers, non-commercial, since 2026-04-27.
-TIERS = {"Community": 150, "Contributor": 1_000, "Partner": 100_000}
 #: Bands in a request: 10 S2 and 2 S1 of two bytes, the mask of one.
 PIXEL_BYTES = 25
 

@@ -203,7 +203,7 @@ def _report(limiter_of: weakref.ref[Limiter], worker: Any, key: str) -> None:
         counts = limiter.state().counts
         asked, limiter.asked = limiter.asked, 0.0
         report = WorkerState(worker.address, slots, rate, active, wanted, counts.throttled - throttled, asked,
-                        counts.requests, counts.retried, counts.seconds)
+                        counts.requests, counts.retried, counts.seconds, counts.restricted)
         pause = REPORT_SECONDS
         try:
             grant = Grant(**sync(worker.loop, worker.scheduler.dwplus_allowance, callback_timeout=5, key=key,

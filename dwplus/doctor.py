@@ -11,13 +11,16 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from dwplus.console import EXTRAS, absent
 from dwplus.errors import DwplusError, InputError
+
+if TYPE_CHECKING:
+    from dwplus.earth import Session
 
 State = Literal["ok", "warn", "fail"]
 #: Bytes of an exported tile of 510x510 px, as measured in BENCHMARKS.md.
@@ -213,4 +216,20 @@ def _earth(project: str | None, world: str | None) -> list[Check]:
                 "quota", "ok", f"{said or 'nothing said by the service'}; we send at most "
                 f"{limits.CONCURRENT_REQUESTS} requests at once, {limits.REQUESTS_PER_SECOND} a second; compute used "
                 "this month is shown at https://console.cloud.google.com/earth-engine"))
+        checks.append(_cost(session))
     return checks
+
+
+def _cost(session: Session) -> Check:
+    """What a tile and a look-up cost on the service, by their profiles."""
+    from dwplus.earth import limits
+    from dwplus.planning.measure import sample_cost
+
+    try:
+        tile, lookup = sample_cost(session)
+    except DwplusError as error:
+        return Check("cost", "warn", f"not measured ({error})", "plan with --measure to profile a tile of your own")
+    tiles = {name: int(hours * 3600 / max(tile, 1e-9)) for name, hours in limits.TIERS.items()}
+    return Check("cost", "ok", f"a tile of 510 x 510 px took {tile:.3g} EECU-s, the look-up of a place {lookup:.3g}; "
+                 "a month's compute is enough for about "
+                 + ", ".join(f"{count:,} such tiles ({name})" for name, count in tiles.items()))

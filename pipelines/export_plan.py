@@ -15,6 +15,11 @@ from dwplus.export.stops import gone_of
 from dwplus.store.places import companion, place_of
 from dwplus.store.summary import Summary, by_biome_lines, summarise
 
+#: What the service's answers said, and what the run did about it.
+RESTRICTED = ("restricted mode: the service says that the project's monthly compute is used up and computes with less "
+              "parallelism; fewer requests were in flight (https://developers.google.com/earth-engine/guides/"
+              "noncommercial_tiers)")
+
 
 def export_and_show(plan: Path, store: str, world: str | None, project: str | None, scheduler: str, quicklooks: bool,
                     max_hours: float | None = None, budget_eecu_hours: float | None = None) -> int:
@@ -42,8 +47,14 @@ def export_and_show(plan: Path, store: str, world: str | None, project: str | No
 
         folder = companion(store, ".quicklook")
         say(f"{len(draw(store, folder))} quicklooks in {folder}")
+    if summary.restricted:
+        say(RESTRICTED)
+    if project and summary.workload:
+        say(f"compute of this run: workload_tag {summary.workload} in the project's Cloud Monitoring, metric of "
+            "completed EECU-seconds")
     if summary.stopped:
-        say(f"stopped: {summary.stopped}; go on with: {again}")
+        mode = " (restricted mode)" if summary.restricted else ""
+        say(f"stopped{mode}: {summary.stopped}; go on with: {again}")
     return 0 if summary.complete else 1
 
 

@@ -18,12 +18,20 @@ def doctor(
     project: Project = None, world: World = None,
     store: Annotated[str | None, typer.Option(
         "--store", metavar="DIR|URL", help="A store, or where one is to be made (default: data).")] = None,
+    conformance: Annotated[bool, typer.Option(
+        "--conformance", help="Instead: ask the Earth about 20 questions, 30 requests at most and a few EECU-seconds, "
+        "and write its answers into a file to send us.")] = False,
+    output: Annotated[Path, typer.Option(
+        "-o", "--output", metavar="FILE", help="File of the conformance report.")] = Path("conformance.json"),
 ) -> None:
     """Say whether this machine is ready.
 
-    Checks Python, packages, extras, disk, store, credentials, project, quota and GPU; exit code 1 when anything fails.
+    Checks Python, packages, extras, disk, store, credentials, project, quota and GPU; with a project also what a tile
+    and a look-up cost, by their profiles. Exit code 1 when anything fails.
     """
     def action() -> int:
+        if conformance:
+            return _conformance(project or None, world or None, output)
         from dwplus.doctor import examine
 
         checks = examine(project or None, world or None, store or None)
@@ -34,6 +42,19 @@ def doctor(
         return 1 if failed else 0
 
     finish(action)
+
+
+def _conformance(project: str | None, world: str | None, output: Path) -> int:
+    from dwplus.conformance import BEFOREHAND, write
+    from dwplus.earth import connect
+
+    session = connect(project, world)
+    say(f"{session.description}: {BEFOREHAND}")
+    made = write(session, output)
+    for name, answer in made["semantics"].items():
+        say(f"{name}: {answer}")
+    say(f"{made['requests']} requests; report written to {output}: attach it to an issue")
+    return 0
 
 
 def keys(
@@ -87,7 +108,12 @@ def serve(
     fault_rate: Annotated[float, typer.Option(min=0, max=1, help="Share of requests answered with a fault.")] = 0,
     fault: Annotated[list[str] | None, typer.Option(
         metavar="KEY=VALUE,...", help="A fault to inject, e.g. kind=drop,path=computePixels,count=3; kinds: status "
-        "(with code), drop, truncate, garbage, slow (with seconds); also probability, skip. May be repeated.")] = None,
+        "(with code), drop, truncate, garbage, capacity, slow (with seconds); also probability, skip. May be "
+        "repeated.")] = None,
+    limit: Annotated[list[str] | None, typer.Option(
+        metavar="NAME=VALUE", help="Another limit than the service's, e.g. aggregations=10, concurrency=5, seconds=60, "
+        "restricted=true (every answer says that the project's compute is used up); docs/embedded_earth.md lists "
+        "them. May be repeated.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the sample planet and of the faults.")] = 0,
 ) -> None:
     """Serve the embedded Earth on loopback; the first line of output is its URL."""
@@ -95,7 +121,7 @@ def serve(
         from dwplus.earth.session import serve_embedded
 
         serve_embedded(None if world is None else str(world), port=port, latency_s=latency_ms / 1000,
-                       fault_rate=fault_rate, seed=seed, faults=fault or (), announce=say)
+                       fault_rate=fault_rate, seed=seed, faults=fault or (), limits=limit or (), announce=say)
         return 0
 
     finish(action)

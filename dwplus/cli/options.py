@@ -47,7 +47,8 @@ Settings = Annotated[list[str] | None, typer.Option(
 MaxHours = Annotated[float | None, typer.Option(
     "--max-hours", min=0, help="Stop after so many hours; shards in work are finished.")]
 BudgetEecuHours = Annotated[float | None, typer.Option(
-    "--budget-eecu-hours", min=0, help="Stop when so much compute is used, estimated from the time requests take.")]
+    "--budget-eecu-hours", min=0, help="Stop when so much compute is used: as `plan --measure` found, else "
+                                           "estimated from the time requests take.")]
 
 
 def finish(action: Callable[[], int]) -> None:

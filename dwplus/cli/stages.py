@@ -27,6 +27,9 @@ def plan(
     drop: Annotated[Path | None, typer.Option(
         metavar="MARKS", help="CSV of `dwplus view`, or any with a column tile_id: tiles marked bad are rejected, "
                               "others drawn in their place.")] = None,
+    measure: Annotated[bool, typer.Option(
+        "--measure", help="Profile one tile and one look-up, four requests or so, and keep the EECU-seconds in the "
+        "plan.")] = False,
     maps: Annotated[list[Path] | None, typer.Option(
         "--map", metavar="FILE", help="Map to write as well: FILE.html or FILE.png; may be given twice.")] = None,
 ) -> None:
@@ -51,6 +54,11 @@ def plan(
         session = connect(project, world)
         say(session.description)
         made = make_plan(session, wanted, say, bad=bad)
+        if measure:
+            from dwplus.planning.measure import measure as profile
+
+            made, found = profile(session, made)
+            say(found.line)
         write_plan(made, output)
         for line in preview(made, budget):
             say(line)

@@ -36,6 +36,9 @@ INCREASE = 0.1
 LOOK_SECONDS = 0.5
 #: Share of the slots that metadata may take while pixels wait.
 METADATA_SHARE = 0.2
+#: Share of the slots in force while the service computes with less parallelism for the project, and the seconds after
+#: the last answer that said so. How far it slows is not published: a share of ours, so that answers come in time.
+RESTRICTED_SHARE, RESTRICTED_SECONDS = 0.25, 60.0
 
 
 class RateWindow:
@@ -50,11 +53,13 @@ class RateWindow:
     def __init__(self, concurrency: int, per_second: float) -> None:
         self.concurrency, self.per_second = concurrency, per_second
         self._slots, self._rate = float(concurrency), float(per_second)
-        self._calm_until = self._grown = self._shut_until = float("-inf")
+        self._calm_until = self._grown = self._shut_until = self._restricted_until = float("-inf")
 
     @property
     def slots(self) -> int:
-        return max(1, int(self._slots))
+        """Requests in flight at the last look at the clock."""
+        most = self.concurrency * (RESTRICTED_SHARE if self._grown < self._restricted_until else 1.0)
+        return max(1, int(min(self._slots, most)))
 
     @property
     def rate(self) -> float:
@@ -81,6 +86,11 @@ class RateWindow:
         """Send nothing for some seconds."""
         self._shut_until = max(self._shut_until, now + seconds)
 
+    def restrict(self, now: float) -> None:
+        """An answer said that the service computes with less parallelism for the project."""
+        self._restricted_until = now + RESTRICTED_SECONDS
+        self.grow(now)
+
     def shut(self, now: float) -> float:
         """Seconds for which nothing must be sent."""
         return max(0.0, self._shut_until - now)
@@ -88,13 +98,14 @@ class RateWindow:
 
 @dataclass(frozen=True)
 class Counts:
-    """What went through a limiter: requests, those that were answered "too many", those that were tried again, and the
-    seconds the service took for all."""
+    """What went through a limiter: requests, those that were answered "too many", those that were tried again, the
+    seconds the service took for all, and the answers that said that the project is in restricted mode."""
 
     requests: int = 0
     throttled: int = 0
     retried: int = 0
     seconds: float = 0.0
+    restricted: int = 0
 
 
 @dataclass(frozen=True)
@@ -126,7 +137,7 @@ class Limiter:
         self._granted: tuple[int, float, float] | None = None  # slots, rate, until when; of a shared allowance
         self._shared = False
         self._answered = time.monotonic()
-        self.requests = self.retried = self.throttled = 0
+        self.requests = self.retried = self.throttled = self.restricted = 0
         self.seconds = 0.0
         self.asked = 0.0  # the longest Retry-After since it was last passed on, s
 
@@ -271,6 +282,13 @@ class Limiter:
             else:
                 self._answered = time.monotonic()  # a refusal is an answer too
 
+    def restricted_by(self, said: bool) -> None:
+        """Take note of an answer: whether it said that the project is in restricted mode."""
+        if said:
+            with self._changed:
+                self.restricted += 1
+                self._window.restrict(time.monotonic())
+
     def _count_retry(self, _: tenacity.RetryCallState) -> None:
         with self._changed:
             self.retried += 1
@@ -280,7 +298,7 @@ class Limiter:
         with self._changed:
             slots, rate = self._allowance(time.monotonic())
             return Traffic(sum(self._active.values()), slots, rate,
-                           Counts(self.requests, self.throttled, self.retried, self.seconds))
+                           Counts(self.requests, self.throttled, self.retried, self.seconds, self.restricted))
 
 
 _exponential = tenacity.wait_random_exponential(multiplier=0.5, max=LONGEST_PAUSE)

@@ -16,6 +16,10 @@ REQUESTS_PER_SECOND = 100
 #: Seconds the service works on an interactive request before it gives up. Source: as above.
 REQUEST_SECONDS = 300
 
+#: EECU-hours a month of a project that pays nothing, by tier; in force since 2026-04-27.
+#: Source: https://developers.google.com/earth-engine/guides/noncommercial_tiers
+TIERS = {"Community": 150, "Contributor": 1_000, "Partner": 100_000}
+
 
 def pixel_bytes(height: int, width: int, item_sizes: list[int]) -> int:
     """Bytes a pixel request counts: each band's item size and one mask byte, per pixel."""

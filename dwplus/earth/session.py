@@ -20,7 +20,7 @@ from google.auth.credentials import AnonymousCredentials
 from dwplus.earth import limits
 from dwplus.earth.errors import classify, lacks_credentials
 from dwplus.earth.limiter import Lane, Limiter
-from dwplus.earth.transport import Transport
+from dwplus.earth.transport import Transport, Watched
 from dwplus.errors import DwplusError, InputError, scrubbed
 from dwplus.taxonomy import BIOMES, CLASSES
 
@@ -142,29 +142,29 @@ def connect_config(config: EarthConfig) -> Session:
         if config.project and config.world:
             raise InputError("a project and a world were given: --project is the service, --world an embedded Earth; "
                              "give one")
+        limiter = Limiter(config.concurrency, config.per_second)
         if config.project:
-            description, version = _connect_service(config.project), ""
+            description, version = _connect_service(config.project, limiter), ""
         elif config.world and "://" in config.world:
-            description, version = _connect_url(config.world), _version_at(config.world)
+            description, version = _connect_url(config.world, limiter), _version_at(config.world)
         else:
-            description, version = _connect_embedded(config)
+            description, version = _connect_embedded(config, limiter)
         # The project's own limiter is the only one that retries: two loops would multiply.
         ee.data.setMaxRetries(0)
         ee.data.setDeadline(limits.REQUEST_SECONDS * 1000)
         ee.data.setDefaultWorkloadTag(config.workload)
-        _current = Session(config, description, Limiter(config.concurrency, config.per_second),
-                           version=version)
+        _current = Session(config, description, limiter, version=version)
         return _current
 
 
-def _connect_service(project: str) -> str:
+def _connect_service(project: str, limiter: Limiter) -> str:
     key = os.environ.get("GOOGLE_APPLICATION_CREDENTIALS")
     try:
         credentials: Any = "persistent"
         if key:
             credentials, _ = google.auth.load_credentials_from_file(key, scopes=ee.oauth.SCOPES)
         ee.Initialize(credentials, project=project, url=ee.data.HIGH_VOLUME_API_BASE_URL,
-                      http_transport=Transport(limits.REQUEST_SECONDS + GRACE_SECONDS))
+                      http_transport=Watched(Transport(limits.REQUEST_SECONDS + GRACE_SECONDS), limiter.restricted_by))
     except (ee.EEException, google.auth.exceptions.GoogleAuthError, OSError) as error:
         words = " ".join(str(error).split())
         if lacks_credentials(error):
@@ -181,14 +181,14 @@ def _quiet_start() -> None:
         ee.deprecation.deprecated_assets = {"-": None}  # type: ignore[dict-item]
 
 
-def _connect_url(url: str) -> str:
+def _connect_url(url: str, limiter: Limiter) -> str:
     host = urllib.parse.urlsplit(url).hostname or ""
     for name in ("no_proxy", "NO_PROXY"):  # a proxy for the internet must not see loopback traffic
         os.environ[name] = ",".join(filter(None, [os.environ.get(name), host]))
     _quiet_start()
     try:
         ee.Initialize(AnonymousCredentials(), project=EMBEDDED_PROJECT, url=url,
-                      http_transport=Transport(limits.REQUEST_SECONDS + GRACE_SECONDS))
+                      http_transport=Watched(Transport(limits.REQUEST_SECONDS + GRACE_SECONDS), limiter.restricted_by))
     except Exception as error:
         raise InputError(f"no embedded Earth answers at {scrubbed(url)} ({classify(error)}); start one with "
                          "`dwplus earth serve`") from error
@@ -205,13 +205,13 @@ def _version_at(url: str) -> str:
     return str(found)[:80]
 
 
-def _connect_embedded(config: EarthConfig) -> tuple[str, str]:
+def _connect_embedded(config: EarthConfig, limiter: Limiter) -> tuple[str, str]:
     earth = embedded_earth(config.world, config.seed)
     from dwplus.embedded_earth import http_transport
 
     _quiet_start()
     ee.Initialize(AnonymousCredentials(), project=EMBEDDED_PROJECT, url="http://embedded.earth",
-                  http_transport=http_transport(earth))
+                  http_transport=Watched(http_transport(earth), limiter.restricted_by))
     return f"embedded Earth, {earth.catalog.describe()}", str(getattr(earth.catalog, "version", ""))
 
 
@@ -281,22 +281,25 @@ def planet_sites() -> tuple[list[PlanetSite], float]:
 
 
 def serve_embedded(world: str | None, *, port: int = 0, latency_s: float = 0.0, fault_rate: float = 0.0, seed: int = 0,
-                   faults: Sequence[str] = (), announce: Callable[[str], None] = print) -> None:
+                   faults: Sequence[str] = (), limits: Sequence[str] = (),
+                   announce: Callable[[str], None] = print) -> None:
     """Serve an embedded Earth on loopback until interrupted; announces the URL first, then what it is.
 
     Raises
     ------
     InputError
-        Where the folder is no asset tree, or the port is taken.
+        Where the folder is no asset tree, the port is taken, or a fault or limit is none.
     """
-    from dwplus.embedded_earth import Faults, parse_fault, random_faults, serve
+    from dwplus.embedded_earth import Faults, parse_fault, parse_limits, random_faults, serve
 
     try:
         given = [parse_fault(text) for text in faults]
+        kept = parse_limits(limits)
     except ValueError as error:
         raise InputError(str(error)) from error
     trouble = random_faults(fault_rate, seed)
-    earth = embedded_earth(world, seed, latency_s=latency_s, faults=Faults([*given, *trouble.faults], seed))
+    earth = embedded_earth(world, seed, latency_s=latency_s, faults=Faults([*given, *trouble.faults], seed),
+                           limits=kept)
     try:
         server = serve(earth, port)
     except OSError as error:

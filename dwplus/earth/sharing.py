@@ -31,7 +31,8 @@ class WorkerState:
     active, wanted : requests in flight; those in flight or waiting.
     throttled : answers "too many" since its last report.
     retry_after : the longest pause asked for by them, s.
-    requests, retried, seconds : what went through its limiter so far, as in :class:`dwplus.earth.limiter.Counts`.
+    requests, retried, seconds, restricted : what went through its limiter so far, as in
+        :class:`dwplus.earth.limiter.Counts`.
     """
 
     worker: str
@@ -44,6 +45,7 @@ class WorkerState:
     requests: int = 0
     retried: int = 0
     seconds: float = 0.0
+    restricted: int = 0
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ class Coordinator:
         self.window = RateWindow(concurrency, per_second)
         self._parts: dict[str, _Part] = {}
         self._throttled = 0
-        self._counts: dict[str, tuple[int, int, float]] = {}
+        self._counts: dict[str, tuple[int, int, float, int]] = {}
 
     def exchange(self, report: WorkerState, now: float) -> Grant:
         """Take a report, answer with a grant."""
@@ -104,8 +106,10 @@ class Coordinator:
         if report.throttled:
             self._throttled += report.throttled
             self.window.throttled(now, report.retry_after)
+        if report.restricted > self._counts.get(report.worker, (0, 0, 0.0, 0))[3]:
+            self.window.restrict(now)
         self.window.grow(now)
-        self._counts[report.worker] = report.requests, report.retried, report.seconds
+        self._counts[report.worker] = report.requests, report.retried, report.seconds, report.restricted
         mine = self._parts[report.worker] = _Part(report.wanted, max(report.slots, report.active), report.rate,
                                                   report.active, now)
         wanted = {name: part.wanted for name, part in self._parts.items()}
@@ -130,7 +134,7 @@ class Coordinator:
         counts = list(self._counts.values())
         return Traffic(sum(part.active for part in self._parts.values()), self.window.slots, self.window.rate,
                        Counts(sum(c[0] for c in counts), self._throttled, sum(c[1] for c in counts),
-                              sum(c[2] for c in counts)))
+                              sum(c[2] for c in counts), sum(c[3] for c in counts)))
 
 
 #: Its name until version 0.1; goes with version 0.3.

@@ -15,6 +15,7 @@ import threading
 import time
 import urllib.parse
 import zlib
+from collections.abc import Callable
 from typing import Any
 
 import httplib2
@@ -31,6 +32,9 @@ from dwplus.errors import RefusedError, scrubbed
 
 #: Connections kept open: the service's 40 and some for retries.
 CONNECTIONS = 64
+#: What every answer says while the service computes with less parallelism for a project whose compute is used up.
+#: Source: ee/data.py of the client; https://developers.google.com/earth-engine/guides/noncommercial_tiers
+QUOTA_STATUS, RESTRICTED = "x-earth-engine-quota-status", "parallelism_restricted=true"
 #: Bytes of the longest answer that is taken, packed or unpacked: twice the service's limit for pixels.
 LONGEST_ANSWER = 2 * limits.PIXEL_BYTES
 #: Seconds for a connection to come about.
@@ -197,3 +201,27 @@ class Transport:
     def close(self) -> None:
         """Close the connections."""
         self._session.close()
+
+
+class Watched:
+    """A transport whose answers are looked at for the project's restricted mode.
+
+    Parameters
+    ----------
+    inner : what sends the requests.
+    tell : told of each answer whether it says so. The client would print a warning of many lines each time, which it
+        does not where it sees no such header: the run says it in its own words.
+    """
+
+    def __init__(self, inner: Any, tell: Callable[[bool], None]) -> None:
+        self._inner, self._tell = inner, tell
+
+    def request(self, *arguments: Any, **more: Any) -> tuple[httplib2.Response, bytes]:
+        """As the transport within."""
+        response, content = self._inner.request(*arguments, **more)
+        self._tell(RESTRICTED in response.pop(QUOTA_STATUS, ""))
+        return response, content
+
+    def close(self) -> None:
+        """As the transport within."""
+        self._inner.close()

@@ -21,7 +21,6 @@ import zarr
 import dwplus
 from dwplus import cluster
 from dwplus.earth import EarthConfig, connect_config
-from dwplus.earth.cost import eecu_hours
 from dwplus.earth.limiter import Counts, Traffic
 from dwplus.errors import InputError, StopError
 from dwplus.export.budget import NO_LIMIT, Budget
@@ -29,6 +28,7 @@ from dwplus.export.log import Ledger
 from dwplus.export.shard import ROW, ShardReport, ShardTask, export_shard, export_tile, keep_memory
 from dwplus.export.stops import size_words, stop_of
 from dwplus.planning import plan as plans
+from dwplus.planning.preview import cost, measured_seconds
 from dwplus.reasons import Reason
 from dwplus.spec import DatasetSpec
 from dwplus.store import kept, layout, mend, seal, tables, writer
@@ -103,6 +103,8 @@ def export(plan_path: str | Path, store: str | Path, config: EarthConfig, *, sch
                 hold.place.clear()
             raise
         # From here on the store is the truth: its own rows are fetched, so that pixels and columns cannot part.
+        if budget.eecu_per_request is None and (seconds := measured_seconds(plan)) is not None:
+            budget = replace(budget, eecu_per_request=seconds / cost(plan, spec).requests)
         return run_shards(store, rows, spec, config, hold, scheduler=scheduler, budget=budget, progress=progress)
 
 
@@ -206,7 +208,7 @@ def run_shards(store: str | Path, rows: pd.DataFrame, spec: DatasetSpec, config:
             tables.drop(store)  # it tells of a store in which nothing changes
         run = _Run(store, rows, spec, config, hold, ledger, scheduler, budget, progress, only)
         summary = run.go()
-        summary.stopped = run.stopped
+        summary.stopped, summary.restricted, summary.workload = run.stopped, run.restricted, config.workload
         if not summary.pending:
             tables.finish(store, hold.check)
         ledger.log(f"ended: {run.stopped or 'done'}; {summary.line}")
@@ -262,6 +264,7 @@ class _Run:
         self.tiles: Counter[str] = Counter()
         self.done = self.total = self.lost = 0
         self.places = 1  # threads of the workers
+        self.restricted = False
         self.stopped = self.error = ""
         self.began = self._logged = time.monotonic()
 
@@ -343,8 +346,9 @@ class _Run:
                     self._take(future, running.pop(future))
                 now = traffic()
                 self.hold.check()
-                if not self.stopped and (spent := self.budget.spent(time.monotonic() - self.began,
-                                                                    self._used(now.counts).seconds)):
+                used = self._used(now.counts)
+                if not self.stopped and (spent := self.budget.spent(time.monotonic() - self.began, used.seconds,
+                                                                    used.requests)):
                     self.stopped = spent
                 self._show(now)
         except BaseException:
@@ -373,7 +377,7 @@ class _Run:
         """What this run sent: a cluster's limiter may have served others before."""
         old = self._before
         return Counts(now.requests - old.requests, now.throttled - old.throttled, now.retried - old.retried,
-                      now.seconds - old.seconds)
+                      now.seconds - old.seconds, now.restricted - old.restricted)
 
     def _show(self, now: Traffic) -> None:
         used = self._used(now.counts)
@@ -382,8 +386,12 @@ class _Run:
             note += f", {used.retried} tried again"
         if used.throttled:
             note += f", {used.throttled} times 429, rate now {now.rate:.0f}/s"
+        if used.restricted:
+            self.restricted = True
+            note += ", restricted: the project's compute is used up"
         if self.budget.eecu_hours is not None:
-            note += f", about {eecu_hours(used.seconds):.2g} EECU-hours"
+            hours, known = self.budget.used(used.seconds, used.requests)
+            note += f", {hours:.2g} EECU-hours {known}"
         if not self.places:
             note += f"; no worker is left: `dask worker {self.scheduler}` adds one"
         if self.stopped or self.error:

@@ -30,6 +30,8 @@ RATE_DAYS = (1, 3, 6, 12)
 #: Assumed seconds that the service works on a tile: a fixed part, and a part per million pixels it reads (bands times
 #: scenes). Unmeasured: the service tells nobody what a request cost, see :data:`dwplus.earth.cost.EECU_PER_SECOND`.
 SECONDS_PER_REQUEST, SECONDS_PER_MEGAPIXEL = 1.0, 0.1
+#: Column of a plan that ``dwplus plan --measure`` writes: EECU-seconds of a tile.
+MEASURED = "eecu_seconds"
 #: Share of the raw bytes that a store takes: 2.76 of 6.55 MB a tile of 512 x 512 (10 + 2 + 1 bands), as measured for
 #: the design.
 PACKED = 0.42
@@ -46,6 +48,7 @@ class Cost:
     tiles, requests : counts.
     raw_bytes : pixels as they are sent; store_bytes : as they lie in the store.
     request_seconds : the service's work, all together, as assumed.
+    measured : EECU-seconds by the plan's own column, which ``plan --measure`` writes; None where nothing was measured.
     """
 
     tiles: int
@@ -53,10 +56,13 @@ class Cost:
     raw_bytes: int
     store_bytes: int
     request_seconds: float
+    measured: float | None = None
 
     @property
     def eecu_hours(self) -> float:
-        return self.request_seconds * EECU_PER_SECOND / 3600
+        """EECU-hours: measured, else assumed."""
+        seconds = self.request_seconds * EECU_PER_SECOND if self.measured is None else self.measured
+        return seconds / 3600
 
     @property
     def hours(self) -> float:
@@ -73,17 +79,30 @@ def cost(plan: gpd.GeoDataFrame, spec: DatasetSpec) -> Cost:
         sizes.append(1)
     sizes += spec.triplet_sizes
     raw = requests = 0
-    pixels = 0.0
+    pixels = 0.0 if planned.empty else float(megapixels(planned, spec).sum())
     for size, rows in planned.groupby("size"):
         side = int(size)
         requests += len(rows) * len(blocks(side, side, sizes))
         raw += len(rows) * side ** 2 * sum(sizes)
-        slices = rows["s1_id"].str.count(",") + 1
-        labels = (rows["label_id"].str.count(",") + 1) * (spec.labels.path is None)
-        optical = len(spec.sentinel2.bands) + len(spec.triplet_sizes)
-        pixels += side ** 2 * float((optical + slices * len(spec.s1_bands) + labels).sum())
     return Cost(len(planned), requests, raw, round(PACKED * raw),
-                requests * SECONDS_PER_REQUEST + pixels / 1e6 * SECONDS_PER_MEGAPIXEL)
+                requests * SECONDS_PER_REQUEST + pixels * SECONDS_PER_MEGAPIXEL, measured_seconds(plan))
+
+
+def megapixels(planned: pd.DataFrame, spec: DatasetSpec) -> pd.Series:
+    """Million pixels that each planned tile reads: its own, times bands and scenes."""
+    slices = planned["s1_id"].str.count(",") + 1
+    labels = (planned["label_id"].str.count(",") + 1) * (spec.labels.path is None)
+    optical = len(spec.sentinel2.bands) + len(spec.triplet_sizes)
+    found: pd.Series = planned["size"].astype("float64") ** 2 * (optical + slices * len(spec.s1_bands) + labels) / 1e6
+    return found
+
+
+def measured_seconds(plan: pd.DataFrame) -> float | None:
+    """EECU-seconds of all planned tiles by the column that ``plan --measure`` writes; None where it is not there."""
+    if MEASURED not in plan:
+        return None
+    values = pd.to_numeric(plan.loc[plan["state"] == "planned", MEASURED], errors="coerce")
+    return None if values.empty or values.isna().any() else float(values.sum())
 
 
 def preview(plan: gpd.GeoDataFrame, budget: float | None = None) -> list[str]:
@@ -178,16 +197,29 @@ def _cost_lines(found: Cost, budget: float | None) -> list[str]:
     lines = [
         f"export: {found.tiles:,} tiles, {found.requests:,} requests, {found.raw_bytes / 1e9:.2f} GB of pixels, about "
         f"{found.store_bytes / 1e9:.2f} GB on disk",
-        f"estimated {found.eecu_hours:.2g} EECU-hours and, at the quota ({limits.CONCURRENT_REQUESTS} requests in "
-        f"flight, {limits.REQUESTS_PER_SECOND} a second), {_duration(found.hours)}",
-        f"  assumed, not measured on the service: {SECONDS_PER_REQUEST:g} s a request and {SECONDS_PER_MEGAPIXEL:g} s "
-        f"per million pixels read (bands x scenes), {EECU_PER_SECOND:g} EECU-second per second"]
+        f"{'estimated' if found.measured is None else 'measured'} {found.eecu_hours:.2g} EECU-hours and, at the quota "
+        f"({limits.CONCURRENT_REQUESTS} requests in flight, {limits.REQUESTS_PER_SECOND} a second), "
+        f"{_duration(found.hours)}"]
+    if found.measured is None:
+        lines.append(
+            f"  assumed, not measured on the service: {SECONDS_PER_REQUEST:g} s a request and "
+            f"{SECONDS_PER_MEGAPIXEL:g} s per million pixels read (bands x scenes), {EECU_PER_SECOND:g} EECU-second "
+            "per second; --measure profiles a tile")
+    else:
+        lines.append("  compute measured by the profile of one tile, in proportion to the pixels read; time assumed: "
+                     f"{SECONDS_PER_REQUEST:g} s a request and {SECONDS_PER_MEGAPIXEL:g} s per million pixels read")
+    lines.append("  of a month's compute without payment: " + ", ".join(
+        f"{_share(found.eecu_hours / hours)} of {hours:,} EECU-hours ({tier})" for tier, hours in limits.TIERS.items()))
     if budget is not None:
         share = found.eecu_hours / budget
         some = math.floor(found.tiles / max(share, 1e-12))
         fits = "fits" if share <= 1 else f"exceeds it: about {some:,} of {found.tiles:,} tiles fit"
         lines.append(f"budget of {budget:g} EECU-hours: {share:.0%} of it, {fits}")
     return lines
+
+
+def _share(share: float) -> str:
+    return f"{share:,.1f} times the whole" if share > 1 else f"{share:.1%}" if share >= 0.001 else "under 0.1%"
 
 
 def _duration(hours: float) -> str:

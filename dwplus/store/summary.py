@@ -19,7 +19,8 @@ class Summary:
     """Numbers of a store that add up: planned = exported + rejected:<reason> + failed:<class> + pending.
 
     ``rejected`` and ``failed`` count by reason; ``examples`` keeps one full reason of each; ``by_biome`` holds counts
-    by status; ``stopped`` says which limit of the budget ended the run before its end.
+    by status; ``stopped`` says which limit of the budget ended the run before its end, ``restricted`` whether the
+    service computed with less parallelism for the project, ``workload`` the tag of the run's requests.
     """
 
     planned: int
@@ -30,6 +31,8 @@ class Summary:
     examples: dict[str, str] = field(default_factory=dict)
     by_biome: dict[int, dict[str, int]] = field(default_factory=dict)
     stopped: str = ""
+    restricted: bool = False
+    workload: str = ""
 
     @property
     def complete(self) -> bool:
