@@ -24,6 +24,7 @@ QUIET_SECONDS = 5.0
 EXTRAS = {
     "report": ("matplotlib", "PIL"),
     "import": ("h5py",),
+    "classify": ("sklearn",),
     "annotations": ("openpyxl",),
     "maps": ("folium", "matplotlib", "PIL"),
     "train": ("torch", "safetensors", "tensorstore", "matplotlib", "PIL"),

@@ -20,7 +20,7 @@ COMES_WITH = {"requests": "earthengine-api", "httplib2": "earthengine-api", "num
               "google-crc32c": "zarr", "packaging": "xarray", "pandas": "xarray",
               "rasterio": "rioxarray", "rich": "typer"}
 #: Distributions by the module they bring, where the names differ.
-DISTRIBUTIONS = {"PIL": "pillow"}
+DISTRIBUTIONS = {"PIL": "pillow", "sklearn": "scikit-learn"}
 BLOCKED = sorted({name for names in EXTRAS.values() for name in names} | {"tensorboard", "IPython", "transformers"})
 SPEC = """name: core
 region: {bbox: [9.16, 51.17, 9.19, 51.18]}
