@@ -73,12 +73,13 @@ def test_the_budget_counts_from_what_was_measured(measured, plan, tmp_path):
 def test_in_restricted_mode_fewer_requests_are_in_flight_and_the_run_says_so(plan, tmp_path, monkeypatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     write_plan(plan, tmp_path / "p.parquet")
-    server = serve(EmbeddedEarth(open_catalog(), latency_s=0.05, limits=Limits(restricted=True))).start()
+    earth = EmbeddedEarth(open_catalog(), latency_s=0.05, limits=Limits(restricted=True))
+    server = serve(earth).start()
     try:
         done = here("dwplus", "export", tmp_path / "p.parquet", tmp_path / "s.zarr", "--world", server.url,
                     "--no-quicklooks")
         session = connect(world=server.url)
-        assert session.limiter.allowance[0] == 10 and server.earth.gate.peak <= 10
+        assert session.limiter.allowance[0] == 10 and earth.gate.peak <= 10
     finally:
         server.close()
     assert done.returncode == 0 and "restricted mode: the service says" in done.stdout

@@ -14,7 +14,7 @@ from dwplus.embedded_earth.context import Context
 from dwplus.embedded_earth.dates import date_of
 from dwplus.embedded_earth.errors import ComputeError
 from dwplus.embedded_earth.functions.geometries import distance
-from dwplus.embedded_earth.functions.registry import as_date_range, as_geometry, function
+from dwplus.embedded_earth.functions.registry import as_date_range, as_filter, as_geometry, function
 from dwplus.embedded_earth.functions.scalars import comparable, equal
 from dwplus.embedded_earth.shapes import Geometry, meet
 from dwplus.embedded_earth.values import EVERYTHING, Collection, DateRange, Element, Feature, Filter, Hints, Image, Join
@@ -311,9 +311,9 @@ def day_of_year(context: Context, start: int, end: int) -> Filter:
 
 
 def filter_of(context: Context, value: Any) -> Filter:
-    """A filter; a geometry or an element stands for those that intersect it."""
-    if isinstance(value, Filter):
-        return value
+    """A filter, or one written as a text; a geometry or an element stands for those that intersect it."""
+    if isinstance(value, Filter | str) and (found := as_filter(context, value)) is not None:
+        return found
     shape = as_geometry(context, value) if isinstance(value, Geometry | Feature | Image | Collection) else None
     if shape is None:
         raise ComputeError(f"Invalid type. Expected type: Filter. Actual type: {type(value).__name__}.")

@@ -21,6 +21,7 @@ from dwplus.embedded_earth.composites import mosaic, stack
 from dwplus.embedded_earth.context import Context
 from dwplus.embedded_earth.dates import date_of
 from dwplus.embedded_earth.errors import ComputeError
+from dwplus.embedded_earth.filter_text import clauses
 from dwplus.embedded_earth.footprints import footprint, together
 from dwplus.embedded_earth.grid import UNIT, Projection, canonical_crs
 from dwplus.embedded_earth.pixel_types import PixelType, pixel_type
@@ -313,6 +314,17 @@ def _only(kind: type) -> Callable[[Context, Any], Any]:
     return lambda context, value: value if isinstance(value, kind) else None
 
 
+def as_filter(context: Context, value: Any) -> Filter | None:
+    """A filter, or one written as a text."""
+    if not isinstance(value, str):
+        return value if isinstance(value, Filter) else None
+    found, joiner = clauses(value)
+    made = [call(context, f"Filter.{clause.filter}", {"leftField": clause.name, "rightValue": clause.value})
+            for clause in found]
+    only: Filter = made[0] if len(made) == 1 else call(context, f"Filter.{joiner}", {"filters": made})
+    return only
+
+
 def as_array(context: Context, value: Any) -> np.ndarray | None:
     return array_of(value)
 
@@ -323,7 +335,7 @@ _CONVERTERS: dict[str, Callable[[Context, Any], Any]] = {
     "Date": as_date, "DateRange": as_date_range, "Number": as_number, "Integer": as_integer, "Long": as_integer,
     "Float": as_float, "List": as_list, "ErrorMargin": as_margin, "Reducer": as_reducer, "PixelType": as_pixel_type,
     "String": _only(str), "Boolean": lambda _, v: bool(v) if isinstance(v, bool | int | float) else None,
-    "Dictionary": _only(dict), "Filter": _only(Filter), "Join": _only(Join), "Kernel": _only(Kernel),
+    "Dictionary": _only(dict), "Filter": as_filter, "Join": _only(Join), "Kernel": _only(Kernel),
     "Algorithm": _only(Function), "Array": as_array, "ConfusionMatrix": _only(ConfusionMatrix),
     "Classifier": _only(Classifier),
 }

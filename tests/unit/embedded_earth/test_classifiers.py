@@ -148,7 +148,7 @@ def test_an_image_without_options_is_stretched_by_its_type(earth):
 
 
 def test_options_in_the_request_itself(earth):
-    made = ee.data.getMapId({"image": ee.Image([1, 2]), "bands": "constant_1", "min": 0, "max": 2,
+    made = ee.data.getMapId({"image": ee.Image([1, 2]), "bands": "constant_1", "min": "0", "max": "2",
                              "palette": "000000,00ff00"})
     body = made["tile_fetcher"].fetch_tile(0, 0, 0)
     assert (np.array(Picture.open(io.BytesIO(body)).convert("RGB"))[0, 0] == [0, 255, 0]).all()

@@ -173,3 +173,17 @@ def test_rows_are_collected_as_features(earth):
 def test_a_text_of_an_object_is_refused_in_words(earth):
     with pytest.raises(ee.EEException, match="not supported"):
         ee.Algorithms.String(ee.Date(0)).getInfo()
+
+
+@pytest.mark.parametrize(("text", "left"), [
+    ("a < 2", [1]), ("a >= 2 and b == 'x'", [2]), ("a == 1 or b = \"y\"", [1, 3]), ("a != 2", [1, 3]),
+    ("a > -1e1", [1, 2, 3])])
+def test_filters_written_as_texts(earth, text, left):
+    table = ee.FeatureCollection([ee.Feature(None, {"a": a, "b": b}) for a, b in ((1, "x"), (2, "x"), (3, "y"))])
+    assert table.filter(text).aggregate_array("a").getInfo() == left
+
+
+@pytest.mark.parametrize("text", ["a", "a < b", "a < 1 and a > 0 or a == 5", "a < 1 b > 2"])
+def test_texts_that_are_no_filters_are_refused(earth, text):
+    with pytest.raises(ee.EEException, match="Collection.filter"):
+        ee.FeatureCollection([ee.Feature(None, {"a": 1})]).filter(text).size().getInfo()
