@@ -38,11 +38,12 @@ def semantics() -> dict[str, Any]:
 
 
 def _box(box: tuple[float, float, float, float]) -> ee.Geometry:
-    return ee.Geometry(shapely.geometry.mapping(shapely.box(*box)), None, False)
+    found: ee.Geometry = ee.Geometry(shapely.geometry.mapping(shapely.box(*box)), None, False)
+    return found
 
 
 def pixels(image: ee.Image, crs: str, x0: float, y0: float, scale: float, size: int,
-            rows: int | None = None) -> np.ndarray:
+           rows: int | None = None) -> np.ndarray:
     """A square of pixels, or so many rows, as a structured array."""
     found: np.ndarray = ee.data.computePixels({
         "expression": image, "fileFormat": "NUMPY_NDARRAY", "grid": {
@@ -57,40 +58,47 @@ def bilinear(scene: str) -> ee.Image:
     column = ee.Image.pixelCoordinates(band.projection()).select("x").floor()
     lined = band.multiply(0).add(column).updateMask(column.mod(4).neq(0)).rename("value")
     smooth = lined.resample("bilinear")
-    return smooth.unmask(-1, False).addBands(smooth.mask().rename("mask")).toDouble()
+    found: ee.Image = smooth.unmask(-1, False).addBands(smooth.mask().rename("mask")).toDouble()
+    return found
 
 
 def mask(scene: str) -> ee.Image:
     """A scene's mask as numbers."""
-    return ee.Image(scene).select("VV").mask().rename("mask").toDouble()
+    found: ee.Image = ee.Image(scene).select("VV").mask().rename("mask").toDouble()
+    return found
 
 
 def band(scene: str) -> ee.Image:
     """The first band of a scene."""
-    return ee.Image(scene).select("VV")
+    found: ee.Image = ee.Image(scene).select("VV")
+    return found
 
 
 def mixed() -> ee.Image:
     """Bands of five types."""
-    return ee.Image.cat([ee.Image.constant(1).toByte(), ee.Image.constant(2).toUint16(), ee.Image.constant(3).toInt32(),
-                         ee.Image.constant(0.5).toFloat(), ee.Image.constant(0.25).toDouble()]).rename(
-                             ["byte", "uint16", "int32", "float", "double"])
+    bands = [ee.Image.constant(1).toByte(), ee.Image.constant(2).toUint16(), ee.Image.constant(3).toInt32(),
+             ee.Image.constant(0.5).toFloat(), ee.Image.constant(0.25).toDouble()]
+    found: ee.Image = ee.Image.cat(bands).rename(["byte", "uint16", "int32", "float", "double"])
+    return found
 
 
 def _ids(collection: str, box: tuple[float, float, float, float]) -> ee.List:
-    return ee.ImageCollection(collection).filterDate(*map(str, WINDOW)).filterBounds(_box(box)).aggregate_array(
-        "system:index")
+    scenes = ee.ImageCollection(collection).filterDate(*map(str, WINDOW)).filterBounds(_box(box))
+    found: ee.List = scenes.aggregate_array("system:index")
+    return found
 
 
 def twins(box: tuple[float, float, float, float]) -> ee.Dictionary:
     """Ids in the collections of :data:`TWINS`."""
-    return ee.Dictionary({name: _ids(collection, box) for name, collection in TWINS.items()})
+    found: ee.Dictionary = ee.Dictionary({name: _ids(collection, box) for name, collection in TWINS.items()})
+    return found
 
 
 def first_radar(box: tuple[float, float, float, float]) -> ee.Image:
     """A Sentinel-1 scene of the window."""
     radar = ee.ImageCollection("COPERNICUS/S1_GRD").filterDate(*map(str, WINDOW)).filterBounds(_box(box))
-    return ee.Image(radar.limit(1).first())
+    found: ee.Image = ee.Image(radar.limit(1).first())
+    return found
 
 
 def client() -> str:
@@ -109,6 +117,7 @@ def platforms(box: tuple[float, float, float, float]) -> ee.Dictionary:
 
     window = radar.filterDate(*map(str, WINDOW)).filter(ee.Filter.eq("instrumentMode", "IW"))
     has_vh = ee.Filter.listContains("transmitterReceiverPolarisation", "VH")
-    return ee.Dictionary({"platform_number": late.aggregate_histogram("platform_number"),
-                          "first C, ms": first("C"), "first D, ms": first("D"),
-                          "IW scenes": window.size(), "without VH": window.filter(has_vh.Not()).size()})
+    found: ee.Dictionary = ee.Dictionary({
+        "platform_number": late.aggregate_histogram("platform_number"), "first C, ms": first("C"),
+        "first D, ms": first("D"), "IW scenes": window.size(), "without VH": window.filter(has_vh.Not()).size()})
+    return found
