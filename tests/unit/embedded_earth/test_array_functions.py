@@ -205,5 +205,4 @@ def test_arrays_are_no_pixels_to_download(earth):
 
 
 def test_unknown_functions_stay_not_supported(earth):
-    assert "not supported" in refusal(earth, call("Image.entropy", image=image(1), kernel=call(
-        "Kernel.square", radius=1)))
+    assert "not supported" in refusal(earth, call("Image.glcmTexture", image=image(1), size=1))
