@@ -122,7 +122,7 @@ def _table(context: Context, features: Collection, target: str,
                       if isinstance(value, int | float) and name != target and not name.startswith("system:")]
         values = [properties.get(name) for name in (*inputs, target)]
         if all(isinstance(value, int | float) for value in values):
-            rows.append([float(value) for value in values])  # type: ignore[arg-type]
+            rows.append([float(value) for value in values])
     if not rows or not inputs:
         raise ComputeError(f"Classifier.train: No features contained non-null values of '{target}' and of the inputs.")
     table = np.array(rows)

@@ -75,10 +75,10 @@ def closest_point(
 def within_distance(
     context: Context, left: Any, right: Any, metres: float, margin: ErrorMargin | None, projection: Projection | None
 ) -> bool:
-    pair = [_shape(context, element, "Feature.withinDistance") for element in (left, right)]
+    one, other = (_shape(context, element, "Feature.withinDistance") for element in (left, right))
     if projection is not None:
-        return bool(shapely.distance(*(polygon_of(shape.drawn(projection.crs)) for shape in pair)) <= metres)
-    return distance(*pair, metres) <= metres
+        return bool(shapely.distance(*(polygon_of(shape.drawn(projection.crs)) for shape in (one, other))) <= metres)
+    return distance(one, other, metres) <= metres
 
 
 # -------------------------------------------------------------------------------------------------------------- lines
