@@ -17,6 +17,7 @@ import torch
 from dwplus.errors import DwplusError, RefusedError, RejectedError, StopError
 from dwplus.maps.blocks import Block, Frame, WindowShape, finish
 from dwplus.maps.inputs import Inputs, WindowPixels
+from dwplus.maps.viewer import picture
 from dwplus.maps.work import Work
 from dwplus.reasons import Reason
 from model.checkpoint import load
@@ -112,6 +113,11 @@ def compute_windows(job: Job, blocks: Sequence[Block]) -> Iterator[str]:
         side = job.shape.support(waiting[0][0].grid).width
         probabilities = predictor(np.stack([p.s2 for p in pixels]), np.stack([p.s1 for p in pixels]), side)
         for (block, seen), probability in zip(waiting, probabilities, strict=True):
+            if block.id not in dates:  # the clearest of its scenes comes first
+                frame = (seen.s2.shape[1] - block.grid.height) // 2
+                core = slice(frame, frame + block.grid.height)
+                if (shot := picture(seen.s2[:, core, core], predictor.s2_bands)) is not None:
+                    work.save_picture(block.id, shot)
             if seen.clear is not None:
                 edge = (seen.clear.shape[0] - side) // 2
                 probability *= seen.clear[edge:edge + side, edge:edge + side]

@@ -34,6 +34,7 @@ class Predictor:
     def __init__(self, checkpoint: Checkpoint, device: torch.device, batch: int | None = None) -> None:
         self.device, self.batch = device, batch or (GPU_BATCH if device.type == "cuda" else 1)
         self.sensors = checkpoint.sensors
+        self.s2_bands = [str(band) for band in checkpoint.info["s2_bands"]]
         self._net = checkpoint.net.to(device).eval()
         self._normaliser = Normaliser(checkpoint.normalisation).to(device)
         if device.type == "cuda":

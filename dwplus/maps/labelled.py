@@ -118,7 +118,7 @@ def classes_of(rows: pd.DataFrame, column: str, names: Sequence[str], where: str
     if found.isna().any():
         raise InputError(f"{where}: {column} {rows[column][found.isna()].iloc[0]!r} is no class, in "
                          f"{row_words(found.isna())}; classes are {', '.join(names)}")
-    return found.to_numpy(int)
+    return np.asarray(found, int)
 
 
 def labelled(rows: pd.DataFrame, shown: Shown, mapped: np.ndarray, where: str) -> Labelled:

@@ -114,7 +114,8 @@ def _kinds(paths: list[Path]) -> tuple[list[str], np.ndarray]:
     for _, values in areas.pieces(paths):
         total += np.bincount(values.ravel(), minlength=256)
     total[IGNORE] = 0
-    names, index, rest = [], np.full(256, IGNORE, "uint8"), []
+    names: list[str] = []
+    index, rest = np.full(256, IGNORE, "uint8"), []
     for value in np.flatnonzero(total):
         before, after = divmod(int(value), 10)
         if before != after and total[value] < RARE * total.sum():

@@ -1,28 +1,21 @@
-"""What a map looks like to a person: a quicklook with legend and scale bar, and layers for a browser."""
+"""What a map looks like to a person: a quicklook with legend and scale bar, and what pages are painted with."""
 
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import rasterio
 import rasterio.enums
-from markupsafe import escape
-from rasterio.vrt import WarpedVRT
 
-from dwplus.maps.blocks import Block
 from dwplus.maps.raster import DEGREE_METRES
 from dwplus.pages import colours, skeleton
 from dwplus.taxonomy import CLASSES, IGNORE, PALETTE
 
-#: Longest side of a quicklook and of a layer of the browser's map, px.
-QUICKLOOK_PIXELS, LAYER_PIXELS = 1600, 2400
-#: Outlines of blocks are put on the browser's map up to so many.
-OUTLINES = 2_000
+#: Longest side of a quicklook, px.
+QUICKLOOK_PIXELS = 1600
 
 
 def thumbnail(path: Path, longest: int) -> tuple[np.ndarray, tuple[float, float, float, float], float]:
@@ -121,65 +114,3 @@ def _box(x: float, y: float, width: float, height: float, colour: str, alpha: fl
 
     return Rectangle((x, y), width, height, facecolor=colour, alpha=alpha,
                      edgecolor="black" if alpha == 1 else "none", linewidth=0.7)
-
-
-def mercator(path: Path, longest: int) -> tuple[np.ndarray, list[list[float]]]:
-    """A raster's first band on the grid of web maps, thinned; its corners [[south, west], [north, east]], degrees."""
-    with rasterio.open(path) as raster, WarpedVRT(raster, crs="EPSG:3857") as warped:
-        factor = max(1.0, max(warped.height, warped.width) / longest)
-        shape = max(1, round(warped.height / factor)), max(1, round(warped.width / factor))
-        found = warped.read(1, out_shape=shape, resampling=rasterio.enums.Resampling.nearest)
-        west, south, east, north = warped.bounds
-    radius = 6378137.0
-
-    def degrees(x: float, y: float) -> list[float]:
-        return [math.degrees(2 * math.atan(math.exp(y / radius)) - math.pi / 2), math.degrees(x / radius)]
-
-    return found, [degrees(west, south), degrees(east, north)]
-
-
-def web_map(class_paths: Sequence[Path], confidence_paths: Sequence[Path], blocks: Sequence[Block], path: Path,
-            title: str) -> None:
-    """A map for a browser by folium: classes, confidence and blocks as layers, a legend.
-
-    Its layers are in the file; the program that shows them (Leaflet) and the background map come from the internet.
-    """
-    import folium
-
-    world = folium.Map(control_scale=True, tiles=None)
-    folium.TileLayer("OpenStreetMap", name="OpenStreetMap").add_to(world)
-    corners = []
-    for what, paths, paint, shown in (("land cover", class_paths, colours.of_classes, True),
-                                      ("confidence", confidence_paths, colours.of_confidence, False)):
-        group = folium.FeatureGroup(what, show=shown)
-        for raster in paths:
-            found, bounds = mercator(raster, LAYER_PIXELS)
-            shown_pixels = skeleton.data_url(skeleton.png(colours.see_through(paint(found), found == IGNORE)))
-            folium.raster_layers.ImageOverlay(shown_pixels, bounds, opacity=0.8, mercator_project=False).add_to(group)
-            corners += bounds
-        group.add_to(world)
-    if len(blocks) <= OUTLINES:
-        _outlines(blocks).add_to(world)
-    world.fit_bounds([np.min(corners, axis=0).tolist(), np.max(corners, axis=0).tolist()])
-    folium.LayerControl(collapsed=False).add_to(world)
-    legend = skeleton.render("legend.html", title=title, classes=list(zip(colours.class_words(), PALETTE, strict=True)))
-    root: Any = world.get_root()
-    root.html.add_child(folium.Element(legend))
-    # folium names its elements at random: number them, so that the same map is the same file.
-    seen: dict[str, str] = {}
-    text = re.sub("_[0-9a-f]{32}", lambda found: seen.setdefault(found[0], f"_{len(seen)}"), root.render())
-    skeleton.put(path, skeleton.guarded(text, skeleton.FOLIUM_HOSTS))
-
-
-def _outlines(blocks: Sequence[Block]) -> Any:
-    import folium
-    import shapely
-
-    features = []
-    for block in blocks:
-        words = str(escape(", ".join(s.s2_id for s in block.scenes) or block.reason))  # the tooltip takes it as HTML
-        features.append({"type": "Feature", "geometry": shapely.geometry.mapping(block.grid.footprint()),
-                         "properties": {"block": block.id, "from": words}})
-    return folium.GeoJson({"type": "FeatureCollection", "features": features}, name="blocks", show=False,
-                          style_function=lambda _: {"color": "#333", "weight": 1, "fillOpacity": 0},
-                          tooltip=folium.GeoJsonTooltip(["block", "from"]))

@@ -17,7 +17,7 @@ import shapely
 
 import dwplus
 from dwplus.errors import StopError
-from dwplus.maps import areas, look, stac
+from dwplus.maps import areas, look, stac, viewer
 from dwplus.maps.blocks import Block
 from dwplus.maps.raster import LAYERS, NO_SOURCE, Layer, extent, outside, write_cog, write_vrt
 from dwplus.maps.work import Work
@@ -91,8 +91,8 @@ class Product:
         look.quicklook(self.out / "class.vrt", self.out / "confidence.vrt", self.out / "quicklook.png", self.title,
                        self.subtitle)
         mapped = [block for block in self.blocks if self._state(block) == "mapped"]
-        look.web_map(classes, [path for layer, path in rasters.values() if layer.name == "confidence"], self.blocks,
-                     self.out / "map.html", self.title)
+        viewer.write(self.out, self.blocks, lambda block: self.work.picture(block.id), self.title,
+                     [self._areas_are(), self.subtitle, *([SYNTHETIC] if self.facts["synthetic"] else [])], table)
         skeleton.put(self.out / "index.html", self._page(table, by_polygon))
         self._item(mapped, rasters)
         facts = {**self.facts, "areas": json.loads(table.to_json(orient="records")),
@@ -204,6 +204,13 @@ class Product:
                 (str(name), _area_table(rows)) for name, rows in by_polygon.groupby("polygon", sort=False)],
             missing=charts.table(("reason", "blocks", "meaning"), missing) if missing else None,
             made=charts.table(("", ""), [[k, v] for k, v in self.facts["made_from"].items()], "words"))
+
+    def _areas_are(self) -> str:
+        """What the figures of area are, in a sentence."""
+        if self.reference is None:
+            return f"Areas: {areas.COUNTED}; dwplus sample and dwplus assess make estimates."
+        return (f"Areas: {areas.TRANSFERRED}." if self.transferred else
+                "The column estimate is one, from points drawn within each map class; counted areas are none.")
 
     def _left_out(self) -> list[list[str]]:
         reasons = [str(self.outcomes[b.id]["reason"]).split(":")[0] for b in self.blocks

@@ -81,14 +81,14 @@ def table(names: Sequence[str], shapes: Sequence[shapely.Geometry], counts: pd.D
     counts : of :func:`dwplus.maps.areas.count_by_polygon`. rows : the sample's, with ``epsg``, ``x`` and ``y``.
     scale : metres a pixel.
     """
-    place = [pd.to_numeric(rows[c]).to_numpy(float) for c in ("epsg", "x", "y")]
+    epsg, x, y = (pd.to_numeric(rows[c]).to_numpy(float) for c in ("epsg", "x", "y"))
     km2 = scale ** 2 / 1e6
     out = []
     for name, pixels in counts.iterrows():
         here = np.zeros(len(rows), bool)
         for one, shape in zip(names, shapes, strict=True):
             if one == name:
-                here |= inside(shape, *place, scale)
+                here |= inside(shape, epsg, x, y, scale)
         number, values = int(here.sum()), pixels.to_numpy(float)
         enough = number >= FEWEST and values.sum() > 0
         found = estimate(points, here, values) if enough else [(np.nan,) * 4] * len(values)

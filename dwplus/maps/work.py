@@ -28,10 +28,11 @@ class Work:
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         self._windows, self._blocks = self.folder / "windows", self.folder / "blocks"
+        self._pictures = self.folder / "pictures"
 
     def prepare(self) -> None:
         """Make the folders; remove half-written files of a killed run."""
-        for folder in (self._windows, self._blocks):
+        for folder in (self._windows, self._blocks, self._pictures):
             folder.mkdir(parents=True, exist_ok=True)
             for stale in folder.glob(".*.part"):
                 stale.unlink(missing_ok=True)
@@ -76,9 +77,22 @@ class Work:
         found: np.ndarray = np.load(self._blocks / f"{name}.npy")
         return found
 
+    def save_picture(self, name: str, picture: np.ndarray) -> None:
+        """Keep a small picture of the scene a block was made from, uint8 (3, y, x)."""
+        self._pictures.mkdir(parents=True, exist_ok=True)  # a run that an earlier version began has no such folder
+        _write_array(self._pictures / f"{name}.npy", picture)
+
+    def picture(self, name: str) -> np.ndarray | None:
+        """The picture of a block; None where there is none."""
+        try:
+            found: np.ndarray = np.load(self._pictures / f"{name}.npy")
+        except OSError:
+            return None
+        return found
+
     def sweep(self) -> None:
         """Remove what only a stopped run needs."""
-        for folder in (self._windows, self._blocks):
+        for folder in (self._windows, self._blocks, self._pictures):
             shutil.rmtree(folder, ignore_errors=True)
 
 

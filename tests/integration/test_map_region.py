@@ -226,7 +226,32 @@ def test_page_and_quicklook(mapped):
 
     assert (picture == rgb(PALETTE[common])).all(axis=-1).mean() > 0.02
     web = (mapped / "map.html").read_text()
-    assert web.count("data:image/png;base64,") == 2 and "L.imageOverlay" in web
+    assert web.count("data:image/png;base64,") == 2, "values and scenes"
+    assert "http" not in web.replace("http-equiv", "") and "pixel count, not an estimate" in web
+
+
+def test_the_map_page_works_in_a_browser_without_a_network(mapped, tmp_path):
+    """Scenes left of the line, classes right of it, both where the rasters have them; dates under the pointer."""
+    from tests.browser import chromium, complaints
+
+    label = read(mapped / "class_epsg32632.tif")[0]
+    with chromium(tmp_path) as browser:
+        browser.get(f"file://{mapped / 'map.html'}")
+        deadline = time.monotonic() + 20
+        while not browser.execute_script("return document.body.dataset.ready") and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert complaints(browser) == []
+        values = np.array(browser.execute_script("return Array.from(values)"), "uint8").reshape(*label.shape, 4)
+        assert (values[..., 0] == label).all()
+        scene = np.array(browser.execute_script(
+            "return Array.from(left.getContext('2d').getImageData(0, 0, width, height).data)"), "uint8")
+        assert (scene.reshape(*label.shape, 4)[..., 3][label != IGNORE] == 255).mean() > 0.99
+        browser.execute_script("$('layer').value = 'confidence'; $('layer').dispatchEvent(new Event('change'))")
+        assert browser.execute_script("return !$('key').hidden")
+        words = browser.execute_script(
+            "const box = frame.getBoundingClientRect(); tell({clientX: box.left + x0 + scale * width / 2, "
+            "clientY: box.top + y0 + scale * height / 2}); return $('words').textContent")
+        assert re.search(r"Sentinel-2 2021-0[67]-\d\d, Sentinel-1 2021-0[67]-\d\d", words), words
 
 
 @pytest.mark.parametrize("source", ["earth", "store"])
