@@ -14,6 +14,7 @@ from dwplus.longitude import shifted
 from dwplus.maps import areas, edges
 from dwplus.maps.plan import clip_of
 from dwplus.maps.raster import outside
+from dwplus.zones import utm_epsgs
 
 #: Places by zone: mid latitudes, near the pole, the southern hemisphere, the antimeridian.
 PLACES = {32632: (500_000.0, 5_670_000.0), 32633: (420_000.0, 9_100_000.0), 32735: (310_000.0, 8_100_000.0),
@@ -176,3 +177,29 @@ def test_cutting_an_edge_does_not_depend_on_its_direction():
     ring = shapely.LinearRing([(0, 0), (0.011, 0.004), (0.003, 0.02)])
     moved = edges.in_metres(shapely.Polygon(ring), 32631, edges.FINE)
     assert moved.is_valid and len(moved.geoms[0].exterior.coords) > 60
+
+
+@pytest.mark.parametrize("box", [
+    (5.95, 50.0, 6.05, 50.05), (2.95, 60.0, 3.05, 60.05), (8.95, 78.0, 9.05, 78.02), (20.9, 78.0, 21.1, 78.02),
+    (2.9, 63.98, 3.1, 64.02), (11.95, -0.02, 12.05, 0.02), (179.95, -17.05, 180.05, -17.0)])
+def test_no_seam_between_zones(box):
+    """Wide zones of Norway and Svalbard, the equator, the antimeridian: the pixel around any place of a region is shown
+    by the zone of the place, and no ground is shown by two, to a pixel along the border."""
+    clip = clip_of([shapely.box(*box)])
+    assert len(clip) >= 2
+    rng = np.random.default_rng(0)
+    lon, lat = rng.uniform(box[0], box[2], 400), rng.uniform(box[1], box[3], 400)
+    codes = utm_epsgs(lon, lat)
+    assert set(codes) == set(clip)
+    times = np.zeros(len(lon), int)
+    for epsg, ground in clip.items():
+        x, y = transformer(4326, epsg).transform(lon, lat)
+        shown = np.array([not (hidden is not None and hidden[0, 0]) for hidden in (
+            outside(PixelGrid(epsg, 10 * np.floor(a / 10), 10 * np.floor(b / 10) + 10, 10.0, 1, 1), ground)
+            for a, b in zip(x, y, strict=True))])
+        times += shown
+        # Only within a pixel of a border may a zone show a place of another's, or leave out its own.
+        near_rim = shapely.distance(ground.boundary, shapely.points(x, y)) < 15
+        assert (shown == (codes == epsg))[~near_rim].all()
+        assert near_rim.mean() < 0.2
+    assert (times == 1).mean() > 0.97 and times.max() <= 2
