@@ -43,7 +43,7 @@ def model_keys(model: Any) -> Iterator[str]:
                 yield from rows(field.annotation, f"{prefix}{name}.")
                 continue
             default = "required" if field.is_required() else f"`{field.get_default(call_default_factory=True)}`"
-            yield f"| `{prefix}{name}` | {cell(default)} | {cell(field.description)} |"
+            yield f"| `{prefix}{field.alias or name}` | {cell(default)} | {cell(field.description)} |"
 
     yield from ("| key | default | meaning |", "|---|---|---|")
     yield from rows(model, "")

@@ -25,6 +25,7 @@ EXTRAS = {
     "report": ("matplotlib", "PIL"),
     "import": ("h5py",),
     "classify": ("sklearn",),
+    "onnx": ("onnx", "onnxruntime", "onnxscript"),
     "annotations": ("openpyxl",),
     "maps": ("folium", "matplotlib", "PIL"),
     "train": ("torch", "safetensors", "tensorstore", "matplotlib", "PIL"),

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from dwplus.errors import DwplusError, InputError
+from dwplus.store.legend import Legend, legend_of
+from dwplus.taxonomy import CLASSES
 from model.networks.registry import build, sensors_of
 from model.normalise import Normalisation
 
@@ -42,6 +44,19 @@ class Checkpoint:
     @property
     def name(self) -> str:
         return str(self.info["model"]["name"])
+
+    @property
+    def legend(self) -> Legend:
+        """Classes of its answers; those of earlier builds are Dynamic World's."""
+        return legend_of(self.info, f"checkpoint {self.path}")
+
+    @property
+    def table(self) -> str | None:
+        """The class table that labels were turned into for it; None = the stores' own classes."""
+        config = self.info.get("config")
+        data = config.get("data") if isinstance(config, dict) else None
+        found = data.get("classes") if isinstance(data, dict) else None
+        return None if found is None else str(found)
 
     @property
     def sensors(self) -> tuple[str, ...]:
@@ -233,13 +248,16 @@ def load(path: str | Path, expect: str | None = None) -> Checkpoint:
     for sensor in ("s2", "s1"):
         if list(getattr(normalisation, sensor).bands) != list(info[f"{sensor}_bands"]):
             raise InputError(f"checkpoint {path}: its {sensor}_bands are not those of its normalisation; train again")
+    if len(legend_of(info, f"checkpoint {path}")) != options.get("classes", len(CLASSES)):
+        raise InputError(f"checkpoint {path}: its header names other classes than its network has; train again")
     weights = part(tensors, "ema") or part(tensors, "net")
     fill(net, weights, f"checkpoint {path}")
     return Checkpoint(path, net.eval(), normalisation, info)
 
 
-def check_store(checkpoint: Checkpoint, s2_bands: tuple[str, ...], s1_bands: tuple[str, ...], store: str) -> None:
-    """Refuse a store of other bands than the checkpoint was trained on.
+def check_store(checkpoint: Checkpoint, s2_bands: tuple[str, ...], s1_bands: tuple[str, ...], store: str,
+                classes: tuple[str, ...] | None = None) -> None:
+    """Refuse a store of other bands, or other classes, than the checkpoint was trained on.
 
     Raises
     ------
@@ -251,6 +269,9 @@ def check_store(checkpoint: Checkpoint, s2_bands: tuple[str, ...], s1_bands: tup
         if trained != bands:
             raise InputError(f"store {store}: has {name} {' '.join(bands)}, checkpoint {checkpoint.path} was trained "
                              f"on {' '.join(trained)}; export these, or train on this store")
+    if classes is not None and classes != checkpoint.legend.classes:
+        raise InputError(f"store {store}: has classes {' '.join(classes)}, checkpoint {checkpoint.path} was trained on "
+                         f"{' '.join(checkpoint.legend.classes)}; relabel the store (dwplus relabel), or train on it")
 
 
 def versions() -> dict[str, str]:

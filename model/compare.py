@@ -215,7 +215,8 @@ class Measured:
     reliability: list[dict[str, Any] | None] = field(default_factory=list)
 
 
-def group(found: list[Measured], mask: np.ndarray, blocks: np.ndarray, reference: int, draws: int) -> dict[str, Any]:
+def group(found: list[Measured], mask: np.ndarray, blocks: np.ndarray, reference: int, draws: int,
+          names: Sequence[str] = CLASSES) -> dict[str, Any]:
     """Scores of every entry over some tiles, with intervals and paired differences to one of them."""
     several = len(set(blocks[mask])) > 1
     rows: dict[str, Any] = {}
@@ -229,7 +230,7 @@ def group(found: list[Measured], mask: np.ndarray, blocks: np.ndarray, reference
             "value": mean[i], "interval": interval(values[:, i]), "seeds": per_seed[:, i],
             "difference": mean[i] - base[i], "difference_interval": interval(apart[:, i])}
             for i, name in enumerate(SCORES)}
-    rare = [CLASSES[c] for c in rarest(found[0].confusion[0, mask].sum(0))]
+    rare = [names[c] for c in rarest(found[0].confusion[0, mask].sum(0))]
     return {"tiles": int(mask.sum()), "blocks": len(set(blocks[mask])), "rare": rare, "entries": plain(rows)}
 
 
@@ -291,6 +292,8 @@ def compare(stores: str | Path | Sequence[str | Path], out: str | Path, config: 
                               images_per_second(kept.net, options, size, where, seconds), minutes / len(seeds), runs,
                               trust))
     assert table is not None
+    assert kept is not None
+    names = kept.legend.classes
     blocks, every = table["block"].to_numpy(), np.ones(len(table), bool)
     clouded = (tile_cloud(table) >= 50).to_numpy()
     report = {
@@ -300,9 +303,9 @@ def compare(stores: str | Path | Sequence[str | Path], out: str | Path, config: 
         "config": config.to_dict(),
         "tile_px": size, "machine": machine(where), "versions": checkpoints.versions(), "command": command,
         "date": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-        "overall": group(found, every, blocks, 0, draws),
-        "by_cloud_stratum": {name: group(found, mask, blocks, 0, draws) for name, mask in strata(table)},
-        "over_half_cloud": group(found, clouded, blocks, 0, draws) if clouded.any() else None,
+        "overall": group(found, every, blocks, 0, draws, names),
+        "by_cloud_stratum": {name: group(found, mask, blocks, 0, draws, names) for name, mask in strata(table)},
+        "over_half_cloud": group(found, clouded, blocks, 0, draws, names) if clouded.any() else None,
         "reliability": {m.entry.text: m.reliability for m in found if any(m.reliability)},
         "cost": {m.entry.text: plain({"parameters": m.parameters, "gmac": m.gigamacs,
                                       "images_per_second": m.images_per_second, "train_minutes": m.minutes,

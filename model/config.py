@@ -46,6 +46,9 @@ class DataPart(_Part):
     shuffle_buffer: int | None = Field(None, ge=1, description="tiles in play at a time, so that a shard's tiles are "
                                                                "read near each other (remote or slow disks); none = "
                                                                "a permutation of all")
+    classes: str | None = Field(None, description="class table that labels are turned into, by name or as a YAML file; "
+                                                  "none = the stores' own, which must agree")
+    share: float = Field(1.0, gt=0, le=1, description="share of the training tiles, a seeded draw stratified by class")
     balance: Literal["none", "biome", "class"] = Field("none", description="draw every biome as often, or tiles of "
                                                                            "rare classes more often")
     statistics_tiles: int = Field(256, ge=1, description="tiles that the band statistics are measured on")
@@ -67,6 +70,21 @@ class LossPart(_Part):
     exponent: float = Field(1.0, gt=0, description="rift: power of 1 - Tversky index; 1 = plain Tversky")
     weight_power: float = Field(1.0, ge=0, le=1, description="rift: class weight = frequency to the power of -this")
     weight_range: tuple[float, float] = Field((0.2, 5.0), description="rift: bounds of the class weights")
+
+
+class InitPart(_Part):
+    """What a run starts from, and which parts of the network are held still."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    source: str | None = Field(None, alias="from", description="weights to start from: the folder of a run, or a "
+                                                               "safetensors file, perhaps of other bands or classes; "
+                                                               "none = drawn anew")
+    freeze: tuple[str, ...] = Field((), description="parts that are held still, by the beginning of their parameters' "
+                                                    "names, such as [optical, radar]")
+    probe: bool = Field(False, description="linear probe: hold all but the last, linear layer")
+    layer_decay: float = Field(1.0, gt=0, le=1, description="factor on the rate for each stage away from the decoder, "
+                                                            "which has the full rate")
 
 
 class OptimPart(_Part):
@@ -109,10 +127,11 @@ class TrainConfig(_Part):
     data: DataPart = Field(default_factory=DataPart)
     loss: LossPart = Field(default_factory=LossPart)
     optim: OptimPart = Field(default_factory=OptimPart)
+    init: InitPart = Field(default_factory=InitPart)
     run: RunPart = Field(default_factory=RunPart)
 
     def to_dict(self) -> dict[str, Any]:
-        return self.model_dump(mode="json")
+        return self.model_dump(mode="json", by_alias=True)
 
 
 def make_config(values: dict[str, Any], where: str = "config") -> TrainConfig:
@@ -140,7 +159,7 @@ def keys_of(model: type[BaseModel] = TrainConfig, prefix: str = "") -> dict[str,
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             found |= keys_of(field.annotation, f"{prefix}{name}.")
         else:
-            found[f"{prefix}{name}"] = field
+            found[f"{prefix}{field.alias or name}"] = field
     return found
 
 

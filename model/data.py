@@ -19,13 +19,15 @@ import zarr
 
 from dwplus.errors import EmptySplitError, InputError
 from dwplus.store import layout, stats
+from dwplus.store.legend import Legend, legend_of, units_of
 from dwplus.store.marks import bad_tiles, is_bad
 from dwplus.store.places import Folder
 from dwplus.store.reader import tile_table
+from dwplus.store.recode import Recoding, recodings
 from dwplus.store.stats import Statistics
 from dwplus.store.tiles import Pixels, TileReader, tensorstore_array
 from dwplus.store.web import source_of
-from dwplus.taxonomy import CLASSES, IGNORE
+from dwplus.taxonomy import IGNORE
 from model.normalise import Normalisation, Normaliser
 
 #: Process in which TensorStore was first used. Its threads do not live on in a forked child, where a read would wait
@@ -66,6 +68,8 @@ class TileDataset(torch.utils.data.Dataset[dict[str, Any]]):
     normalisation : of the checkpoint; None = measured on the train split when first needed.
     reader : ``direct`` (:class:`dwplus.store.tiles.TileReader`), ``tensorstore``, ``zarr``, or ``auto`` = the first.
     max_tiles : keep a seeded draw of this many.
+    classes : class table that labels are turned into on reading, by name or as a YAML file; None = the stores' own,
+        which then must agree. share : share of the tiles to keep, a seeded draw stratified by class.
 
     Raises
     ------
@@ -79,7 +83,7 @@ class TileDataset(torch.utils.data.Dataset[dict[str, Any]]):
                  biomes: Sequence[int] | None = None, min_valid_fraction: float = 0.0,
                  exclude: str | Path | None = None, drop_s2: float = 0.0,
                  drop_s1: float = 0.0, normalisation: Normalisation | None = None, reader: str = "auto",
-                 max_tiles: int | None = None) -> None:
+                 max_tiles: int | None = None, classes: str | None = None, share: float = 1.0) -> None:
         if reader not in ("auto", "direct", "tensorstore", "zarr"):
             raise InputError(f"reader {reader!r}: must be auto, direct, tensorstore or zarr")
         if split not in (*layout.SPLITS, "all"):
@@ -98,10 +102,16 @@ class TileDataset(torch.utils.data.Dataset[dict[str, Any]]):
         self._readers: dict[str, TileReader] = {}
         first, *rest = [_describe(path) for path in self.stores]
         for path, other in zip(self.stores[1:], rest, strict=True):
-            for key in ("s2_bands", "s1_bands", "s1_dtype"):
+            for key in ("s2_bands", "s1_bands", "s1_dtype", "units"):
                 if other[key] != first[key]:
                     raise InputError(f"store {path}: has {key} {_words(other[key])}, {self.stores[0]} has "
                                      f"{_words(first[key])}; give stores of the same bands")
+        #: Classes of the samples, and how each store's labels become them.
+        self.legend: Legend
+        self._recodings: list[Recoding]
+        self.legend, self._recodings = recodings([d["legend"] for d in (first, *rest)], self.stores, classes)
+        #: Unit of every band, by name.
+        self.units: dict[str, str] = first["units"]
         self.s2_bands: tuple[str, ...] = first["s2_bands"]
         self.s1_bands: tuple[str, ...] = first["s1_bands"]
         self.s1_dtype: str = first["s1_dtype"]
@@ -110,13 +120,18 @@ class TileDataset(torch.utils.data.Dataset[dict[str, Any]]):
         self.sizes = {d["size"] for d in (first, *rest)}
         if crop is not None and not 1 <= crop <= min(self.sizes):
             raise InputError(f"crop {crop}: must be 1 to {min(self.sizes)}, the tiles' size")
-        tables = [tile_table(path).assign(store=number) for number, path in enumerate(self.stores)]
+        tables = [how.table(tile_table(path), self.legend).assign(store=number)
+                  for number, (path, how) in enumerate(zip(self.stores, self._recodings, strict=True))]
         every = pd.concat(tables, ignore_index=True)
         if exclude is not None:
             every = every[~is_bad(every, bad_tiles(exclude))]
+        _known(every, self.stores, {"min_gap_hours": min_gap_hours, "max_gap_hours": max_gap_hours,
+                                    "max_cloud": max_cloud, "biomes": biomes})
         chosen = _filter(every, split, min_gap_hours, max_gap_hours, max_cloud, biomes, min_valid_fraction)
         if not len(chosen):
             raise EmptySplitError(_nothing(self.stores, every, split))
+        if share < 1:
+            chosen = chosen.iloc[few(chosen[self.legend.counts].to_numpy("float64"), share, seed)]
         chosen = chosen.iloc[_draw(len(chosen), max_tiles, seed)]
         #: One row per sample: the tile's columns, ``store`` (number), ``block`` (spatial block), ``shard`` (number).
         self.table: pd.DataFrame = chosen.reset_index(drop=True)
@@ -150,8 +165,8 @@ class TileDataset(torch.utils.data.Dataset[dict[str, Any]]):
 
     @property
     def class_counts(self) -> np.ndarray:
-        """Labelled pixels per class of the split, int64 (9,), as the stores count them."""
-        counts: np.ndarray = self.table[[f"count_{name}" for name in CLASSES]].sum().to_numpy("int64")
+        """Labelled pixels per class of the split, int64 (classes,), as the stores count them."""
+        counts: np.ndarray = self.table[self.legend.counts].sum().to_numpy("int64")
         return counts
 
     @property
@@ -183,12 +198,13 @@ class TileDataset(torch.utils.data.Dataset[dict[str, Any]]):
             first = str(error).splitlines()[0] if str(error) else ""
             raise InputError(f"{where} cannot be read ({type(error).__name__}: {first[:200]}); export it "
                              "again") from None
+        how = self._recodings[number]
         # Wrapped around, the classes come last and 255 before them: one comparison finds what lies between.
-        wrong = label - np.uint8(len(CLASSES)) < IGNORE - len(CLASSES)
+        wrong = label - np.uint8(how.classes) < IGNORE - how.classes
         if wrong.any():
-            raise InputError(f"{where} holds label {int(label[wrong][0])}; labels must be 0 to {len(CLASSES) - 1}, or "
+            raise InputError(f"{where} holds label {int(label[wrong][0])}; labels must be 0 to {how.classes - 1}, or "
                              f"{IGNORE} = ignore")
-        return Raw(s2, s1, label)
+        return Raw(s2, s1, how(label))
 
     @property
     def has_cloud(self) -> bool:
@@ -314,16 +330,20 @@ def _describe(path: str) -> dict[str, Any]:
                              "training needs S2, S1 and labels")
     array = group["s1"]
     assert isinstance(array, zarr.Array)
-    spec = root.attrs["spec"]
+    attributes = root.attrs.asdict()
+    spec = attributes["spec"]
     scale = float(group.attrs.get("scale", 10.0))  # type: ignore[arg-type]
-    return {"s2_bands": tuple(map(str, np.asarray(group["s2_band"]))),
-            "s1_bands": tuple(map(str, np.asarray(group["s1_band"]))), "s1_dtype": str(array.dtype),
+    s2_bands, s1_bands = (tuple(map(str, np.asarray(group[f"{sensor}_band"]))) for sensor in ("s2", "s1"))
+    return {"s2_bands": s2_bands, "s1_bands": s1_bands, "legend": legend_of(attributes, f"store {path}"),
+            "units": units_of(attributes, s2_bands, s1_bands), "s1_dtype": str(array.dtype),
             "shard": array.shards[0] if array.shards else 1, "size": int(array.shape[-1]),
             "half": array.shape[-1] * scale / 2, "spec": spec,
             "label_source": str(root.attrs["label_source"])}
 
 
 def _words(values: Any) -> str:
+    if isinstance(values, dict):
+        return " ".join(f"{name}={unit}" for name, unit in values.items())
     return " ".join(map(str, values)) if isinstance(values, list | tuple) else str(values)
 
 
@@ -345,6 +365,45 @@ def _filter(table: pd.DataFrame, split: str, min_gap: float | None, max_gap: flo
     return table[keep & ~(table["valid_fraction"] < min_valid)]
 
 
+def _known(table: pd.DataFrame, stores: Sequence[str], asked: dict[str, Any]) -> None:
+    """Refuse a filter by what no tile of a store says: it would leave none, or all.
+
+    Raises
+    ------
+    InputError
+        With the option.
+    """
+    columns = {"min_gap_hours": "gap_hours", "max_gap_hours": "gap_hours", "max_cloud": "s2_cloud"}
+    for number, store in enumerate(stores):
+        rows = table[table["store"] == number]
+        for option, value in asked.items():
+            if value is None:
+                continue
+            unknown = (rows["biome"] == 0).all() if option == "biomes" else rows[columns[option]].isna().all()
+            if unknown:
+                raise InputError(f"{option} {value}: no tile of store {store} says it; leave the option out")
+
+
+def few(counts: np.ndarray, share: float, seed: int) -> np.ndarray:
+    """A seeded draw of a share of tiles, stratified by class: rows, in their order.
+
+    A tile is of the class that it holds most of, beside the class's share of all; of every such class the same share of
+    tiles is drawn, and at least one.
+
+    Parameters
+    ----------
+    counts : (tiles, classes), labelled pixels.
+    """
+    every = counts.sum(axis=0)
+    share_of_all = np.maximum(every / max(1.0, every.sum()), 1e-12)
+    lift = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1) / share_of_all
+    own = lift.argmax(axis=1)
+    rng = np.random.default_rng([seed, 11])
+    kept = [rng.permutation(np.flatnonzero(own == c))[:max(1, round(share * int((own == c).sum())))]
+            for c in np.unique(own)]
+    return np.sort(np.concatenate(kept))
+
+
 def _nothing(stores: Sequence[str], table: pd.DataFrame, split: str) -> str:
     exported = table[table["status"] == "exported"]
     counts = ", ".join(f"{name} {int((exported['split'] == name).sum())}" for name in layout.SPLITS)
@@ -354,11 +413,15 @@ def _nothing(stores: Sequence[str], table: pd.DataFrame, split: str) -> str:
 
 
 def _blocks(table: pd.DataFrame, halves: Sequence[float]) -> list[str]:
-    """Name of the UTM block a tile's centre lies in."""
+    """Name of the UTM block a tile's centre lies in; of tiles without a place, of their scene."""
+    scenes = table["scene"].fillna("") if "scene" in table else table["tile_id"]
+    if (table["epsg"] == 0).all():
+        return [str(scene) for scene in scenes]
     half = np.asarray(halves)[table["store"].to_numpy()]
-    x = np.floor((table["x0"].to_numpy() + half) / BLOCK_METRES).astype(int)
-    y = np.floor((table["y0"].to_numpy() - half) / BLOCK_METRES).astype(int)
-    return [f"{epsg}:{i}:{j}" for epsg, i, j in zip(table["epsg"], x, y, strict=True)]
+    x = np.floor((np.nan_to_num(table["x0"].to_numpy()) + half) / BLOCK_METRES).astype(int)
+    y = np.floor((np.nan_to_num(table["y0"].to_numpy()) - half) / BLOCK_METRES).astype(int)
+    return [f"{epsg}:{i}:{j}" if epsg else str(scene)
+            for epsg, i, j, scene in zip(table["epsg"], x, y, scenes, strict=True)]
 
 
 def statistics(stores: str | Path | Sequence[str | Path], *, max_tiles: int = 256, seed: int = 0,
@@ -407,7 +470,8 @@ def band_statistics(stores: str | Path | Sequence[str | Path], *, max_tiles: int
             for sample in pool.map(whole.tile, map(int, chosen[start:start + 2 * threads])):
                 stats.count_values(sample.s2, counts["s2"])
                 stats.count_values(sample.s1, counts["s1"])
-    s2, s1 = (tuple(stats.band_statistics(c, name, sensor) for c, name in zip(counts[sensor], names, strict=True))
+    s2, s1 = (tuple(stats.band_statistics(c, name, sensor, whole.units[name])
+                    for c, name in zip(counts[sensor], names, strict=True))
               for sensor, names in zip(("s2", "s1"), bands, strict=True))
     return Statistics("train", len(chosen), stats.digest(whole.table.iloc[chosen]), s2, s1), True
 

@@ -14,10 +14,10 @@ import pandas as pd
 from dwplus.errors import InputError, scrubbed
 from dwplus.pages import sheets
 from dwplus.pages.words import reference_of
-from dwplus.taxonomy import BIOMES, CLASSES
+from dwplus.taxonomy import BIOMES
 from model.checkpoint import load, versions
 from model.distributed import device_of
-from model.metrics import bootstrap, expected_calibration_error, scores
+from model.metrics import Protocol, bootstrap, expected_calibration_error, scores
 from model.page import write_page
 from model.reliability import against_mask, sentence
 from model.scoring import (
@@ -44,48 +44,58 @@ __all__ = ["CLOUD_EDGES", "CONFIDENCE_BINS", "GAP_EDGES", "MODALITIES", "STRATUM
            "strata", "summarise", "tile_cloud", "tile_scores"]
 
 
-def summarise(result: Result, draws: int = 1000) -> dict[str, Any]:
+def summarise(result: Result, draws: int = 1000, protocol: Protocol | None = None) -> dict[str, Any]:
     """All tables of an evaluation, as plain JSON values; NaN is null.
 
     ``overall`` with 95 % ``interval`` over spatial blocks, ``confusion``, ``by_modality``, ``by_biome``,
     ``by_gap_hours``, ``by_cloud`` (of the scene), ``by_cloud_stratum`` (of the tile, where known), ``calibration``.
     """
-    table, matrices = result.table, result.confusion[result.main]
+    protocol = protocol or Protocol()
+    names = result.legend.classes
+    table, matrices = result.table, protocol.masked(result.confusion[result.main], names)
     blocks = table["block"].to_numpy()
 
     def of(mask: np.ndarray, source: np.ndarray = matrices) -> dict[str, Any]:
-        return {"tiles": int(mask.sum()), "blocks": len(set(blocks[mask])), **plain(scores(source[mask].sum(axis=0))),
+        return {"tiles": int(mask.sum()), "blocks": len(set(blocks[mask])), **plain(protocol.of(source[mask])),
                 "interval": plain(bootstrap(source[mask], blocks[mask], draws))}
 
     every = np.ones(len(table), bool)
     confidence, hits, pixels = result.calibration
     biomes = [(f"{number} {BIOMES.get(number, '')}".strip(), (table["biome"] == number).to_numpy())
-              for number in sorted(table["biome"].unique())]
+              for number in sorted(table["biome"].unique()) if number]
     with np.errstate(invalid="ignore"):
         mean_confidence, accuracy = confidence / pixels, hits / pixels
     return {
-        "overall": of(every), "confusion": matrices.sum(axis=0).tolist(), "classes": list(CLASSES),
-        "by_modality": {name: of(every, source) for name, source in result.confusion.items()},
+        "overall": of(every), "confusion": matrices.sum(axis=0).tolist(),
+        "classes": list(result.legend.classes), "palette": list(result.legend.colours),
+        "by_modality": {name: of(every, protocol.masked(source, names)) for name, source in result.confusion.items()},
         "by_biome": {name: of(mask) for name, mask in biomes},
-        "by_gap_hours": {name: of(mask) for name, mask in bins(table["gap_hours"].abs(), GAP_EDGES, "h")},
-        "by_cloud": {name: of(mask) for name, mask in bins(table["s2_cloud"], CLOUD_EDGES, "%")},
-        "by_cloud_stratum": {name: of(mask) for name, mask in strata(table)},
+        "by_gap_hours": {name: of(mask) for name, mask in _said(table["gap_hours"].abs(), GAP_EDGES, "h")},
+        "by_cloud": {name: of(mask) for name, mask in _said(table["s2_cloud"], CLOUD_EDGES, "%")},
+        "by_cloud_stratum": {name: of(mask) for name, mask in (
+            strata(table) if tile_cloud(table).notna().any() else [])},
         "calibration": plain({"ece": expected_calibration_error(confidence, hits, pixels),
                               "edges": np.linspace(0, 1, CONFIDENCE_BINS + 1), "confidence": mean_confidence,
                               "accuracy": accuracy, "pixels": pixels}),
     }
 
 
+def _said(values: pd.Series, edges: Sequence[float], unit: str) -> list[tuple[str, np.ndarray]]:
+    """Groups by a column; none where no tile says it, as those of imported sets."""
+    return bins(values, edges, unit) if values.notna().any() else []
+
+
 def evaluate(stores: str | Path | Sequence[str | Path], run: str | Path, out: str | Path, *, split: str = "test",
              expect: str | None = None, device: str | None = None, shown: int = 8, draws: int = 1000,
-             command: str = "", progress: bool = False) -> dict[str, Any]:
+             command: str = "", progress: bool = False, protocol: Protocol | None = None) -> dict[str, Any]:
     """Evaluate a checkpoint and write ``metrics.json``, ``tiles.csv``, ``blocks.csv``, figures and ``index.html``.
 
     Parameters
     ----------
     stores : path or paths. run : folder of a run (its best weights), or a checkpoint. out : folder that is written.
     split : which tiles. expect : name of the network the checkpoint must be of. shown : tiles on the page.
-    draws : of the bootstrap. command : kept in the file. progress : show it.
+    draws : of the bootstrap. command : kept in the file. progress : show it. protocol : how figures are made;
+    intervals are of pooled ones.
 
     Returns
     -------
@@ -101,14 +111,16 @@ def evaluate(stores: str | Path | Sequence[str | Path], run: str | Path, out: st
     checkpoint = load(run, expect)
     sets = evaluation_sets(paths, split, checkpoint)
     where = device_of(device)
-    result = count(checkpoint, sets, device=where, batch_size=8 if where.type == "cuda" else 1, progress=progress)
+    result = count(checkpoint, sets, device=where, batch_size=8 if where.type == "cuda" else 1, progress=progress,
+                   window=protocol.window if protocol else None, stride=protocol.stride if protocol else None)
     found = {
         "checkpoint": str(checkpoint.path), "model": checkpoint.info["model"], "epoch": checkpoint.info["epoch"],
         "stores": [scrubbed(path) for path in paths], "split": split,
         "label_sources": sorted({d.label_source for d in sets}),
         "synthetic": synthetic_of(paths), "command": command,
         "date": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"), "machine": machine(where),
-        "versions": versions(), **summarise(result, draws),
+        "versions": versions(), "protocol": protocol.words if protocol else "",
+        **summarise(result, draws, protocol),
         "reliability": plain(against_mask(checkpoint, sets, where))}
     out = Path(out)
     try:
@@ -124,7 +136,8 @@ def evaluate(stores: str | Path | Sequence[str | Path], run: str | Path, out: st
 
 def tile_scores(result: Result) -> pd.DataFrame:
     """One row per tile: where and when it is, its overall accuracy and mIoU."""
-    columns = ["tile_id", "window", "biome", "lon", "lat", "gap_hours", "s2_cloud", "block"]
+    columns = [name for name in ("scene",) if name in result.table]
+    columns += ["tile_id", "window", "biome", "lon", "lat", "gap_hours", "s2_cloud", "block"]
     columns += [name for name in ("cloud_fraction", "stratum", "label_gap_hours") if name in result.table]
     table = result.table[columns].copy()
     found = [scores(m) for m in result.confusion[result.main]]
@@ -136,11 +149,12 @@ def tile_scores(result: Result) -> pd.DataFrame:
 def block_counts(result: Result) -> pd.DataFrame:
     """Pixels by spatial block, true class and predicted class: what error-adjusted areas of a map are made from."""
     blocks, part = np.unique(result.table["block"].astype(str), return_inverse=True)
-    n = len(CLASSES)
+    names = np.array(result.legend.classes)
+    n = len(names)
     sums = np.zeros((len(blocks), n, n), "int64")
     np.add.at(sums, part, result.confusion[result.main])
     block, true, said = np.nonzero(sums)
-    return pd.DataFrame({"block": blocks[block], "true": np.array(CLASSES)[true], "map": np.array(CLASSES)[said],
+    return pd.DataFrame({"block": blocks[block], "true": names[true], "map": names[said],
                          "pixels": sums[block, true, said]})
 
 
@@ -160,12 +174,14 @@ def lines(found: dict[str, Any]) -> list[str]:
            f"  {reference_of(found['label_sources']).figures}"
            f"{'; pixels of the sample planet, synthetic' if found.get('synthetic') else ''}",
            f"  {'':46} tiles   mIoU     OA     F1  mIoU's 95 % interval"]
+    if found.get("protocol"):
+        out.append(f"  protocol: {found['protocol']}")
     out.append(row("all", found["overall"]))
     for title, key in (("shown", "by_modality"), ("|S1 - S2|", "by_gap_hours"), ("cloudiness", "by_cloud"),
                        ("cloud stratum", "by_cloud_stratum"), ("biome", "by_biome")):
         out += [row(f"{title} {name}", group) for name, group in found[key].items()]
     out.append("  IoU: " + ", ".join(f"{name} {percent(value).strip()}" for name, value in
-                                     zip(CLASSES, found["overall"]["iou"], strict=True)))
+                                     zip(found["classes"], found["overall"]["iou"], strict=True)))
     out.append(f"  calibration error {percent(found['calibration']['ece']).strip()} points")
     if found["reliability"]:
         out.append(f"  {sentence(found['reliability'])}")

@@ -68,6 +68,7 @@ def percent(share: float | None) -> float | None:
 def make_facts(tile: Mapping[str, Any], confusion: np.ndarray, *, entropy: float, confidence: float,
                hidden: Mapping[str, tuple[float, float]] | None = None, optical_shares: Sequence[float] | None = None,
                reliability: float | None = None, pixels: int | None = None, reference: Reference = PREDICTED,
+               names: Sequence[str] = CLASSES,
                ) -> dict[str, Any]:
     """Facts of one sample, as JSON holds them; shares and scores in percent with one decimal, null = not known.
 
@@ -81,18 +82,19 @@ def make_facts(tile: Mapping[str, Any], confusion: np.ndarray, *, entropy: float
     optical_shares : per scale, what the fusion takes from the optics, 0..1, where the network can say.
     reliability : mean of the network's own reliability of the optics, 0..1, where it has one. pixels : of the tile.
     reference : whose the labels are; only against people's or the planet's truth is anything called right.
+    names : of the classes.
     """
     confusion = np.asarray(confusion)
     found, total = scores(confusion), int(confusion.sum())
     gap, cloud = _number(tile.get("gap_hours")), _number(tile.get("s2_cloud"))
     measured = _number(tile.get("cloud_fraction"))
     said, true = confusion.sum(0), confusion.sum(1)
-    classes = [{"name": CLASSES[c], "true": percent(true[c] / total), "mapped": percent(said[c] / total),
+    classes = [{"name": names[c], "true": percent(true[c] / total), "mapped": percent(said[c] / total),
                 "iou": percent(found["iou"][c]), "recall": percent(found["recall"][c])}
                for c in np.argsort(-true, kind="stable") if total and (true[c] or said[c])]
     wrong = np.where(np.eye(len(confusion), dtype=bool), 0, confusion)
     order = np.argsort(-wrong, axis=None, kind="stable")[:CONFUSIONS]
-    confusions = [{"true": CLASSES[i], "mapped": CLASSES[j], "share": percent(wrong[i, j] / total)}
+    confusions = [{"true": names[i], "mapped": names[j], "share": percent(wrong[i, j] / total)}
                   for i, j in zip(*np.unravel_index(order, wrong.shape), strict=True) if wrong[i, j]]
     return {
         "tile": {"id": str(tile["tile_id"]), "window": str(tile.get("window", "")), "biome": int(tile["biome"]),
@@ -131,7 +133,7 @@ def _lean(hidden: Mapping[str, tuple[float, float]] | None) -> dict[str, Any] | 
 def measure(checkpoint: Checkpoint, data: TileDataset, index: int, normaliser: Normaliser,
             device: torch.device) -> dict[str, Any]:
     """Facts of a tile under a network, both on the device."""
-    raw, n = data.tile(index), len(CLASSES)
+    raw, n = data.tile(index), len(checkpoint.legend)
     stored = [torch.from_numpy(np.ascontiguousarray(a))[None].to(device) for a in (raw.s2, raw.s1, raw.label)]
 
     def shown(s2: bool, s1: bool) -> tuple[Tensor, Tensor, Tensor]:
@@ -158,7 +160,8 @@ def measure(checkpoint: Checkpoint, data: TileDataset, index: int, normaliser: N
     confusion = torch.bincount(truth * n + said, minlength=n * n).cpu().numpy().reshape(n, n)
     return make_facts(data.table.iloc[index].to_dict(), confusion, entropy=_mean(entropy),
                       confidence=_mean(probability[valid]), hidden=hidden, optical_shares=shares, reliability=trust,
-                      pixels=label.numel(), reference=reference_of([data.label_source]))
+                      pixels=label.numel(), reference=reference_of([data.label_source]),
+                      names=checkpoint.legend.classes)
 
 
 def _mean(values: Tensor) -> float:
@@ -237,7 +240,8 @@ def _word(name: str) -> str:
 def template(facts: Mapping[str, Any]) -> str:
     """The facts in words: each number is one of the facts, each sentence stands only where its facts are known."""
     tile, scenes, score, sure = (facts[k] for k in ("tile", "scenes", "scores", "certainty"))
-    out = [f"Tile {tile['id']} lies in biome {tile['biome']} ({tile['biome_name']})."]
+    out = [f"Tile {tile['id']} lies in biome {tile['biome']} ({tile['biome_name']})." if tile["biome"] else
+           f"This is tile {tile['id']}."]
     if scenes["gap_hours"] is not None:
         first, gap = scenes["first"], _show(scenes["gap_hours"])
         other = "Sentinel-1" if first == "Sentinel-2" else "Sentinel-2"

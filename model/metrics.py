@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -40,7 +41,7 @@ def confusion_matrix(truth: np.ndarray, predicted: np.ndarray, classes: int = le
     return np.bincount(truth * classes + predicted, minlength=classes**2).reshape(classes, classes)
 
 
-def scores(confusion: np.ndarray | Sequence[Sequence[float]]) -> dict[str, Any]:
+def scores(confusion: np.ndarray | Sequence[Sequence[float]], *, absent_as_zero: bool = False) -> dict[str, Any]:
     """Scores of a confusion matrix.
 
     A class without a true pixel is absent: its IoU, F1 and recall are NaN and left out of the means (its false alarms
@@ -49,6 +50,7 @@ def scores(confusion: np.ndarray | Sequence[Sequence[float]]) -> dict[str, Any]:
     Parameters
     ----------
     confusion : (n, n) counts, rows true, columns predicted.
+    absent_as_zero : means run over all classes, an absent one counting as 0, as some published figures have it.
 
     Returns
     -------
@@ -78,6 +80,8 @@ def scores(confusion: np.ndarray | Sequence[Sequence[float]]) -> dict[str, Any]:
     precision, recall = share(hit, said, said > 0), share(hit, true, present)
 
     def mean(values: np.ndarray, of: np.ndarray = present) -> float:
+        if absent_as_zero and total:
+            return float(np.where(of & np.isfinite(values), values, 0.0).mean())
         chosen = values[of & np.isfinite(values)]
         return float(chosen.mean()) if chosen.size else float("nan")
 
@@ -133,3 +137,63 @@ def expected_calibration_error(confidence: np.ndarray, correct: np.ndarray, coun
     """
     total = count.sum()
     return float(np.abs(confidence - correct).sum() / total) if total else float("nan")
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How figures are made of confusion matrices: the ways in which published ones differ.
+
+    Attributes
+    ----------
+    without : classes whose true pixels are not scored (as if ignored); what is said of other pixels stays an error.
+    per_image : mean of the figures of each image, in place of those of all pixels together.
+    absent_as_zero : see :func:`scores`. window, stride : side and step of a sliding window within each tile, px, whose
+        chances are averaged; None = whole tiles.
+    """
+
+    without: tuple[str, ...] = ()
+    per_image: bool = False
+    absent_as_zero: bool = False
+    window: int | None = None
+    stride: int | None = None
+
+    @property
+    def words(self) -> str:
+        """In words, empty for the default."""
+        parts = [f"without {', '.join(self.without)}"] * bool(self.without)
+        parts += ["mean over images"] * self.per_image + ["absent classes count as 0"] * self.absent_as_zero
+        parts += [f"sliding window of {self.window} px, step {self.stride or self.window}"] * (self.window is not None)
+        return "; ".join(parts)
+
+    def masked(self, matrices: np.ndarray, classes: Sequence[str]) -> np.ndarray:
+        """Confusion matrices (..., n, n) without the true pixels that are not scored.
+
+        Raises
+        ------
+        InputError
+            Where a name is no class, or nothing is left.
+        """
+        if not self.without:
+            return matrices
+        if unknown := sorted(set(self.without) - set(classes)):
+            raise InputError(f"--without {unknown[0]}: is no class; classes are {', '.join(classes)}")
+        rows = [i for i, name in enumerate(classes) if name in self.without]
+        if len(rows) == len(classes):
+            raise InputError("--without: leaves no class to score")
+        out = matrices.copy()
+        out[..., rows, :] = 0
+        return out
+
+    def of(self, matrices: np.ndarray) -> dict[str, Any]:
+        """Scores of confusion matrices (images, n, n), as :func:`scores` gives them.
+
+        Per image the means run over images with a labelled pixel; counts are those of all.
+        """
+        whole = scores(matrices.sum(axis=0), absent_as_zero=self.absent_as_zero)
+        if not self.per_image:
+            return whole
+        every = [scores(m, absent_as_zero=self.absent_as_zero) for m in matrices if m.any()]
+        for key in ("oa", "miou", "macro_f1", "kappa", "macro_precision", "macro_recall"):
+            values = [one[key] for one in every if np.isfinite(one[key])]
+            whole[key] = float(np.mean(values)) if values else float("nan")
+        return whole

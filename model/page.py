@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ import torch
 from dwplus.pages import charts, colours, skeleton, stretch
 from dwplus.pages.words import Reference, reference_of
 from dwplus.report.quicklooks import decibels
-from dwplus.taxonomy import CLASSES, PALETTE
+from dwplus.store.legend import Legend, legend_of
 from model.checkpoint import Checkpoint
 from model.data import Raw, TileDataset
 from model.metrics import scores
@@ -51,13 +52,13 @@ def panels(data: TileDataset, place: int, checkpoint: Checkpoint) -> list[tuple[
     """Sentinel-2, Sentinel-1, label, prediction, and where they differ, of one tile: names and uint8 (y, x, 3)."""
     raw = data.tile(place)
     said = predict(checkpoint, raw)
-    return [("Sentinel-2", stretch.true_colour(raw.s2, data.s2_bands)),
-            ("Sentinel-1", stretch.radar(decibels(raw.s1))), ("label", colours.of_classes(raw.label)),
-            ("prediction", colours.of_classes(said)),
+    return [("Sentinel-2", stretch.true_colour(raw.s2, data.s2_bands, unit=data.units[data.s2_bands[0]])),
+            ("Sentinel-1", stretch.radar(decibels(raw.s1), unit=data.units[data.s1_bands[0]])),
+            ("label", data.legend.pictured(raw.label)), ("prediction", data.legend.pictured(said)),
             ("differs from the label", colours.of_agreement(raw.label, said))]
 
 
-def confusion_figure(matrix: np.ndarray, reference: Reference) -> Figure:
+def confusion_figure(matrix: np.ndarray, reference: Reference, names: Sequence[str]) -> Figure:
     """Of the pixels of each label, the share that the network maps as each class."""
     from matplotlib.figure import Figure
 
@@ -70,26 +71,26 @@ def confusion_figure(matrix: np.ndarray, reference: Reference) -> Figure:
         if np.isfinite(value):
             axis.text(j, i, f"{100 * value:.0f}", ha="center", va="center", fontsize=8,
                       color="white" if value > 0.6 else "black")
-    axis.set_xticks(range(len(CLASSES)), CLASSES, rotation=45, ha="right")
-    axis.set_yticks(range(len(CLASSES)), CLASSES)
+    axis.set_xticks(range(len(names)), names, rotation=45, ha="right")
+    axis.set_yticks(range(len(names)), names)
     axis.set_xlabel("predicted")
     axis.set_ylabel(f"label: {reference.name}")
     axis.set_title("What the pixels of each label are mapped as, %")
     return figure
 
 
-def class_figure(overall: dict[str, Any]) -> Figure:
+def class_figure(overall: dict[str, Any], legend: Legend) -> Figure:
     """IoU, precision and recall by class."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 4), layout="constrained")
     axis = figure.subplots()
-    place = np.arange(len(CLASSES))
+    place = np.arange(len(legend))
     for i, (name, shade) in enumerate((("iou", 1.0), ("precision", 0.65), ("recall", 0.35))):
         values = [np.nan if v is None else 100 * v for v in overall[name]]
-        axis.bar(place + (i - 1) * 0.27, values, 0.25, label=name if name != "iou" else "IoU", color=PALETTE,
+        axis.bar(place + (i - 1) * 0.27, values, 0.25, label=name if name != "iou" else "IoU", color=legend.colours,
                  alpha=shade, edgecolor="#444", linewidth=0.4)
-    axis.set_xticks(place, CLASSES, rotation=30, ha="right")
+    axis.set_xticks(place, legend.classes, rotation=30, ha="right")
     axis.set_ylabel("%")
     axis.set_ylim(0, 100)
     axis.set_title("IoU, precision and recall (from dark to light); no bar: no such pixel")
@@ -155,9 +156,9 @@ def _table(title: str, groups: dict[str, dict[str, Any]]) -> Any:
     return charts.table((title, "tiles", "blocks", "mIoU", "95 %", "OA", "F1", "kappa", "classes"), rows)
 
 
-def _classes(overall: dict[str, Any]) -> Any:
+def _classes(overall: dict[str, Any], legend: Legend) -> Any:
     rows = [[charts.named(colour, name), *(_percent(overall[key][i]) for key in ("iou", "precision", "recall"))]
-            for i, (name, colour) in enumerate(zip(CLASSES, PALETTE, strict=True))]
+            for i, (name, colour) in enumerate(zip(legend.classes, legend.colours, strict=True))]
     return charts.table(("class", "IoU", "precision", "recall"), rows)
 
 
@@ -169,8 +170,10 @@ def _tile(result: Result, row: int, checkpoint: Checkpoint) -> dict[str, Any]:
     shots = panels(result.sets[int(at["data"])], int(at["place"]), checkpoint)
     return {"shots": [(name, skeleton.image(shot, f"{name} of {at['tile_id']}",
                                             classes=not name.startswith("Sentinel"))) for name, shot in shots],
+            # Imported tiles have neither biome nor dates.
             "words": f"{at['tile_id']}, biome {colours.biome_name(int(at['biome']))}, gap {at['gap_hours']:+.1f} h, "
-                     f"clouds {at['s2_cloud']:.0f} %, OA {accuracy}"}
+                     f"clouds {at['s2_cloud']:.0f} %, OA {accuracy}" if at["biome"] else
+                     f"{at['tile_id']}, OA {accuracy}"}
 
 
 #: Groups of tiles that are scored apart: key of the metrics, its title.
@@ -181,10 +184,10 @@ GROUPS = {"by_modality": "shown", "by_gap_hours": "|S1 - S2|", "by_cloud": "clou
 @skeleton.plain_text()
 def write_page(out: Path, found: dict[str, Any], result: Result, checkpoint: Checkpoint, shown: int) -> None:
     """Write the figures and ``index.html`` into a folder."""
-    reference = reference_of(found["label_sources"])
+    reference, legend = reference_of(found["label_sources"]), legend_of(found, "the evaluation")
     figures = {
-        "confusion": confusion_figure(np.asarray(found["confusion"]), reference),
-        "classes": class_figure(found["overall"]), "biomes": group_figure(found["by_biome"], "By biome"),
+        "confusion": confusion_figure(np.asarray(found["confusion"]), reference, legend.classes),
+        "classes": class_figure(found["overall"], legend), "biomes": group_figure(found["by_biome"], "By biome"),
         "gap": group_figure(found["by_gap_hours"], "By gap between S1 and S2"),
         "cloud": group_figure(found["by_cloud"], "By cloudiness of the S2 scene"),
         "modality": group_figure(found["by_modality"], "By what the network is shown"),
@@ -201,13 +204,14 @@ def write_page(out: Path, found: dict[str, Any], result: Result, checkpoint: Che
     skeleton.write(
         out / "index.html", "evaluation.html", facts=facts, reference=reference, synthetic=found.get("synthetic", ""),
         title=f"{found['model']['name']} on {', '.join(found['stores'])}, split {found['split']}",
-        sources=", ".join(found["label_sources"]),
+        sources=", ".join(found["label_sources"]), known={key: bool(found[key]) for key in GROUPS},
         drawn={name: skeleton.figure(png, name) for name, png in drawn.items()},
-        tables={"classes": _classes(overall), **{key: _table(title, found[key]) for key, title in GROUPS.items()}},
+        tables={"classes": _classes(overall, legend),
+                **{key: _table(title, found[key]) for key, title in GROUPS.items()}},
         reliability=sentence(found["reliability"]) if found["reliability"] else "",
         calibration=_percent(found["calibration"]["ece"]),
-        key=charts.key([*colours.class_words(), "no label", "agrees", "differs"],
-                       [*PALETTE, colours.NO_LABEL, colours.AGREES, colours.DIFFERS]),
+        key=charts.key([*colours.class_words(legend.classes), "no label", "agrees", "differs"],
+                       [*legend.colours, colours.NO_LABEL, colours.AGREES, colours.DIFFERS]),
         tiles=[_tile(result, row, checkpoint) for row in chosen_tiles(result, shown)], command=found["command"],
         made=f"{found['date']}, {found['machine']}; checkpoint {found['checkpoint']}, epoch {found['epoch']}; "
              f"{versions}.")

@@ -10,7 +10,6 @@ import torch
 from dwplus.grid import PixelGrid
 from dwplus.maps.blocks import UNIT, Block, Frame, WindowShape, blend, decide, overlap
 from dwplus.store.layout import S1_NODATA, S2_NODATA
-from dwplus.taxonomy import CLASSES
 from model.checkpoint import Checkpoint
 from model.normalise import Normaliser
 
@@ -33,7 +32,7 @@ class Predictor:
 
     def __init__(self, checkpoint: Checkpoint, device: torch.device, batch: int | None = None) -> None:
         self.device, self.batch = device, batch or (GPU_BATCH if device.type == "cuda" else 1)
-        self.sensors = checkpoint.sensors
+        self.sensors, self.classes = checkpoint.sensors, len(checkpoint.legend)
         self.s2_bands = [str(band) for band in checkpoint.info["s2_bands"]]
         self._net = checkpoint.net.to(device).eval()
         self._normaliser = Normaliser(checkpoint.normalisation).to(device)
@@ -107,7 +106,7 @@ def map_array(predictor: Predictor, s2: np.ndarray, s1: np.ndarray, size: int = 
     blocks = [Block(f"{row}_{col}", whole.block(row, col, size, size), ())
               for row in range(0, height, size) for col in range(0, width, size)]
     frame = Frame(blocks, shape)
-    total = np.zeros((len(CLASSES), height, width), "uint64")
+    total = np.zeros((predictor.classes, height, width), "uint64")
     weight = np.zeros((height, width), "uint64")
     for block in frame.blocks.values():
         pixels = _cut(whole, shape.window(block.grid), s2, s1)

@@ -16,7 +16,8 @@ import torch
 from dwplus.errors import EmptySplitError, InputError
 from dwplus.pages.words import synthetic
 from dwplus.store import layout
-from dwplus.taxonomy import CLASSES, IGNORE
+from dwplus.store.legend import Legend
+from dwplus.taxonomy import IGNORE
 from model.checkpoint import Checkpoint, check_store
 from model.data import TileDataset
 from model.loader import Loader, device_batches
@@ -40,14 +41,15 @@ class Result:
     Attributes
     ----------
     table : one row per tile, with ``data`` (number of its dataset) and ``place`` (index in it). confusion : modality to
-        int64 (tiles, 9, 9). calibration : float64 (3, bins): sums of confidence, of hits, and pixels, of the first
-        modality.
+        int64 (tiles, classes, classes). calibration : float64 (3, bins): sums of confidence, of hits, and pixels, of
+        the first modality. legend : of the classes.
     """
 
     table: pd.DataFrame
     sets: list[TileDataset]
     confusion: dict[str, np.ndarray]
     calibration: np.ndarray
+    legend: Legend = Legend()
 
     @property
     def main(self) -> str:
@@ -67,11 +69,11 @@ def evaluation_sets(stores: Sequence[str], split: str, checkpoint: Checkpoint) -
     nothing: EmptySplitError | None = None
     for store in stores:
         try:
-            data = TileDataset(store, split, normalisation=checkpoint.normalisation)
+            data = TileDataset(store, split, normalisation=checkpoint.normalisation, classes=checkpoint.table)
         except EmptySplitError as error:
             nothing = error
             continue
-        check_store(checkpoint, data.s2_bands, data.s1_bands, store)
+        check_store(checkpoint, data.s2_bands, data.s1_bands, store, data.legend.classes)
         found.append(data)
     if not found:
         raise nothing or InputError("store: give at least one")
@@ -94,11 +96,25 @@ def modalities_of(checkpoint: Checkpoint) -> dict[str, tuple[bool, bool]]:
 
 @torch.inference_mode()
 def count(checkpoint: Checkpoint, sets: list[TileDataset], *, device: torch.device, batch_size: int = 1,
-          threads: int = 2, progress: bool = False, hide: bool = True) -> Result:
-    """Run a network over every tile, once per modality; with ``hide`` False only with all it looks at."""
+          threads: int = 2, progress: bool = False, hide: bool = True, window: int | None = None,
+          stride: int | None = None) -> Result:
+    """Run a network over every tile, once per modality; with ``hide`` False only with all it looks at.
+
+    Parameters
+    ----------
+    window, stride : see :class:`model.metrics.Protocol`.
+
+    Raises
+    ------
+    InputError
+        Where the window is larger than the tiles.
+    """
+    if window is not None and window > min(min(data.sizes) for data in sets):
+        raise InputError(f"--window {window}: is larger than the tiles, {min(min(data.sizes) for data in sets)} px; "
+                         "import with a larger --tile, or leave it out")
     net, normaliser = checkpoint.net.to(device).eval(), Normaliser(checkpoint.normalisation).to(device)
     amp = device.type == "cuda"
-    shown, n = modalities_of(checkpoint), len(CLASSES)
+    shown, n = modalities_of(checkpoint), len(checkpoint.legend)
     shown = shown if hide else dict(list(shown.items())[:1])
     total, done = sum(map(len, sets)), 0
     confusion = {name: np.zeros((total, n, n), "int64") for name in shown}
@@ -118,8 +134,8 @@ def count(checkpoint: Checkpoint, sets: list[TileDataset], *, device: torch.devi
                 for name, keep in shown.items():
                     s2, s1, _ = normaliser(*stored, torch.tensor([keep] * len(batch), device=device))
                     with torch.autocast(device.type, torch.bfloat16, enabled=amp):
-                        logits = net(s2, s1)
-                    probability, said = logits.float().softmax(1).max(1)
+                        spread = slid(net, s2, s1, window, stride or window)
+                    probability, said = spread.max(1)
                     key = (tile * n + truth) * n + said[valid]
                     counts = torch.bincount(key, minlength=len(batch) * n * n).cpu().numpy()
                     confusion[name][done:done + len(batch)] = counts.reshape(-1, n, n)
@@ -132,7 +148,29 @@ def count(checkpoint: Checkpoint, sets: list[TileDataset], *, device: torch.devi
                 done += len(batch)
                 show(done, "")
     tables = [data.table.assign(data=i, place=np.arange(len(data))) for i, data in enumerate(sets)]
-    return Result(pd.concat(tables, ignore_index=True), sets, confusion, calibration.cpu().numpy())
+    return Result(pd.concat(tables, ignore_index=True), sets, confusion, calibration.cpu().numpy(),
+                  checkpoint.legend)
+
+
+def slid(net: torch.nn.Module, s2: torch.Tensor, s1: torch.Tensor, window: int | None,
+         stride: int | None) -> torch.Tensor:
+    """Chances (B, classes, H, W) of images, whole or as the mean over a sliding window, whose last step is moved in."""
+    if window is None or stride is None:
+        return torch.as_tensor(net(s2, s1)).float().softmax(1)
+    height, width = s2.shape[-2:]
+    total: torch.Tensor | None = None
+    weight = torch.zeros((1, 1, height, width), device=s2.device)
+    steps = [sorted({*range(0, side - window + 1, stride), side - window}) for side in (height, width)]
+    for y in steps[0]:
+        for x in steps[1]:
+            here = (..., slice(y, y + window), slice(x, x + window))
+            part = torch.as_tensor(net(s2[here], s1[here])).float().softmax(1)
+            if total is None:
+                total = torch.zeros((*part.shape[:2], height, width), device=s2.device)
+            total[here] += part
+            weight[here] += 1
+    assert total is not None
+    return total / weight
 
 
 def bins(values: pd.Series, edges: Sequence[float], unit: str) -> list[tuple[str, np.ndarray]]:

@@ -25,8 +25,10 @@ from torch.nn.parallel import DistributedDataParallel
 
 from dwplus.console import say
 from dwplus.errors import DwplusError, InputError, scrubbed
-from dwplus.taxonomy import CLASSES, IGNORE
+from dwplus.store.legend import attributes_of
+from dwplus.taxonomy import IGNORE
 from model import checkpoint as checkpoints
+from model import finetune
 from model.config import TrainConfig, flat_differences, make_config
 from model.data import TileDataset, band_statistics, keep_statistics, tile_sizes
 from model.distributed import World, world
@@ -107,10 +109,12 @@ class Trainer:
             torch.backends.cudnn.benchmark = not config.run.deterministic
         filters: dict[str, Any] = {"min_gap_hours": data.min_gap_hours, "max_gap_hours": data.max_gap_hours,
                                    "max_cloud": data.max_cloud, "biomes": data.biomes,
-                                   "min_valid_fraction": data.min_valid_fraction, "exclude": data.exclude}
+                                   "min_valid_fraction": data.min_valid_fraction, "exclude": data.exclude,
+                                   "classes": data.classes}
         crop = data.crop if data.crop is None else min(data.crop, *tile_sizes(stores))
         self.data = TileDataset(stores, "train", crop=crop, augment=data.augment, seed=config.run.seed,
-                                drop_s2=data.drop_s2, drop_s1=data.drop_s1, max_tiles=data.max_tiles, **filters)
+                                drop_s2=data.drop_s2, drop_s1=data.drop_s1, max_tiles=data.max_tiles, share=data.share,
+                                **filters)
         self.fingerprint, self.side = _fingerprint(self.data), self.data.window
         self.options = _options(config, self.data)
         with torch.device("meta"):
@@ -127,14 +131,26 @@ class Trainer:
         else:
             self.normalisation = Normalisation.from_dict(resumed[1]["normalisation"])
         self.normaliser = Normaliser(self.normalisation).to(self.device)
-        self.validation = _sets_of(stores, "val", self.normalisation)
+        self.validation = _sets_of(stores, "val", self.normalisation, data.classes)
         self.loss = make_loss(config.loss, self.data.class_counts).to(self.device)
         torch.manual_seed(config.run.seed)
-        self.net = build(config.model.name, **self.options).to(self.device)
+        self.net = build(config.model.name, **self.options)
+        begin = config.init
+        self.anew = tuple(map(str, resumed[1].get("anew", ()))) if resumed is not None else ()
+        if begin.source is not None and resumed is None:
+            taken = finetune.start(self.net, begin.source)
+            self.anew = taken.anew
+            if here.first:
+                say(f"starting from {begin.source}: {taken.line}")
+        if begin.freeze or begin.probe:
+            left = finetune.hold(self.net, begin.freeze, begin.probe, self.anew)
+            if here.first:
+                say(f"{left:,} of {count_parameters(self.net):,} parameters are trained, the others are held")
+        self.net = self.net.to(self.device)
         self.takes_label = bool(getattr(self.net, "takes_label", False))
         self.ema = copy.deepcopy(self.net).requires_grad_(False).eval() if optim.ema else None
-        self.optimiser = torch.optim.AdamW(_groups(self.net, optim.weight_decay), lr=optim.lr, betas=optim.betas,
-                                           fused=self.device.type == "cuda")
+        self.optimiser = torch.optim.AdamW(finetune.groups(self.net, optim.weight_decay, begin.layer_decay),
+                                           lr=optim.lr, betas=optim.betas, fused=self.device.type == "cuda")
         self.precision = _precision(config.run.precision, self.device)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == torch.float16)
         self.global_batch = optim.batch_size * optim.accumulate * here.size
@@ -212,10 +228,11 @@ class Trainer:
         done = self.summary
         return {
             "model": {"name": self.config.model.name, "options": self.options},
-            "s2_bands": self.data.s2_bands, "s1_bands": self.data.s1_bands, "classes": CLASSES,
+            "s2_bands": self.data.s2_bands, "s1_bands": self.data.s1_bands,
+            **attributes_of(self.data.legend), "band_units": self.data.units,
             "normalisation": self.normalisation.to_dict(), "config": self.config.to_dict(), "specs": self.data.specs,
-            "stores": [scrubbed(store) for store in self.stores], "tiles": len(self.data),
-            "fingerprint": self.fingerprint,
+            "stores": [scrubbed(store) for store in self.stores], "anew": self.anew,
+            "tiles": len(self.data), "fingerprint": self.fingerprint,
             "processes": self.world.size, "epoch": self.epoch, "step": self.step, "best_epoch": done.best_epoch,
             "best_miou": None if math.isnan(done.best_miou) else done.best_miou, "stopped": done.stopped,
             "history": done.history, "passed": asdict(self.passed), "alpha": self.loss.class_weights,
@@ -314,7 +331,7 @@ class Trainer:
     def _epoch(self) -> dict[str, Any]:
         """One pass over the tiles; its mean loss and speed."""
         optim, config = self.config.optim, self.config
-        self.net.train()
+        finetune.still(self.net.train())
         # Every part of a step is a slice over all processes: n processes see what one with n times the batch sees.
         mine = self.sampler.batches(self.epoch, self.world.rank, self.world.size, optim.batch_size * self.world.size)
         done, before = self.passed, self.passed.steps
@@ -353,7 +370,7 @@ class Trainer:
         # Dropout and stochastic depth depend on the step alone, so that a resumed run draws what it would have drawn.
         torch.manual_seed(_mix(self.config.run.seed, self.step, self.world.rank))
         for group in self.optimiser.param_groups:
-            group["lr"] = self._rate()
+            group["lr"] = self._rate() * group["scale"]
         pixels = torch.zeros((), dtype=torch.float64, device=self.device)
         for part in parts:
             pixels += (part.label != IGNORE).sum()
@@ -412,7 +429,8 @@ class Trainer:
     def _validate(self) -> np.ndarray:
         """Confusion matrix over whole validation tiles, with the weights that are kept."""
         net = (self.ema if self.ema is not None else self.net).eval()
-        total = torch.zeros(len(CLASSES) ** 2, dtype=torch.float64, device=self.device)
+        n = len(self.data.legend)
+        total = torch.zeros(n ** 2, dtype=torch.float64, device=self.device)
         for data in self.validation:
             mine = list(range(len(data)))[self.world.rank::self.world.size]
             size = self.config.optim.batch_size if self.device.type == "cuda" else 1
@@ -420,7 +438,7 @@ class Trainer:
                             threads=self.config.data.threads, pin=self.device.type == "cuda")
             for batch in device_batches(loader, self.device):
                 total += batch_confusion(net, self.normaliser, batch, self.precision)
-        return self.world.total(total).cpu().numpy().reshape(len(CLASSES), -1)
+        return self.world.total(total).cpu().numpy().reshape(n, n)
 
 
 @torch.inference_mode()
@@ -428,41 +446,35 @@ def batch_confusion(net: nn.Module, normaliser: Normaliser, batch: Batch, precis
     """Confusion counts of a batch, float64 (classes * classes,), on its device."""
     s2, s1, label = normaliser(batch.s2, batch.s1, batch.label, batch.keep)
     with torch.autocast(label.device.type, precision, enabled=precision != torch.float32):
-        said = net(s2, s1).argmax(1)
+        logits = net(s2, s1)
+    said, n = logits.argmax(1), logits.shape[1]
     keep = label != IGNORE
-    pairs = label[keep].long() * len(CLASSES) + said[keep]
-    return torch.bincount(pairs, minlength=len(CLASSES) ** 2).double()
+    pairs = label[keep].long() * n + said[keep]
+    return torch.bincount(pairs, minlength=n ** 2).double()
 
 
-def _sets_of(stores: list[str], split: str, normalisation: Normalisation) -> list[TileDataset]:
+def _sets_of(stores: list[str], split: str, normalisation: Normalisation, classes: str | None) -> list[TileDataset]:
     """One dataset of whole tiles per store that has any in the split."""
     found = []
     for store in stores:
         with contextlib.suppress(InputError):
-            found.append(TileDataset(store, split, normalisation=normalisation))
+            found.append(TileDataset(store, split, normalisation=normalisation, classes=classes))
     return found
 
 
 def _options(config: TrainConfig, data: TileDataset) -> dict[str, Any]:
-    """Options of the network with the stores' numbers of bands.
+    """Options of the network with the stores' numbers of bands and classes.
 
     Raises
     ------
     InputError
         Where the config says other numbers.
     """
-    own = {"s2_bands": len(data.s2_bands), "s1_bands": len(data.s1_bands)}
+    own = {"s2_bands": len(data.s2_bands), "s1_bands": len(data.s1_bands), "classes": len(data.legend)}
     for key, bands in own.items():
         if (said := config.model.options.get(key, bands)) != bands:
             raise InputError(f"model.options.{key} {said!r}: store {', '.join(data.stores)} has {bands}; leave it out")
     return {**config.model.options, **own}
-
-
-def _groups(net: nn.Module, decay: float) -> list[dict[str, Any]]:
-    """Weights decay; norms and biases do not."""
-    weights = [p for p in net.parameters() if p.ndim > 1]
-    others = [p for p in net.parameters() if p.ndim <= 1]
-    return [{"params": weights, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
 
 
 def _precision(name: str, device: torch.device) -> torch.dtype:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from dwplus import console
 from dwplus.console import say
@@ -11,15 +12,17 @@ from pipelines.door import run_command
 
 
 def run(stores: list[str], folder: str | None, split: str, out: str | None, network: str | None, device: str | None,
-        shown: int) -> int:
+        shown: int, protocol: dict[str, Any] | None = None) -> int:
     """Evaluate, print the tables, say where the page lies."""
     stores, folder = stores_to_read(stores), run_folder(folder, network)
     from model.evaluate import evaluate, lines
+    from model.metrics import Protocol
 
     beside = Path(folder) if Path(folder).suffix != ".safetensors" else Path(folder).parent
     target = Path(out) if out else beside / f"evaluation_{split}"
     found = evaluate(stores, folder, target, split=split, expect=network, device=device, shown=shown,
-                     command=console.command(), progress=True)
+                     command=console.command(), progress=True,
+                     protocol=Protocol(**protocol) if protocol else None)
     for line in lines(found):
         say(line)
     say(f"page:  {target / 'index.html'}")

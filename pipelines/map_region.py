@@ -30,6 +30,7 @@ from dwplus.planning.plan import created, describe, read_plan, spec_of, write_pl
 from dwplus.spec import DatasetSpec, differences
 from dwplus.store.locks import only_run
 from dwplus.store.places import beside
+from dwplus.taxonomy import CLASSES
 from pipelines.defaults import run_folder
 from pipelines.door import run_command
 from pipelines.export_region import spec_for
@@ -145,6 +146,9 @@ def run(options: Options) -> int:
     shape = WindowShape(options.margin, options.ramp)
     weights = checkpoint_path(options.run)
     checkpoint = load(weights)
+    if checkpoint.legend.classes != CLASSES:
+        raise InputError(f"run {weights}: was trained on the classes of {checkpoint.legend.table}, maps are drawn in "
+                         "Dynamic World's; train with data.classes=dynamic-world, or evaluate the run instead")
     spec = _spec(options, checkpoint)
     out = Path(options.out or f"maps/{spec.name if spec else Path(str(options.store)).stem}")
     settings = _settings(options, spec, weights)

@@ -121,8 +121,8 @@ def sen12ms(root: Path, scenes: tuple[int, ...] = (1, 7, 44), patches: int = 2) 
             s2, s1 = _sentinel(rng, label, 13)
             utm = (32650, 500_000.0 + 10_000 * scene, 3_400_000.0 - 320 * number)
             for word, values in (("s2", s2), ("s1", s1), ("lc", np.stack([label, label, label, label]))):
-                folder = root / "ROIs1158_spring" / f"{word}_{scene}"
-                write(folder / f"ROIs1158_spring_{word}_{scene}_p{30 + number}.tif", values, utm)
+                name = f"ROIs1158_spring_{word}_{scene}_p{30 + number}.tif"
+                write(root / "ROIs1158_spring" / f"{word}_{scene}" / name, values, utm)
     return root
 
 

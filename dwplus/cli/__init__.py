@@ -22,13 +22,16 @@ app = typer.Typer(
 earth_app = typer.Typer(no_args_is_help=True, help="The embedded Earth: an Earth Engine that needs no key.",
                         rich_markup_mode=None)
 
+model_app = typer.Typer(no_args_is_help=True, help="Trained networks, for others.", rich_markup_mode=None)
+
 #: Commands in the order of ``--help``, which is that of the way through; those of ``LISTS`` take lists of words.
 COMMANDS: dict[str, Callable[..., None]] = {
     "export-region": flows.export_region, "regenerate": flows.regenerate, "plan": stages.plan, "export": stages.export,
     "verify": stages.verify, "repair": stages.repair, "describe": stores.describe, "report": stores.report,
     "stats": stores.stats, "card": stores.card, "split": stores.split, "extend": stages.extend,
     "subset": stores.subset, "merge": stores.merge, "tile": stores.tile, "triplets": stores.triplets,
-    "import": imports.import_set, "import-triplets": stores.import_triplets, "train": flows.train,
+    "import": imports.import_set, "import-triplets": stores.import_triplets,
+    "relabel": imports.relabel, "export-tar": imports.export_tar, "train": flows.train,
     "evaluate": flows.evaluate,
     "compare": flows.compare, "explain": flows.explain, "map": flows.map_region, "change": flows.change,
     "sample": areas.sample, "assess": areas.assess,
@@ -41,6 +44,8 @@ earth_app.command("serve")(machine.serve)
 earth_app.command("functions")(machine.functions)
 earth_app.command("sites")(machine.sites)
 app.add_typer(earth_app, name="earth")
+model_app.command("export")(imports.model_export)
+app.add_typer(model_app, name="model")
 
 
 def _say_version(wanted: bool) -> None:

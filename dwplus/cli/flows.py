@@ -122,13 +122,26 @@ def evaluate(
     stores: Stores = None, run: options.Run = None, split: ReadSplit = "test", out: options.Out = None,
     model: options.Expected = None, device: Device = None,
     shown: Annotated[int, typer.Option(min=0, help="Tiles on the page.")] = 8,
+    without: Annotated[list[str] | None, typer.Option(metavar="CLASS...", help="Classes whose pixels are not scored, "
+                                                                               "such "
+                                                      "as background. Default: all are.")] = None,
+    per_image: Annotated[bool, typer.Option("--per-image", help="Mean of the figures of each image, not of all pixels "
+                                                                "together.")] = False,
+    absent_as_zero: Annotated[bool, typer.Option("--absent-as-zero", help="Classes without a true pixel count as 0 in "
+                                                                          "means.")] = False,
+    window: Annotated[int | None, typer.Option(min=16, metavar="PX", help="Side of a sliding window within each tile. "
+                                                                         "Default: whole tiles.")] = None,
+    stride: Annotated[int | None, typer.Option(min=1, metavar="PX", help="Step of the window. Default: its "
+                                                                         "side.")] = None,
 ) -> None:
     """Make tables, figures and a page of a trained network."""
     def action() -> int:
         needs("train")
         from pipelines.evaluate import run as flow
 
-        return flow(stores or [], run, split, out, model, device, shown)
+        protocol = {"without": tuple(without or ()), "per_image": per_image, "absent_as_zero": absent_as_zero,
+                    "window": window, "stride": stride}
+        return flow(stores or [], run, split, out, model, device, shown, protocol if any(protocol.values()) else None)
 
     finish(action)
 

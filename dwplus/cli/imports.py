@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from dwplus import console
-from dwplus.cli.options import Store, finish
+from dwplus.cli.options import ReadSplit, Store, finish
 from dwplus.console import say
 
 #: As :data:`dwplus.importers.NAMES`, which is not loaded for a help text; a test compares them.
@@ -62,5 +62,78 @@ def import_set(
         say(summary.line)
         say(f"splits: {', '.join(f'{word} {n}' for word, n in sorted(summary.splits.items()))}")
         return 1 if summary.failed else 0
+
+    finish(action)
+
+
+def relabel(
+    store: Store,
+    out: Annotated[str, typer.Argument(metavar="OUT", help="Store to make, or to go on with after a stop.")],
+    to: Annotated[str, typer.Option("--to", metavar="TABLE|FILE", help="Class table (dynamic-world, esa-worldcover, "
+                                    "cloudlulc, openearthmap, dfc2020, ...), or a YAML file: classes, each with the "
+                                    "old "
+                                    "ones it takes.")],
+) -> None:
+    """Make a store with the labels of another in other classes.
+
+    Pixels, places and splits stay; classes without a counterpart are ignored, and said.
+    """
+    def action() -> int:
+        from dwplus.store.relabel import relabel as run
+        from dwplus.store.relabel import shares
+
+        with console.count_progress("shards relabelled") as show:
+            found = run(store, out, to, show)
+        for old, new in found.became.items():
+            say(f"  {old} -> {new or 'ignored'}")
+        say(f"{found.tiles} tiles in the classes of {found.legend.table}: {shares(found.pixels)}")
+        return 0
+
+    finish(action)
+
+
+def export_tar(
+    store: Store,
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="New folder for the files.")],
+    split: ReadSplit = "all",
+    per_file: Annotated[int, typer.Option("--per-file", min=1, metavar="N", help="Samples of a file.")] = 64,
+) -> None:
+    """Write a store as tar files of samples, for WebDataset.
+
+    Arrays as .npy, each tile's columns as .json, classes and bands in dataset.json.
+    """
+    def action() -> int:
+        from dwplus.store.tars import export_tar as run
+
+        with console.count_progress("tiles") as show:
+            files = run(store, output, split=split, per_file=per_file, progress=show)
+        say(f"{len(files)} files in {output}")
+        return 0
+
+    finish(action)
+
+
+def model_export(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Folder of a run (its best weights), or a checkpoint.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="New folder for the files.")],
+    size: Annotated[int | None, typer.Option(min=16, metavar="PX", help="Side of the images. Default: that of the "
+                                                                        "tiles "
+                                                                        "it was trained on.")] = None,
+    batch: Annotated[int, typer.Option(min=1, metavar="N", help="Images at once.")] = 1,
+    onnx: Annotated[bool, typer.Option(help="Write ONNX too, and compare what ONNX Runtime says.")] = True,
+) -> None:
+    """Write a trained network for others.
+
+    ONNX and torch.export with the normalisation inside, weights, config with labels, model card.
+    """
+    def action() -> int:
+        console.needs("train", *(["onnx"] if onnx else []))
+        from model.export import export_model
+
+        found = export_model(run, output, size=size, onnx=onnx, batch=batch)
+        far = ", ".join(f"{kind} {value:.1e}" for kind, value in found["largest_difference"].items())
+        say(f"{', '.join(found['files'])} in {output}, for images of {found['size']} px")
+        say(f"largest difference of a chance to the network: {far}")
+        return 0
 
     finish(action)

@@ -88,7 +88,7 @@ def _key_lines(model: Any, prefix: str) -> Iterator[str]:
         said = [f"one of {', '.join(choices)}"] if choices else []
         default = None if field.is_required() else field.get_default(call_default_factory=True)
         said.append("required" if field.is_required() else f"default {_in_yaml(default)}")
-        yield f"{prefix}{name}: {field.description} ({'; '.join(said)})"
+        yield f"{prefix}{field.alias or name}: {field.description} ({'; '.join(said)})"
 
 
 def _in_yaml(value: Any) -> str:

@@ -241,13 +241,21 @@ def import_triplets(
                      ] = None,
     nine_classes: Annotated[bool, typer.Option(
         "--nine-classes", help="Labels are Dynamic World's nine; else as the folder says, or the six.")] = False,
+    scale: Annotated[float | None, typer.Option(metavar="FACTOR", min=1e-9, help="From optical values to reflectance x "
+                                                "10000. Default: 1, where their range allows it.")] = None,
+    s1_unit: Annotated[Literal["dB", "linear"] | None, typer.Option("--s1-unit", help="Unit of the radar files; linear "
+                       "power is turned into dB. Default: dB, where their range allows it.")] = None,
 ) -> None:
-    """Make a store of a folder of triplets."""
+    """Make a store of triplets, in Dynamic World's classes.
+
+    `dwplus import cloudlulc-set` keeps the six classes of the set.
+    """
     def action() -> int:
         from dwplus.store.folder import read_folder
 
         with console.count_progress("tiles read") as show:
-            count = read_folder(folder, store, six=False if nine_classes else None, biome=biome, progress=show)
+            count = read_folder(folder, store, six=False if nine_classes else None, biome=biome, scale=scale,
+                                s1_unit=s1_unit, progress=show)
         say(f"{count} triplets in store {store}")
         return 0
 

@@ -13,8 +13,8 @@ import numpy as np
 
 from dwplus.classes import ClassTable, spare_colour
 from dwplus.errors import InputError
-from dwplus.importers import units
 from dwplus.importers.base import DataSet, Found, Header, Options, Pair
+from dwplus.store import units
 from dwplus.taxonomy import IGNORE
 
 #: Pairs whose pixels are looked at for their range, spread over the set.

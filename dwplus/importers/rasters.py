@@ -109,18 +109,21 @@ def _place(raster: Any) -> Place:
 
 
 def _pixels(files: Files, masked: bool = False) -> np.ndarray:
+    from rasterio.enums import MaskFlags
     from rasterio.errors import RasterioError
 
     parts = []
     for path in files.paths:
         try:
             with _opened(path) as raster:
-                parts.append(raster.read(list(files.bands) if files.bands else None, masked=masked))
+                # Where a file marks no data, its mask is a second image to make and look through; most mark none.
+                marks = masked and any(flags != [MaskFlags.all_valid] for flags in raster.mask_flag_enums)
+                parts.append(raster.read(list(files.bands) if files.bands else None, masked=marks))
         except (RasterioError, ValueError) as error:
             raise InputError(f"{path}: cannot be read ({error}); download it again") from None
     if len(parts) == 1:
-        return np.ma.asarray(parts[0]) if masked else np.asarray(parts[0])
-    return np.ma.concatenate(parts) if masked else np.concatenate(parts)
+        return parts[0]
+    return np.ma.concatenate(parts) if any(np.ma.isMaskedArray(part) for part in parts) else np.concatenate(parts)
 
 
 def _masked(files: Files) -> np.ndarray:

@@ -26,7 +26,7 @@ def true_colour(s2: np.ndarray, bands: Sequence[str], *, unit: str = "reflectanc
     Parameters
     ----------
     s2 : (s2_band, y, x); digital numbers; 65535 and NaN are no data.
-    bands : names along the first axis; B4, B3, B2 are used, or the first band thrice where they are missing.
+    bands : names along the first axis; B4, B3, B2 or red, green, blue are used, or the first band thrice where they are missing.
     unit : of the values; anything but reflectance (x 10000) is stretched to its percentiles alone.
 
     Returns
@@ -34,7 +34,8 @@ def true_colour(s2: np.ndarray, bands: Sequence[str], *, unit: str = "reflectanc
     uint8 (y, x, 3); no data is mid grey.
     """
     names = list(bands)
-    chosen = [names.index(b) for b in ("B4", "B3", "B2")] if {"B4", "B3", "B2"} <= set(names) else [0, 0, 0]
+    known = [three for three in (("B4", "B3", "B2"), ("red", "green", "blue")) if set(three) <= set(names)]
+    chosen = [names.index(b) for b in known[0]] if known else [0, 0, 0]
     picture = np.stack([s2[i] for i in chosen], axis=-1).astype("float32")
     missing = (~np.isfinite(picture) | (picture == S2_NODATA)).any(axis=-1)
     good = picture[~missing]

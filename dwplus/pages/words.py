@@ -8,6 +8,8 @@ from dataclasses import dataclass
 #: Said where pixels come from an embedded Earth.
 SYNTHETIC = ("Its pixels come from the embedded Earth: synthetic on the sample planet. Good for trying, testing and "
              "teaching, for no statement about the real Earth.")
+#: Public sets whose labels are a model's, or a coarse map's.
+MADE_BY_MODELS = ("mmearth", "sen12ms")
 #: What an asset tree's stores say of where their pixels come from.
 ASSET_TREE = "asset tree"
 
@@ -56,6 +58,6 @@ def reference_of(sources: Iterable[str]) -> Reference:
     found = sorted({str(source) for source in sources})
     names = {"dynamic-world-v1": "Dynamic World V1", "annotations": "labels drawn by people",
              "truth": "the planet's truth"}
-    truth = bool(found) and "dynamic-world-v1" not in found
+    truth = bool(found) and not {"dynamic-world-v1", *MADE_BY_MODELS} & set(found)
     return Reference(" and ".join(names.get(source, f"the labels of {source}") for source in found) or "the labels",
                      truth)

@@ -13,6 +13,7 @@ from dwplus.errors import InputError
 from dwplus.pages import charts, colours, skeleton, words
 from dwplus.pages.charts import number
 from dwplus.store import layout, stats
+from dwplus.store.imported import is_imported
 from dwplus.store.legend import legend_of
 from dwplus.store.places import companion, place_of
 from dwplus.store.reader import tile_table
@@ -40,7 +41,11 @@ def write_report(store: str | Path, output: str | Path) -> Path:
     InputError
         Where there is no store, or the page cannot be written.
     """
-    report = _Page(store)
+    report = Page(store)
+    if is_imported(report.attrs):
+        from dwplus.report.imported import ImportedPage
+
+        report = ImportedPage(store)
     text = report.text()
     output = Path(output)
     try:
@@ -74,7 +79,7 @@ def _after_colon(reason: str) -> str:
     return f": {reason}" if reason else ""
 
 
-class _Page:
+class Page:
     """What the page of one store shows."""
 
     def __init__(self, store: str | Path) -> None:
@@ -194,7 +199,7 @@ class _Page:
         found = kept or stats.measure(self.store, split, max_tiles=SAMPLE_TILES)
         every = len(self.tiles) if found.split == "all" else int((self.tiles["split"] == found.split).sum())
         whole = found.tiles == every
-        units = {"DN": "reflectance × 10,000", "dB": "dB", "degree": "degrees"}
+        units = {"DN": "reflectance × 10,000", "dB": "dB", "degree": "degrees", "grey": "grey values"}
         bands = [*found.s2, *found.s1]
         plots = [charts.histogram(b.name, b.histogram, *b.edges, units.get(b.unit, b.unit),
                                   note=units.get(b.unit, b.unit), what="pixels",

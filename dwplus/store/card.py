@@ -26,10 +26,12 @@ from dwplus.longitude import box_of, cut
 from dwplus.pages import skeleton
 from dwplus.splits import GUARD, grids_of
 from dwplus.store import layout, stats
+from dwplus.store.imported import is_imported
+from dwplus.store.legend import legend_of
 from dwplus.store.locks import run_place
 from dwplus.store.places import Folder, companion, place_of
 from dwplus.store.reader import tile_table
-from dwplus.taxonomy import BIOMES, CLASSES, IGNORE, PALETTE
+from dwplus.taxonomy import BIOMES, IGNORE
 
 FILES = ("croissant.json", "collection.json", "items.parquet", "README.md")
 STAC_VERSION = "1.1.0"
@@ -62,6 +64,9 @@ def write_card(store: str | Path, folder: str | Path | None = None) -> Path:
     """
     place = place_of(str(store).rstrip("/"))
     attrs: Any = layout.open_root(store).attrs.asdict()
+    if is_imported(attrs):
+        raise InputError(f"store {store}: was imported, and a card says where and when tiles of an export are; `dwplus "
+                         "describe` and `dwplus report` say what it holds, its root attributes where it comes from")
     table = tile_table(store)
     if folder is None and not isinstance(place, Folder):
         raise InputError(f"card of {store}: lies in a folder, not in a bucket; say which with -o DIR")
@@ -153,7 +158,7 @@ def item_table(store: str | Path, table: pd.DataFrame, attrs: dict[str, Any], hr
                         "s1_count", "valid_fraction", "group", "index")},
         # Text: readers of the specification turn only its own times back into text.
         "dwplus:s1_datetime": rows["s1_time"].dt.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        **{f"dwplus:pixels_{name}": rows[f"count_{name}"] for name in CLASSES},
+        **{f"dwplus:pixels_{name}": rows[f"count_{name}"] for name in legend_of(attrs).classes},
         "assets": [{name: {"href": f"{href}/{group}/{name}", "type": ZARR_TYPE, "roles": ["data"], "title": title}
                     for name, title in (("s2", "Sentinel-2, digital numbers"), ("s1", "Sentinel-1, backscatter in dB"),
                                         ("label", "Dynamic World class"))} for group in rows["group"]],
@@ -293,7 +298,8 @@ def croissant(attrs: dict[str, Any], items: gpd.GeoDataFrame, href: str, sha256:
         column("tiles", "proj:code", "sc:Text", "Reference system of the tile, a UTM zone."),
         column("tiles", "dwplus:group", "sc:Text", "Group of the Zarr store that holds its pixels."),
         column("tiles", "dwplus:index", "sc:Integer", "Place along the group's first axis."),
-        *(column("tiles", f"dwplus:pixels_{name}", "sc:Integer", f"Pixels labelled {name}.") for name in CLASSES),
+        *(column("tiles", f"dwplus:pixels_{name}", "sc:Integer", f"Pixels labelled {name}.")
+          for name in legend_of(attrs).classes),
     ]
     synthetic = attrs["earth"] == "embedded-earth"
     limits = "Labels predicted by a model carry its errors; scores on them are no scores against people's labels."
@@ -330,7 +336,8 @@ def croissant(attrs: dict[str, Any], items: gpd.GeoDataFrame, href: str, sha256:
             inline("classes", "sc:Enumeration", "Classes of the labels; 255 is no label.", "number",
                    {"number": "sc:Integer", "name": "sc:Text", "colour": "sc:Text"},
                    [{"number": i, "name": name, "colour": colour}
-                    for i, (name, colour) in enumerate(zip(CLASSES, PALETTE, strict=True))]),
+                    for i, (name, colour) in enumerate(zip(
+                        legend_of(attrs).classes, legend_of(attrs).colours, strict=True))]),
             inline("biomes", "sc:Enumeration", "RESOLVE biomes.", "number", {"number": "sc:Integer", "name": "sc:Text"},
                    [{"number": number, "name": name} for number, name in BIOMES.items()])],
     }
@@ -339,7 +346,7 @@ def croissant(attrs: dict[str, Any], items: gpd.GeoDataFrame, href: str, sha256:
 def readme(store: str, attrs: dict[str, Any], items: gpd.GeoDataFrame, origin: dict[str, Any]) -> str:
     """The data card for people, Markdown."""
     found = items["dwplus:split"].value_counts()
-    total = max(1, sum(int(items[f"dwplus:pixels_{name}"].sum()) for name in CLASSES))
+    total = max(1, sum(int(items[f"dwplus:pixels_{name}"].sum()) for name in legend_of(attrs).classes))
     kept = stats.stored(store)
     place = place_of(store)
     rejected = origin["plan"]["rejected"].items()
@@ -350,7 +357,8 @@ def readme(store: str, attrs: dict[str, Any], items: gpd.GeoDataFrame, origin: d
         store=place.path.name if isinstance(place, Folder) else place.name, tile=str(items["dwplus:tile_id"].iat[0]),
         biomes=[(b, BIOMES.get(int(b), ""), int((items["dwplus:biome"] == b).sum()))
                 for b in sorted(set(items["dwplus:biome"]))],
-        classes=[(i, name, f"{items[f'dwplus:pixels_{name}'].sum() / total:.2%}") for i, name in enumerate(CLASSES)],
+        classes=[(i, name, f"{items[f'dwplus:pixels_{name}'].sum() / total:.2%}") 
+                 for i, name in enumerate(legend_of(attrs).classes)],
         sources=[(name, one["collection"], one["licence"], one["attribution"])
                  for name, one in attrs["sources"].items()],
         copernicus=COPERNICUS, citation=CITATION, bands="" if kept is None else "\n".join(stats.describe(kept)),

@@ -26,7 +26,8 @@ from dwplus.files import below
 from dwplus.grid import PixelGrid, tile_on_grid
 from dwplus.pages import sheets
 from dwplus.spec import SR_BANDS, DatasetSpec, make_spec
-from dwplus.store import layout, tables, writer
+from dwplus.store import layout, tables, units, writer
+from dwplus.store.legend import DECIBEL, REFLECTANCE
 from dwplus.store.reader import tile_table
 from dwplus.store.tiles import TileReader
 from dwplus.taxonomy import CLASSES, IGNORE, SIX, from_six, to_six
@@ -99,6 +100,7 @@ def write_folder(store: str | Path, folder: str | Path, *, six: bool = False,
 
 
 def read_folder(folder: str | Path, store: str | Path, *, six: bool | None = None, biome: int | None = None,
+                scale: float | None = None, s1_unit: str | None = None,
                 progress: Callable[[int, int], None] = lambda *_: None) -> int:
     """Make a store of a folder, for whatever works with stores: training, evaluation, reports.
 
@@ -109,7 +111,9 @@ def read_folder(folder: str | Path, store: str | Path, *, six: bool | None = Non
     Parameters
     ----------
     six : whether labels are of the six classes; None = as the folder says, else the six. They become the nine's
-        (:func:`dwplus.taxonomy.from_six`). biome : of tiles of which the CSV does not say it.
+        (:func:`dwplus.taxonomy.from_six`). biome : of tiles of which the CSV does not say it. scale : factor
+        from optical values to DN (reflectance x 10000); None = their range must be that of DN. s1_unit : ``dB`` or
+        ``linear``, which becomes dB; None = their range must be that of dB.
 
     Returns
     -------
@@ -128,6 +132,7 @@ def read_folder(folder: str | Path, store: str | Path, *, six: bool | None = Non
     if six is None:
         six = header.get("classes", list(SIX)) == list(SIX)
     spec = DatasetSpec.from_json(json.dumps(header["spec"]), str(folder / HEADER)) if header else _spec(folder, rows)
+    meant = _meant(folder, rows, scale, s1_unit)
     rows["size"], rows["scale"], rows["state"], rows["reason"] = spec.tile.size, spec.tile.scale, "planned", ""
     partial = store.with_name(f".{store.name}.import")  # a store appears whole, or not at all
     shutil.rmtree(partial, ignore_errors=True)
@@ -139,7 +144,8 @@ def read_folder(folder: str | Path, store: str | Path, *, six: bool | None = Non
             group = layout.open_biome(partial, layout.group_name(int(number)), "r+")
             for start in range(0, len(inside), spec.store.shard_tiles):
                 part = inside.iloc[start:start + spec.store.shard_tiles]
-                results = {start + i: _result(folder, row, spec, six) for i, row in enumerate(part.to_dict("records"))}
+                results = {start + i: _result(folder, row, spec, six, meant)
+                           for i, row in enumerate(part.to_dict("records"))}
                 writer.write_shard(group, start, start + len(part), results)
                 done += len(part)
                 progress(done, len(rows))
@@ -272,14 +278,38 @@ def _read(folder: Path, row: dict[str, Any], key: str, shape: tuple[int, int, in
     return values
 
 
-def _result(folder: Path, row: dict[str, Any], spec: DatasetSpec, six: bool) -> writer.TileResult:
-    """Pixels of a row, as a store has them."""
-    side = spec.tile.size
+def _meant(folder: Path, rows: gpd.GeoDataFrame, scale: float | None, s1_unit: str | None) -> tuple[float, str]:
+    """What the numbers of a folder mean, from the range of some of its files: factor of the optics, unit of the radar.
+
+    Raises
+    ------
+    InputError
+        Where optics are no digital numbers, or radar is no dB, and nothing is said of it.
+    """
+    import rasterio
+
+    def ranges(key: str) -> units.Range:
+        found = []
+        for i in np.unique(np.linspace(0, len(rows) - 1, 8).astype(int)):
+            path = _file(folder, rows.iloc[int(i)].to_dict(), key)
+            with rasterio.open(path) as raster:
+                values = raster.read(masked=True)
+            found.append(units.range_of(np.ma.filled(values.astype("float64"), np.nan), str(path)))
+        return units.joined([one for one in found if one.odd < 1] or found[:1])
+
+    return units.optical_scale(ranges("opt_cloudy"), REFLECTANCE, scale), units.radar_unit(
+        ranges("sar_vv"), DECIBEL, s1_unit)
+
+
+def _result(folder: Path, row: dict[str, Any], spec: DatasetSpec, six: bool,
+            meant: tuple[float, str]) -> writer.TileResult:
+    """Pixels of a row, as a store has them; ``meant`` as :func:`_meant` gives it."""
+    side, (scale, unit) = spec.tile.size, meant
 
     def optical(key: str) -> np.ndarray:
         found = _read(folder, row, key, (len(spec.sentinel2.bands), side, side))
-        return np.where(np.ma.getmaskarray(found), layout.S2_NODATA, found.filled(0).round().clip(0, 65534)
-                        ).astype("uint16")
+        values = found.filled(0) if scale == 1.0 else found.filled(0) * np.float32(scale)
+        return np.where(np.ma.getmaskarray(found), layout.S2_NODATA, values.round().clip(0, 65534)).astype("uint16")
 
     def codes(key: str) -> np.ndarray:
         found = _read(folder, row, key, (1, side, side))[0]
@@ -287,6 +317,10 @@ def _result(folder: Path, row: dict[str, Any], spec: DatasetSpec, six: bool) -> 
 
     decibels = np.stack([_read(folder, row, key, (1, side, side))[0].astype("float32").filled(np.nan)
                          for key in ("sar_vv", "sar_vh")])
+    if unit == units.LINEAR:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            decibels = 10 * np.log10(decibels)
+        decibels[~np.isfinite(decibels)] = np.nan
     s1 = decibels
     if spec.store.s1_dtype == "int16":
         hundredths = np.nan_to_num(decibels / np.float32(layout.S1_SCALE)).round().clip(-32767, 32767)

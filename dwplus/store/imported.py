@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dwplus.errors import InputError
 from dwplus.spec import DatasetSpec, StoreSpec
-from dwplus.store.legend import Legend, attributes_of
+from dwplus.store.legend import Legend, legend_of
 
 #: Group of tiles of which no biome is known, and the number that stands for it in the column ``biome``.
 GROUP, NO_BIOME = "tiles", 0
@@ -132,13 +132,16 @@ def exported_spec(attributes: Mapping[str, Any], where: str, what: str) -> Datas
     if isinstance(spec, ImportSpec):
         raise InputError(f"{where}: was imported from {spec.labels.source}, and {what} needs a store that was exported "
                          "from Earth Engine; import its folder again in place of it")
+    if (table := legend_of(attributes, where).table) != "dynamic-world":
+        raise InputError(f"{where}: was relabelled to {table}, and {what} gives Dynamic World's classes; do it to the "
+                         f"store "
+                         "it was made from, then relabel again")
     return spec
 
 
 def root_attributes(spec: ImportSpec) -> dict[str, Any]:
     """What the root of an imported store says, beyond what every store says."""
-    return {**attributes_of(spec.legend), "band_units": dict(spec.band_units), "biomes": {},
-            "label_source": spec.labels.source}
+    return {"band_units": dict(spec.band_units), "biomes": {}, "label_source": spec.labels.source}
 
 
 def spec_differences(one: DatasetSpec | ImportSpec, other: DatasetSpec | ImportSpec) -> list[str]:

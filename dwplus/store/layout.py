@@ -183,7 +183,8 @@ def open_biome(path: str | Path, name: str, mode: str = "r") -> KeptGroup:
 
 
 def create(path: str | Path, plan: gpd.GeoDataFrame, spec: DatasetSpec | ImportSpec, *, created: str, earth: str,
-           earth_version: str = "", attributes: Mapping[str, Any] | None = None) -> None:
+           earth_version: str = "", attributes: Mapping[str, Any] | None = None,
+           legend: Legend | None = None) -> None:
     """Make a store with every planned tile pending.
 
     Parameters
@@ -193,6 +194,7 @@ def create(path: str | Path, plan: gpd.GeoDataFrame, spec: DatasetSpec | ImportS
     earth : ``earth-engine`` or ``embedded-earth``.
     earth_version : of an embedded Earth, see :attr:`dwplus.earth.Session.version`; empty where it is not known.
     attributes : further ones of the root, such as what an imported store was made from.
+    legend : classes of the labels; None = those of the spec.
 
     Raises
     ------
@@ -200,8 +202,10 @@ def create(path: str | Path, plan: gpd.GeoDataFrame, spec: DatasetSpec | ImportS
         Where the place cannot be written.
     """
     place = place_of(path)
+    if legend is None:
+        legend = spec.legend if isinstance(spec, ImportSpec) else Legend()
     if isinstance(place, Bucket):
-        _create_in(place, plan, spec, created, earth, earth_version, attributes or {})
+        _create_in(place, plan, spec, created, earth, earth_version, attributes or {}, legend)
         return
     path = place.path
     try:
@@ -212,7 +216,7 @@ def create(path: str | Path, plan: gpd.GeoDataFrame, spec: DatasetSpec | ImportS
         partial = fresh(path)
         partial.mkdir()
         try:
-            _fill(partial, plan, spec, created, earth, earth_version, attributes or {})
+            _fill(partial, plan, spec, created, earth, earth_version, attributes or {}, legend)
             os.rename(partial, path)
         finally:
             if partial.exists():
@@ -222,7 +226,7 @@ def create(path: str | Path, plan: gpd.GeoDataFrame, spec: DatasetSpec | ImportS
 
 
 def _create_in(place: Bucket, plan: gpd.GeoDataFrame, spec: DatasetSpec | ImportSpec, created: str, earth: str,
-               earth_version: str, attributes: Mapping[str, Any]) -> None:
+               earth_version: str, attributes: Mapping[str, Any], legend: Legend) -> None:
     """A bucket renames nothing: all objects are put, the root's metadata last, under a mark for who finds half."""
     run = beside(place.name, ".run")
     try:
@@ -233,7 +237,7 @@ def _create_in(place: Bucket, plan: gpd.GeoDataFrame, spec: DatasetSpec | Import
                              "STORE")
         run.write("creating", [b""])
         with tempfile.TemporaryDirectory() as folder:
-            _fill(Path(folder), plan, spec, created, earth, earth_version, attributes)
+            _fill(Path(folder), plan, spec, created, earth, earth_version, attributes, legend)
             upload(Path(folder), place)
         run.remove("creating")
     except OSError as error:
@@ -241,7 +245,7 @@ def _create_in(place: Bucket, plan: gpd.GeoDataFrame, spec: DatasetSpec | Import
 
 
 def _fill(folder: Path, plan: gpd.GeoDataFrame, spec: DatasetSpec | ImportSpec, created: str, earth: str,
-          earth_version: str, attributes: Mapping[str, Any]) -> None:
+          earth_version: str, attributes: Mapping[str, Any], legend: Legend) -> None:
     # In memory first: zarr changes threads for each of some thousand small files, which takes longer than all the rest.
     files: dict[str, Any] = {}
     memory = zarr.storage.MemoryStore(files)
@@ -249,7 +253,7 @@ def _fill(folder: Path, plan: gpd.GeoDataFrame, spec: DatasetSpec | ImportSpec, 
     rejected = plan.loc[plan["state"] == "rejected", "reason"].value_counts()
     root.attrs.put({  # one write, where update would make one for each key
         "dwplus_version": dwplus.__version__, "spec": json.loads(spec.to_json()),
-        **(root_attributes(spec) if isinstance(spec, ImportSpec) else _of_export(spec)),
+        **(root_attributes(spec) if isinstance(spec, ImportSpec) else _of_export(spec)), **attributes_of(legend),
         "created": created, "earth": earth, **({"earth_version": earth_version} if earth_version else {}),
         "plan": {"candidates": len(plan), "planned": int((plan["state"] == "planned").sum()),
                  "rejected": {str(k): int(v) for k, v in sorted(rejected.items())}},
@@ -260,7 +264,7 @@ def _fill(folder: Path, plan: gpd.GeoDataFrame, spec: DatasetSpec | ImportSpec, 
     planned = plan[plan["state"] == "planned"]
     columns: dict[str, str] = {}
     for biome, rows in planned.groupby("biome", sort=True):
-        columns |= _make_group(root, int(biome), rows, spec)
+        columns |= _make_group(root, int(biome), rows, spec, legend)
     with warnings.catch_warnings():
         # Consolidated metadata is not yet in the v3 specification; readers that do not know it pass over it, and
         # xarray opens a store of 14 groups in one read. It stays true: nothing but chunks is written from here on.
@@ -284,7 +288,7 @@ def _of_export(spec: DatasetSpec) -> dict[str, Any]:
         **({"labels": {**ANNOTATIONS, "collection": spec.labels.asset or ANNOTATIONS["collection"]}}
            if spec.labels.source == "annotations" else {})}
     return {
-        **attributes_of(Legend()), "band_units": dynamic_world_units(spec.sentinel2.bands, spec.s1_bands),
+        "band_units": dynamic_world_units(spec.sentinel2.bands, spec.s1_bands),
         "biomes": {str(number): name for number, name in BIOMES.items()}, "label_source": spec.labels.source,
         "sources": sources, "title": f"{spec.name}: Sentinel-2, Sentinel-1 and Dynamic World labels",
         "source": "; ".join(one["attribution"] for one in sources.values()),
@@ -299,7 +303,8 @@ def _words_of_pixels(spec: DatasetSpec | ImportSpec, legend: Legend) -> dict[str
         return {"s2": {"long_name": "Sentinel-2 reflectance, digital numbers as delivered (reflectance x 10000), "
                                     "harmonised", "units": "1e-4"},
                 "s1": {"long_name": "Sentinel-1 GRD backscatter (angle: incidence angle, degrees)", "units": "dB"},
-                "label": {"long_name": "Dynamic World class, 255 = ignore", **flags}}
+                "label": {"long_name": "Dynamic World class, 255 = ignore" if legend == Legend() else
+                          f"class of {legend.table}, 255 = ignore", **flags}}
     units = {name: sorted({spec.band_units[band] for band in bands}) for name, bands in (
         ("s2", spec.sentinel2.bands), ("s1", spec.s1_bands))}
     about = {"reflectance": ("1e-4", "reflectance x 10000"), "display": ("1", "grey values for display"),
@@ -308,11 +313,11 @@ def _words_of_pixels(spec: DatasetSpec | ImportSpec, legend: Legend) -> dict[str
             for name, found in units.items()}
     return {"s2": {"long_name": f"optical bands, {unit['s2'][1]}", "units": unit["s2"][0]},
             "s1": {"long_name": f"radar bands, {unit['s1'][1]}", "units": unit["s1"][0]},
-            "label": {"long_name": f"class of {spec.class_table}, 255 = ignore", **flags}}
+            "label": {"long_name": f"class of {legend.table}, 255 = ignore", **flags}}
 
 
-def _make_group(root: zarr.Group, biome: int, rows: gpd.GeoDataFrame, spec: DatasetSpec | ImportSpec
-                ) -> dict[str, str]:
+def _make_group(root: zarr.Group, biome: int, rows: gpd.GeoDataFrame, spec: DatasetSpec | ImportSpec,
+                legend: Legend) -> dict[str, str]:
     """Make a group; gives the digests of its fixed columns, by path."""
     group = root.create_group(group_name(biome))
     tiles, size, shard = len(rows), spec.tile.size, spec.store.shard_tiles
@@ -320,7 +325,6 @@ def _make_group(root: zarr.Group, biome: int, rows: gpd.GeoDataFrame, spec: Data
     fixed: dict[str, np.ndarray] = {}
     sealed: dict[str, str] = {}
     float_s1 = spec.store.s1_dtype == "float32"
-    legend = spec.legend if isinstance(spec, ImportSpec) else Legend()
     words = _words_of_pixels(spec, legend)
 
     def pixels(name: str, dtype: str, bands: int | None, fill: Any, attrs: dict[str, Any]) -> None:

@@ -20,6 +20,7 @@ import pandas as pd
 
 from dwplus.errors import InputError
 from dwplus.store import layout, seal, writer
+from dwplus.store.legend import DISPLAY, refuse_display, units_of
 from dwplus.store.locks import only_run
 from dwplus.store.places import place_of
 from dwplus.store.reader import tile_table
@@ -51,7 +52,8 @@ class BandStatistics:
 
     Attributes
     ----------
-    name : of the band. unit : ``DN`` (reflectance x 10000), ``dB``, or ``degree`` (incidence angle).
+    name : of the band. unit : ``DN`` (reflectance x 10000), ``dB``, ``degree`` (incidence angle), or ``grey`` (values
+        for display).
     count, nodata : pixels with and without data.
     mean, std, low, high : of the values as they are (std of the population).
     p1, p99 : 1st and 99th percentile: the least stored value that at least so large a share does not exceed.
@@ -129,15 +131,16 @@ def count_values(pixels: np.ndarray, into: np.ndarray) -> None:
         counts += np.bincount(band.ravel(), minlength=VALUES)
 
 
-def band_statistics(counts: np.ndarray, name: str, sensor: str) -> BandStatistics:
+def band_statistics(counts: np.ndarray, name: str, sensor: str, unit: str = "") -> BandStatistics:
     """The statistics that follow from counts.
 
     Parameters
     ----------
-    counts : int64 (65536,), as :func:`count_values` gives them. sensor : ``s2`` or ``s1``.
+    counts : int64 (65536,), as :func:`count_values` gives them. sensor : ``s2`` or ``s1``. unit : of the store's
+        ``band_units``; ``display`` for grey values, of which no reflectance follows.
     """
-    radar = sensor == "s1"
-    unit = ("degree" if name == "angle" else "dB") if radar else "DN"
+    radar, grey = sensor == "s1", unit == DISPLAY
+    unit = "grey" if grey else ("degree" if name == "angle" else "dB") if radar else "DN"
     nodata_bin = layout.S1_NODATA + 32768 if radar else layout.S2_NODATA
     values = (np.arange(VALUES) - 32768) * layout.S1_SCALE if radar else np.arange(VALUES, dtype="float64")
     counts = counts.copy()
@@ -162,7 +165,7 @@ def band_statistics(counts: np.ndarray, name: str, sensor: str) -> BandStatistic
     edges, histogram = _histogram(values, counts, p1, p99, layout.S1_SCALE if radar else 1.0)
     mean, std = moments(values)
     clipped_mean, clipped_std = moments(np.clip(values, p1, p99))
-    p30, p70 = (None if radar else math.log(0.005 * percentile(share) + 1) for share in (0.3, 0.7))
+    p30, p70 = (None if radar or grey else math.log(0.005 * percentile(share) + 1) for share in (0.3, 0.7))
     return BandStatistics(name, unit, total, nodata, mean, std, low, high, p1, p99, clipped_mean, clipped_std, p30, p70,
                           edges, histogram)
 
@@ -273,7 +276,8 @@ def measure(store: str | Path, split: str = "train", *, max_tiles: int | None = 
     assert total is not None
     group = root[str(rows["group"].iat[0])]
     bands = {sensor: [str(b) for b in np.asarray(group[f"{sensor}_band"])] for sensor in ("s2", "s1")}  # type: ignore[index]
-    s2, s1 = (tuple(band_statistics(c, name, sensor) for c, name in zip(counts, bands[sensor], strict=True))
+    unit = units_of(root.attrs.asdict(), bands["s2"], bands["s1"])
+    s2, s1 = (tuple(band_statistics(c, name, sensor, unit[name]) for c, name in zip(counts, bands[sensor], strict=True))
               for counts, sensor in zip(total, ("s2", "s1"), strict=True))
     return Statistics(split, len(rows), digest(rows), s2, s1)
 
@@ -394,12 +398,16 @@ def normalise(pixels: np.ndarray, bands: tuple[BandStatistics, ...], scheme: str
     Raises
     ------
     InputError
-        On an unknown scheme, another number of bands, or a band that Dynamic World had not.
+        On an unknown scheme, another number of bands, a band that Dynamic World had not, or of grey values a scheme
+        that takes reflectance.
     """
     if scheme not in SCHEMES:
         raise InputError(f"scheme {scheme!r}: must be one of {', '.join(SCHEMES)}")
     if len(bands) != len(pixels):
         raise InputError(f"bands: {len(bands)} are described, the pixels have {len(pixels)}")
+    if scheme in ("log-sigmoid", "dynamic-world"):
+        refuse_display({band.name: DISPLAY for band in bands if band.unit == "grey"}, [band.name for band in bands],
+                       f"scheme {scheme}", "the store")
     out = np.empty(pixels.shape, "float32")
     for x, raw, band in zip(out, pixels, bands, strict=True):
         if raw.dtype.kind == "f":
