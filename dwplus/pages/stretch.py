@@ -26,7 +26,8 @@ def true_colour(s2: np.ndarray, bands: Sequence[str], *, unit: str = "reflectanc
     Parameters
     ----------
     s2 : (s2_band, y, x); digital numbers; 65535 and NaN are no data.
-    bands : names along the first axis; B4, B3, B2 or red, green, blue are used, or the first band thrice where they are missing.
+    bands : names along the first axis; B4, B3, B2 or red, green, blue are used, or the first band thrice where they are
+        missing.
     unit : of the values; anything but reflectance (x 10000) is stretched to its percentiles alone.
 
     Returns
