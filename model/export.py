@@ -161,7 +161,7 @@ def _write_onnx(program: torch.export.ExportedProgram, s2: Tensor, s1: Tensor, p
 
 
 def _apart(one: Tensor, other: Tensor) -> float:
-    return float((one - other).abs().max())
+    return float((one.detach() - other.detach()).abs().max())
 
 
 def _side(checkpoint: Checkpoint) -> int:
