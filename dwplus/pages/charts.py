@@ -7,7 +7,6 @@ colours of the biomes are those of their authors and stay.
 
 from __future__ import annotations
 
-import importlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -32,8 +31,6 @@ def use(environment: jinja2.Environment) -> None:
 
 def part(name: str, **values: Any) -> Markup:
     """A part of a page: a macro of ``templates/parts.html``."""
-    if not _environment:
-        importlib.import_module("dwplus.pages.skeleton")  # which calls use()
     found: Markup = getattr(_environment[0].get_template("parts.html").module, name)(**values)
     return found
 

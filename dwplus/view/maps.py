@@ -17,9 +17,9 @@ from rasterio.enums import Resampling
 from rasterio.windows import Window
 
 from dwplus.errors import InputError
-from dwplus.pages import charts, colours
+from dwplus.pages import colours
 from dwplus.taxonomy import CLASSES, IGNORE, PALETTE
-from dwplus.view.page import rgba
+from dwplus.view.page import piece, rgba
 
 #: Longest side of what is read for the page, px; the pointer reads the raster itself.
 LONGEST = 700
@@ -58,7 +58,7 @@ class MapPage:
         x, y = Range1d(start=0, end=width), Range1d(start=0, end=height)
         names = {"class": colours.of_classes, "confidence": colours.of_confidence}
         names = {name: paint for name, paint in names.items() if (self.folder / f"{name}.vrt").exists()}
-        values = Div(text=str(charts.part("view_hint", words="move the pointer over the map")), width=2 * SIDE)
+        values = Div(text=str(piece("hint", words="move the pointer over the map")), width=2 * SIDE)
         sources = {name: ColumnDataSource({"image": [], "x": [], "y": [], "dw": [], "dh": []}) for name in names}
 
         def draw(*_: Any) -> None:
@@ -84,7 +84,7 @@ class MapPage:
                 word = "no data" if value == IGNORE else f"{value} %" if name == "confidence" else colours.words(
                     CLASSES[value]) if value < len(CLASSES) else str(value)
                 said.append((name, word))
-            values.text = str(charts.part("view_values", where=f"{lon:.5f}, {lat:.5f} ({self.crs})", values=said))
+            values.text = str(piece("values", where=f"{lon:.5f}, {lat:.5f} ({self.crs})", values=said))
 
         plots = []
         for name in names:
@@ -97,9 +97,9 @@ class MapPage:
         if plots:
             plots[0].on_event(RangesUpdate, draw)
         draw()
-        key = charts.part("view_key", entries=[(colour, colours.words(name))
+        key = piece("key", entries=[(colour, colours.words(name))
                                                for name, colour in zip(CLASSES, PALETTE, strict=True)])
-        head = charts.part("view_heading", title=str(self.folder), banner="", words="what you zoom into is read again")
+        head = piece("heading", title=str(self.folder), banner="", words="what you zoom into is read again")
         document.title = f"{self.folder.name}: dwplus view"
         document.add_root(column(Div(text=str(head), width=2 * SIDE), Div(text=str(key), width=2 * SIDE),
                                  row(*plots), values))

@@ -32,7 +32,7 @@ from bokeh.models import (
 from bokeh.plotting import figure
 
 from dwplus.errors import InputError
-from dwplus.pages import charts, colours, stretch
+from dwplus.pages import colours, skeleton, stretch
 from dwplus.pages.outlines import CONTINENTS
 from dwplus.store.marks import BAD, KEEP, NOTE, Mark, now, read_marks, write_marks
 from dwplus.view.subject import Subject, Tile, values_at
@@ -79,6 +79,11 @@ def pictures(tile: Tile, subject: Subject, shown: str) -> dict[str, np.ndarray]:
         found["cloud"] = np.where((tile.cloud == 1)[..., None], 255, np.where(tile.cloud == 0, 40, 128)[..., None]
                                   ).astype("uint8").repeat(3, axis=-1)
     return found
+
+
+def piece(name: str, **values: Any) -> str:
+    """A piece of the page as HTML, from its template."""
+    return skeleton.render("view.html", piece=name, **values).strip()
 
 
 def rgba(picture: np.ndarray) -> np.ndarray:
@@ -170,7 +175,7 @@ class Viewer:
 
     def _say_count(self) -> None:
         words = f"{len(self.rows):,} of {len(self.subject.table):,} tiles"
-        self.count.text = str(charts.part("view_strong", words=words))
+        self.count.text = piece("strong", words=words)
 
     # -- map, time line, pictures ---------------------------------------------------------------------------------
 
@@ -227,11 +232,11 @@ class Viewer:
 
     def _empty(self) -> Div:
         words = "choose a tile on the map, in the table or with the keys: its pictures come here"
-        return Div(text=str(charts.part("view_hint", words=words)), width=1100)
+        return Div(text=piece("hint", words=words), width=1100)
 
     def _heading(self) -> str:
-        return str(charts.part("view_heading", title=self.subject.title, banner=self.subject.banner,
-                               words=f"{KEYS}; marks are written to {self.path}"))
+        return piece("heading", title=self.subject.title, banner=self.subject.banner,
+                               words=f"{KEYS}; marks are written to {self.path}")
 
     def _select(self, attr: str, old: Any, chosen: list[int]) -> None:
         if not chosen:
@@ -244,12 +249,12 @@ class Viewer:
         if self.subject.pixels is not None:
             try:
                 self.tile = self.subject.pixels(self.open)
-                self.values.text = str(charts.part("view_hint", words="move the pointer over a picture"))
+                self.values.text = piece("hint", words="move the pointer over a picture")
             except InputError as error:
-                self.values.text = str(charts.part("view_strong", words=str(error)))
+                self.values.text = piece("strong", words=str(error))
         else:
-            self.values.text = str(charts.part("view_hint", words=f"{shown['tile_id']}: {shown['status']} "
-                                                                  f"{shown['reason']}"))
+            self.values.text = piece("hint", words=f"{shown['tile_id']}: {shown['status']} "
+                                                       f"{shown['reason']}")
         mark = self.marks.get((shown["tile_id"], shown["window"]))
         self.note.value = mark.note if mark else ""
         self._draw()
@@ -286,8 +291,8 @@ class Viewer:
         height, width = self.tile.label.shape
         x, y = math.floor(event.x), height - 1 - math.floor(event.y)
         if 0 <= x < width and 0 <= y < height:
-            self.values.text = str(charts.part("view_values", where=f"row {y}, column {x}",
-                                               values=values_at(self.tile, self.subject, y, x)))
+            self.values.text = piece("values", where=f"row {y}, column {x}",
+                                     values=values_at(self.tile, self.subject, y, x))
 
     # -- marks ----------------------------------------------------------------------------------------------------
 
@@ -334,7 +339,7 @@ class Viewer:
         try:
             write_marks(self.path, self.marks.values())
         except InputError as error:
-            self.values.text = str(charts.part("view_strong", words=str(error)))
+            self.values.text = piece("strong", words=str(error))
             return
         place = int(np.flatnonzero(self.rows == self.open)[0]) if self.open in self.rows else None
         if place is not None:
@@ -370,5 +375,5 @@ class Viewer:
 
 def legend_text(subject: Subject) -> str:
     """Names and colours of the classes as HTML."""
-    return str(charts.part("view_key", entries=[(colours.valid(colour), colours.words(name)) for name, colour in zip(
-        subject.classes, subject.palette, strict=True)]))
+    return piece("key", entries=[(colours.valid(colour), colours.words(name)) for name, colour in zip(
+        subject.classes, subject.palette, strict=True)])
