@@ -8,26 +8,31 @@ from __future__ import annotations
 import datetime as dt
 import functools
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from dwplus.embedded_earth.catalog import BandSpec, Bounds, Scene, TableFeature, Window
-from dwplus.embedded_earth.planet import dw_labels, dynamic_world, sentinel1, sentinel2
+from dwplus.embedded_earth.planet import dem, dw_labels, dynamic_world, sentinel1, sentinel2
 from dwplus.embedded_earth.planet.cloud_masks import PROBABILITY, SCORE, CloudMaskScene
 from dwplus.embedded_earth.planet.constellation import DAY_MS
+from dwplus.embedded_earth.planet.dem import Glo30Scene, SrtmScene
 from dwplus.embedded_earth.planet.dw_labels import AnnotationScene
 from dwplus.embedded_earth.planet.dynamic_world import MAX_CLOUD, DynamicWorldScene
 from dwplus.embedded_earth.planet.landscape import Cache, Landscape, Memory
 from dwplus.embedded_earth.planet.names import Names
 from dwplus.embedded_earth.planet.orbits import (
+    ALL_ALONG,
     FIRST_DAY,
     LAST_DAY,
     MAX_SUN_ZENITH,
     S2_LOCAL_HOUR,
     Footprint,
     Granule,
+    Pass,
     Track,
+    datastrip_border,
     granule_footprint,
     granules,
     ms_of,
@@ -39,16 +44,28 @@ from dwplus.embedded_earth.planet.orbits import (
 )
 from dwplus.embedded_earth.planet.sentinel1 import Acquisition, Sentinel1Scene
 from dwplus.embedded_earth.planet.sentinel2 import Overpass, Sentinel2Scene
-from dwplus.embedded_earth.planet.sites import SITE_SIZE, SITES, Site, box_ring, ecoregion_rows, ring_bounds, site_rows
+from dwplus.embedded_earth.planet.sites import (
+    ALL_SITES,
+    MORE_SITES,
+    SITE_SIZE,
+    SITES,
+    Site,
+    box_ring,
+    ecoregion_rows,
+    more_rows,
+    ring_bounds,
+    site_rows,
+)
 from dwplus.embedded_earth.planet.weather import Sky, sun
 
-__all__ = ["SITES", "Planet", "Site"]
+__all__ = ["ALL_SITES", "MORE_SITES", "SITES", "Planet", "Site"]
 
 TRUTH = "SAMPLE/TRUTH"
 _COLLECTIONS = (sentinel2.TOA, sentinel2.SR, sentinel2.RAW_TOA, sentinel2.RAW_SR, PROBABILITY, dynamic_world.COLLECTION,
-                SCORE, sentinel1.COLLECTION, TRUTH, dw_labels.COLLECTION)
+                SCORE, sentinel1.COLLECTION, TRUTH, dw_labels.COLLECTION, dem.GLO30)
 _TABLES: dict[str, Callable[[Names], list[tuple[str, dict[str, Any], dict[str, Any]]]]] = {
-    "SAMPLE/SITES": site_rows, "RESOLVE/ECOREGIONS/2017": ecoregion_rows}
+    "SAMPLE/SITES": site_rows, "SAMPLE/MORE_SITES": more_rows, "RESOLVE/ECOREGIONS/2017": ecoregion_rows}
+_KNOWN = (*_COLLECTIONS, *_TABLES, dem.SRTM)
 #: The truth reaches this far beyond the site, metres (a tile may stick out by half its size).
 _TRUTH_MARGIN = 6_000
 #: The truth's day of the year: 1 July.
@@ -124,6 +141,13 @@ def _spans(box: Bounds) -> list[tuple[float, float]]:
     return [(west, east)]
 
 
+def _crossed(track: Track, granule: Granule, border: float) -> bool:
+    """Whether a line across the track meets a granule's square."""
+    west, south, east, north = granule.square
+    along = track.along_track(np.array([[west, east]]), np.array([[south], [north]]))
+    return bool(along.min() < border < along.max())
+
+
 class _World:
     """One site with everything that flies over it."""
 
@@ -156,14 +180,35 @@ class _World:
             for flight in passes(track, start - _SLACK, end + _SLACK):
                 if sun(self.site.lat, flight.day, S2_LOCAL_HOUR)[0] > MAX_SUN_ZENITH:
                     continue
+                border = datastrip_border(flight, self.seed)
                 for granule, seen, cut in near:
-                    overpass = Overpass(self.landscape, self.seed, granule, seen, cut, flight, self.skies)
-                    if start <= overpass.time < end:
-                        yield overpass
+                    for overpass in self._products(granule, seen, cut, flight, border):
+                        if start <= overpass.time < end:
+                            yield overpass
+                            if overpass.reprocessed:
+                                yield replace(overpass, copy=1)
+
+    def _products(self, granule: Granule, seen: Footprint, cut: bool, flight: Pass, border: float | None,
+                  ) -> Iterator[Overpass]:
+        """One of a whole granule, two of one that a datastrip's end cuts."""
+        if border is None:
+            yield Overpass(self.landscape, self.seed, granule, seen, cut, flight, self.skies)
+            return
+        halves = [(strip, ends, granule_footprint(flight.track, granule, ends))
+                  for strip, ends in enumerate(((ALL_ALONG[0], border), (border, ALL_ALONG[1])))]
+        held = [(strip, ends, part[0]) for strip, ends, part in halves if part is not None]
+        for strip, ends, part in held:
+            # a datastrip that holds no more than the other one's sliver leaves the granule whole
+            whole = len(held) == 1 and not _crossed(flight.track, granule, border)
+            yield Overpass(self.landscape, self.seed, granule, seen if whole else part, cut or not whole, flight,
+                           self.skies, strip, border, None if whole else ends)
 
     @functools.cached_property
     def annotated(self) -> list[AnnotationScene]:
-        """The annotated tiles."""
+        """The annotated tiles; the sites beside the sample have none."""
+        if self.site not in SITES:
+            return []
+
         @functools.cache
         def year(number: int) -> list[Overpass]:
             limits = ms_of(dt.date(number, 1, 1)), ms_of(dt.date(number + 1, 1, 1))
@@ -188,7 +233,7 @@ _Scene = Sentinel2Scene | DynamicWorldScene | CloudMaskScene | Sentinel1Scene | 
 
 #: Changes whenever a pixel, a scene or an id of the planet does: pixels of two versions do not belong in one store.
 #: 1 is the planet of the first build, which did not say it.
-PLANET_VERSION = 2
+PLANET_VERSION = 3
 
 
 class Planet:
@@ -206,12 +251,16 @@ class Planet:
     @functools.cached_property
     def _worlds(self) -> list[_World]:
         memory, skies, drawn = Memory(), Cache[tuple[Sky | None]](_SKY_PIXELS), Cache[np.ndarray](_DRAWN_PIXELS)
-        return [_World(site, self.seed, memory, skies, drawn, self.names) for site in SITES]
+        return [_World(site, self.seed, memory, skies, drawn, self.names) for site in ALL_SITES]
+
+    @functools.cached_property
+    def _heights(self) -> list[Glo30Scene]:
+        return list(dem.glo30([world.landscape for world in self._worlds]))
 
     def describe(self) -> str:
         """One line for people: what this Earth is."""
-        biomes = len({site.biome for site in SITES})
-        return f"the procedural sample planet (seed {self.seed}, {len(SITES)} sites, {biomes} biomes)"
+        biomes = len({site.biome for site in ALL_SITES})
+        return f"the procedural sample planet (seed {self.seed}, {len(ALL_SITES)} sites, {biomes} biomes)"
 
     @property
     def version(self) -> str:
@@ -224,7 +273,7 @@ class Planet:
             return "IMAGE_COLLECTION"
         if asset_id in _TABLES:
             return "TABLE"
-        if any(known.startswith(asset_id + "/") for known in (*_COLLECTIONS, *_TABLES)):
+        if any(known.startswith(asset_id + "/") for known in _KNOWN):
             return "FOLDER"
         return "IMAGE" if self.image(asset_id) is not None else None
 
@@ -233,15 +282,18 @@ class Planet:
         if asset_id in _COLLECTIONS:
             return [scene.id for scene in self.scenes(asset_id) or []]
         prefix = asset_id + "/" if asset_id else ""
-        found = {prefix + known[len(prefix):].split("/")[0] for known in (*_COLLECTIONS, *_TABLES)
-                 if known.startswith(prefix)}
+        found = {prefix + known[len(prefix):].split("/")[0] for known in _KNOWN if known.startswith(prefix)}
         return sorted(found)
 
     def image(self, asset_id: str) -> Scene | None:
         """The scene of an id, found through the time and tile in it; None where there is none."""
+        if asset_id == dem.SRTM:
+            return SrtmScene([world.landscape for world in self._worlds])
         collection, _, index = asset_id.rpartition("/")
         if collection not in _COLLECTIONS:
             return None
+        if collection == dem.GLO30:
+            return next((scene for scene in self._heights if scene.index == index), None)
         if collection == TRUTH:
             name, _, year = index.rpartition("_")
             if not (year.isdigit() and len(year) == 4):
@@ -276,10 +328,13 @@ class Planet:
             return None
         start = -1e15 if start_ms is None else start_ms
         end = 1e15 if end_ms is None else end_ms
+        if collection_id == dem.GLO30:
+            return [scene for scene in self._heights
+                    if start <= scene.time < end and (bounds is None or _meet(scene.bounds, bounds))]
         worlds = [world for world in self._worlds if bounds is None or _meet(world.bounds, bounds)]
-        found = list(self._scenes(collection_id, worlds, start, end, bounds))
+        found: list[Scene] = list(self._scenes(collection_id, worlds, start, end, bounds))
         found.sort(key=lambda scene: (scene.time, scene.id))
-        return list[Scene](found)
+        return found
 
     def _scenes(self, collection: str, worlds: list[_World], start: float, end: float, bounds: Bounds | None,
                 ) -> Iterator[_Scene]:

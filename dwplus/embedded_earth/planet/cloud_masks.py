@@ -56,6 +56,8 @@ _CLEAR = {WATER: 0.92, TREES: 0.96, GRASS: 0.96, FLOODED: 0.94, CROPS: 0.95, SHR
           SNOW: 0.80}
 #: Share of ``cs`` that full cloud, full shadow and the haze around clouds take away.
 _BY_CLOUD, _BY_SHADOW, _BY_HAZE = np.float32(0.97), np.float32(0.42), np.float32(0.15)
+#: A thin veil over wide ground costs as much as its opacity, and a little: most of it passes 0.60.
+_BY_VEIL = np.float32(1.1)
 #: Errors of ``cs``: blobs of 100 m to 1 km, and single pixels (standard deviations). Now and then a clear place looks
 #: unlike itself: beyond so many standard deviations of the blobs, the square of the excess counts.
 _CS_BLOB, _CS_PIXEL = np.float32(0.04), np.float32(0.012)
@@ -161,6 +163,8 @@ class CloudMaskScene(OverpassScene):
             score *= 1 - _BY_CLOUD * veil
             score *= 1 - _BY_SHADOW * sky.shadow
             score *= 1 - _BY_HAZE * haze
+            if sky.veil is not None:
+                score *= 1 - _BY_VEIL * sky.veil
         return np.clip(score, 0, 1, out=score)
 
     def _probability(self, box: Box, sky: Sky | None) -> np.ndarray:
@@ -171,6 +175,8 @@ class CloudMaskScene(OverpassScene):
         odds += _ODDS_BLOB * blob + _ODDS_PIXEL * pixel
         if sky is not None:
             odds += _BY_OPACITY * sky.alpha * sky.alpha
+            if sky.veil is not None:
+                odds += _BY_OPACITY * sky.veil * sky.veil
         odds += np.float32(_REACH)
         odds *= np.float32(_STEPS)
         np.clip(odds, 0, 2 * _REACH * _STEPS, out=odds)

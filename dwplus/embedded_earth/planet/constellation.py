@@ -20,7 +20,8 @@ class Service:
     platform : letter of the satellite.
     first, last : days with scenes, both included.
     shift : days behind the slot of the constellation's first satellite.
-    first_orbit : Sentinel-1: absolute orbit number at the slot's epoch (:data:`S1_EPOCH` plus ``shift`` days).
+    first_orbit : absolute orbit number at the slot's epoch (:data:`S1_EPOCH` or :data:`S2_EPOCH` plus ``shift`` days).
+    sparse : whether it flies outside Europe now and then only.
     """
 
     platform: str
@@ -28,15 +29,21 @@ class Service:
     last: dt.date
     shift: int
     first_orbit: int = 0
+    sparse: bool = False
 
 
-#: Sentinel-2: 10-day repeat, B half a cycle after A. Sentinel-2C took A's slot on 2025-01-21; A went on from 2025-03-13
-#: in an extended campaign, 2 days after C and 3 before B. Source: ESA mission status; slots by ids of real products.
+#: A start of the datatakes of relative orbit 1 in A's slot: 4.958 days into 2026, modulo 10; B's is 5 days later. By
+#: the names of real products of 2017 to 2026, whose datatakes begin within 0.03 days of it (tests/unit/planet).
+S2_EPOCH = dt.datetime(2026, 1, 5, 23, tzinfo=dt.UTC)
+#: Sentinel-2: 10-day repeat, B half a cycle after A. C took A's slot on 2025-01-21; A went on from 2025-03-13
+#: in an extended campaign, 2 days after C and 3 before B, over Europe on every cycle and elsewhere now and then.
+#: Source: ESA mission status; slots by ids of real products. Orbits of A and B as in A028669 (R072, 2020-12-17) and
+#: B027676 (R051, 2022-06-24); those of C, and of A after its move, are by time since launch: they are not public.
 S2_SERVICES = (
-    Service("A", dt.date(2015, 6, 27), dt.date(2025, 1, 20), 0),
-    Service("B", dt.date(2017, 7, 1), dt.date(2026, 10, 1), 5),
-    Service("C", dt.date(2025, 1, 21), dt.date(2026, 10, 1), 0),
-    Service("A", dt.date(2025, 3, 13), dt.date(2026, 10, 1), 2),
+    Service("A", dt.date(2015, 6, 27), dt.date(2025, 1, 20), 0, 55_053),
+    Service("B", dt.date(2017, 3, 17), dt.date(2026, 10, 1), 5, 46_216),
+    Service("C", dt.date(2025, 1, 21), dt.date(2026, 10, 1), 0, 6_977),
+    Service("A", dt.date(2025, 3, 13), dt.date(2026, 10, 1), 2, 55_082, sparse=True),
 )
 #: An ascending node of relative orbit 1 of Sentinel-1A; those of the others follow by their shifts, and all come back
 #: after 12 days, without drift from 2014 on. Fitted to the names of real products (tests/unit/planet/test_orbits.py).
@@ -51,11 +58,6 @@ S1_SERVICES = (
     Service("D", dt.date(2026, 4, 14), dt.date(2026, 10, 1), -5, 917),
     Service("C", dt.date(2026, 6, 24), dt.date(2026, 10, 1), 1, 5_874),
 )
-#: A known orbit of Sentinel-2A: (time, absolute orbit, relative orbit). It flew R038 in S2A_MSIL1C_20210723T132241;
-#: A008015 on 2017-01-05 was R031, 166 cycles and 7 orbits earlier.
-_S2_KNOWN = (dt.datetime(2021, 7, 23, 13, 22, 41, tzinfo=dt.UTC).timestamp() * 1000, 31_760, 38)
-#: Added for the others on the same relative orbit; the number of whole cycles is approximate.
-_S2_LAUNCH = {"A": 0, "B": -9_009, "C": -49_335}
 
 
 def s1_orbit(service: Service, ms: float) -> tuple[int, int]:
@@ -67,10 +69,10 @@ def s1_orbit(service: Service, ms: float) -> tuple[int, int]:
 
 
 def s2_orbit(service: Service, ms: float) -> tuple[int, int]:
-    """Absolute and relative orbit of Sentinel-2: whole orbits since a known one, on the first satellite's clock."""
+    """Absolute and relative orbit whose datatakes of Sentinel-2 begin nearest to a time (ms since 1970, UTC)."""
     days, orbits = S2_CYCLE
-    turns = round((ms - service.shift * DAY_MS - _S2_KNOWN[0]) / DAY_MS * orbits / days)
-    return max(_S2_KNOWN[1] + turns + _S2_LAUNCH[service.platform], 1), (_S2_KNOWN[2] - 1 + turns) % orbits + 1
+    turns = round((ms - service.shift * DAY_MS - S2_EPOCH.timestamp() * 1000) / DAY_MS * orbits / days)
+    return max(service.first_orbit + turns, 1), turns % orbits + 1
 
 
 def s1_service(platform: str, ms: float) -> Service:

@@ -253,7 +253,7 @@ class AnnotationScene:
         # 2A where the scene has a surface reflectance twin
         level, index = ("1C", o.index) if o.sr_index is None else ("2A", o.sr_index)
         product = Sentinel2Scene(TOA if o.sr_index is None else SR, index, o).properties["PRODUCT_ID"]
-        satellite, _, _, baseline, _, _, second = product.split("_")
+        satellite, _, _, baseline, _, _, made = product.split("_")
         side = "WH" if -160 <= a.lon < -20 else "EH"
         known = {
             "system:index": self.id.rsplit("/", 1)[1], "system:time_start": self.time,
@@ -263,7 +263,7 @@ class AnnotationScene:
             "eco_region": site.ecoregion, "folder": f"v1/data/dev/{a.labeler.folder}/{side}/{site.biome}",
             "S2_PRODUCT_ID": product, "S2_GRID": o.granule.tile, "S2_LEVEL": level, "S2_METHOD": "firstNonNull",
             "S2_SENSING_ORBIT_DIRECTION": "DESCENDING",
-            "S2_DATASTRIP_ID": f"{satellite}_OPER_MSI_L{level}_DS_SGS__{second}_S{stamp(o.datatake)}_"
+            "S2_DATASTRIP_ID": f"{satellite}_OPER_MSI_L{level}_DS_SGS__{made}_S{stamp(o.second)}_"
                                f"{baseline[:3]}.{baseline[3:]}",
         }
         u = draw(a.key, "empty")

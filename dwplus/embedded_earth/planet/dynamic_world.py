@@ -11,6 +11,7 @@ import numpy as np
 from dwplus.embedded_earth.catalog import BandSpec, Window
 from dwplus.embedded_earth.planet.landscape import (
     BARE,
+    BLENDS,
     BUILT,
     CLASS_COUNT,
     CROPS,
@@ -20,10 +21,13 @@ from dwplus.embedded_earth.planet.landscape import (
     SHRUB,
     SNOW,
     TREES,
+    VIGORS,
     WATER,
 )
 from dwplus.embedded_earth.planet.noise import draw, fbm, node_range, seed_of, upsample
-from dwplus.embedded_earth.planet.sentinel2 import Overpass, OverpassScene, Pixels, granule_band, masked
+from dwplus.embedded_earth.planet.overpass import Overpass
+from dwplus.embedded_earth.planet.sentinel2 import OverpassScene, Pixels, granule_band, masked
+from dwplus.embedded_earth.planet.spectra import MIXED
 from dwplus.embedded_earth.planet.weather import MASK_MARGIN
 
 COLLECTION = "GOOGLE/DYNAMICWORLD/V1"
@@ -40,7 +44,7 @@ _CONFUSION: dict[int, tuple[float, int, float, int]] = {
     CROPS: (0.06, GRASS, 0.05, BARE),
     SHRUB: (0.09, GRASS, 0.08, TREES),
     BUILT: (0.06, BARE, 0.06, CROPS),
-    BARE: (0.08, SHRUB, 0.06, CROPS),
+    BARE: (0.08, SHRUB, 0.06, BUILT),
     SNOW: (0.03, BARE, 0.03, WATER),
 }
 #: The same where flooded vegetation is sedge and reed rather than wood: it is taken for meadow and scrub.
@@ -53,6 +57,34 @@ _PLACE = 0.8
 _TOP, _LOW = np.float32(0.78), np.float32(0.36)
 #: Share of the remainder that goes to the runner-up.
 _SECOND = np.float32(0.45)
+
+
+#: How much of the doubt is the pixel's own: how poor it is for its class, and how much of another class is mixed in.
+#: So errors lie where pixels are ambiguous; the rest is blobs that no band tells.
+_BY_VIGOR, _BY_BLEND = 0.55, 0.65
+_REST = np.float32(0.85)
+#: What a veil adds to the doubt, per opacity.
+_BY_VEIL = np.float32(1.5)
+
+
+@functools.cache
+def pull_table(swamp: bool) -> np.ndarray:
+    """Doubt by (class, state), float32 (9 * STATES): below 0 towards the first wrong class, above towards the second; 0
+    for pixels that are typical of their class.
+
+    A class whose spectra are mixed with its second wrong class (water with bare ground) is pulled there.
+    """
+    vigor, blend = np.repeat(np.arange(VIGORS), BLENDS), np.tile(np.arange(BLENDS), VIGORS)
+    table = np.empty((CLASS_COUNT, VIGORS * BLENDS), np.float32)
+    for k in range(CLASS_COUNT):
+        # states of fields and houses are drawn evenly, those of natural surfaces are normal within three deviations
+        even = k in (CROPS, BUILT)
+        poor = -((vigor + 0.5) / VIGORS - 0.5) * (12 ** 0.5 if even else 6)
+        mixed = (blend + 0.5 - BLENDS / 2) / 2
+        row = _CONFUSION[k] if k != FLOODED or swamp else _MARSH_CONFUSION
+        side = 1 if MIXED[k][0] == row[3] else -1
+        table[k] = side * np.maximum(_BY_VIGOR * poor + _BY_BLEND * mixed, 0)
+    return table.ravel()
 
 
 @functools.cache
@@ -118,6 +150,12 @@ class DynamicWorldScene(OverpassScene):
         nodes = place * np.float32(_PLACE) + scene * np.float32((1 - _PLACE ** 2) ** 0.5)
         nodes *= np.float32(1.1)  # interpolation between nodes takes some of the variance
         doubt = upsample(nodes, NODE, box.row, box.col, box.height, box.width)
+        doubt *= _REST
+        here_rows, here_cols = cover.patch.box.slices(box)
+        index = cover.index[here_rows.start + dr:here_rows.stop + dr, here_cols.start + dc:here_cols.stop + dc]
+        doubt += pull_table(o.landscape.site.swamp > 0.5).take(index, mode="clip")
+        if sky is not None and sky.veil is not None:
+            doubt *= np.float32(1) + _BY_VEIL * sky.veil
         low, high, first, second = doubt_tables(o.landscape.site.swamp > 0.5)
         under, over = doubt < low.take(smooth), doubt > high.take(smooth)
         label = smooth.copy()

@@ -9,17 +9,16 @@ from __future__ import annotations
 import datetime as dt
 import functools
 import math
-import threading
-from collections import OrderedDict
-from collections.abc import Callable, Hashable
-from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
 
 import numpy as np
 
 from dwplus.embedded_earth.planet.names import Names
 from dwplus.embedded_earth.planet.noise import draw, fbm, hash_grid, node_range, seed_of, upsample
+from dwplus.embedded_earth.planet.patches import Box as Box
+from dwplus.embedded_earth.planet.patches import Cache as Cache
+from dwplus.embedded_earth.planet.patches import Cover, Patch, Slope
 from dwplus.embedded_earth.planet.sites import LATTICE_NORTH, LATTICE_STEP, SITE_SIZE, Site
+from dwplus.embedded_earth.planet.terrain import SLOPE_UNIT, STRETCH_UNIT
 
 WATER, TREES, GRASS, FLOODED, CROPS, SHRUB, BUILT, BARE, SNOW = range(9)
 CLASS_COUNT = 9
@@ -60,106 +59,9 @@ _DETAIL_STD = 3 ** -0.5 * 2 / 3 * math.hypot(1, 0.6)
 _CALIBRATION_STRIDE = 6
 
 #: Steps of the integers that fields are kept in; fields are cut at +-15 standard deviations.
-FIELD_UNIT, RIVER_UNIT, YEAR_UNIT, SHADE_UNIT = 2048, 16384, 100, 100
-
-V = TypeVar("V")
-
-
-class Cache(Generic[V]):
-    """A thread-safe store of the most recently used values, bounded by the pixels they hold."""
-
-    def __init__(self, pixels: int) -> None:
-        self._room = pixels
-        self._items: OrderedDict[Hashable, tuple[V, int]] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def find(self, matches: Callable[[Any], bool]) -> V | None:
-        """The latest used value whose key satisfies ``matches``."""
-        with self._lock:
-            for key in reversed(self._items):
-                if matches(key):
-                    self._items.move_to_end(key)
-                    return self._items[key][0]
-        return None
-
-    def get(self, key: Hashable, pixels: int, make: Callable[[], V]) -> V:
-        """The value of a key; made outside the lock, so two threads may do the same work once.
-
-        The newest value stays even where it alone exceeds the bound: the next band of the same window needs it.
-        """
-        with self._lock:
-            if key in self._items:
-                self._items.move_to_end(key)
-                return self._items[key][0]
-        value = make()
-        with self._lock:
-            if key not in self._items:
-                self._items[key] = value, pixels
-                self._room -= pixels
-            while self._room < 0 and len(self._items) > 1:
-                _, (_, freed) = self._items.popitem(last=False)
-                self._room += freed
-        return value
-
-
-@dataclass(frozen=True)
-class Box:
-    """A rectangle of lattice pixels."""
-
-    row: int
-    col: int
-    height: int
-    width: int
-
-    @property
-    def pixels(self) -> int:
-        return self.height * self.width
-
-    def grow(self, margin: int) -> Box:
-        return Box(self.row - margin, self.col - margin, self.height + 2 * margin, self.width + 2 * margin)
-
-    def contains(self, other: Box) -> bool:
-        return (self.row <= other.row and self.col <= other.col
-                and self.row + self.height >= other.row + other.height
-                and self.col + self.width >= other.col + other.width)
-
-    def slices(self, inner: Box) -> tuple[slice, slice]:
-        """Where ``inner`` lies within this box."""
-        r, c = inner.row - self.row, inner.col - self.col
-        return slice(r, r + inner.height), slice(c, c + inner.width)
-
-
-@dataclass(frozen=True)
-class Patch:
-    """What does not change with time on a box of the lattice (all arrays (height, width)).
-
-    Kept in small integers: fresh memory costs more than the arithmetic here.
-    """
-
-    box: Box
-    elevation: np.ndarray  # standard deviations x FIELD_UNIT, int16; so are the next four
-    forest: np.ndarray
-    farm: np.ndarray
-    town: np.ndarray
-    open: np.ndarray
-    river: np.ndarray  # distance from the thread of a river in units of the noise x RIVER_UNIT, int16
-    ice: np.ndarray | None  # permanent ice, bool
-    road: np.ndarray  # bool
-    turn: np.ndarray  # parcel's own number, uint8
-    felled: np.ndarray  # when the wood was or will be felled, (year - 2005) x YEAR_UNIT, int16
-    shade: np.ndarray  # slope towards the east, -1..1 x SHADE_UNIT, int8
-    state: np.ndarray  # vigor * BLENDS + blend, of natural surfaces: smooth, uint8
-    parcel_state: np.ndarray  # the same by parcel, uint8
-    pixel_state: np.ndarray  # the same, independent per pixel, uint8
-
-
-@dataclass(frozen=True)
-class Cover:
-    """Land cover of a box on one day."""
-
-    patch: Patch
-    label: np.ndarray  # uint8, 0..8
-    index: np.ndarray  # uint16, label * STATES + state: the address in a sensor's table
+FIELD_UNIT, RIVER_UNIT, YEAR_UNIT = 2048, 16384, 100
+#: A site with less relief than this, metres per standard deviation, is flat to all sensors.
+HILLY = 40.0
 
 
 def season(day: int, peak: int) -> float:
@@ -255,19 +157,71 @@ class Landscape:
             return np.int16(-32768 if share <= 0 else 32767)
         return np.int16(round(float(values[int(share * len(values))]) * FIELD_UNIT))
 
+    # ---- relief ------------------------------------------------------------------------------------------------
+
+    @property
+    def hilly(self) -> bool:
+        """Whether the site has slopes that sensors see."""
+        return self.site.recipe.relief >= HILLY
+
+    @functools.cached_property
+    def _shore(self) -> np.float32:
+        """The elevation of lakes in the mean over the year, standard deviations: nothing lies lower."""
+        return np.float32(self._quantile(_ELEVATION, self.site.recipe.water) / FIELD_UNIT)
+
+    def height(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Metres above the sea at points of the zone, float64 of their shape; lakes are level."""
+        at_col, at_row = np.asarray(x) / (NODE * LATTICE_STEP), (LATTICE_NORTH - np.asarray(y)) / (NODE * LATTICE_STEP)
+        if not at_col.size:
+            return np.zeros(at_col.shape)
+        first_row, first_col = math.floor(at_row.min()), math.floor(at_col.min())
+        octaves = {level: amplitudes[_ELEVATION] for level, amplitudes in _OCTAVES.items()}
+        nodes = fbm(self._seeds[_ELEVATION:_ELEVATION + 1], octaves,
+                    np.arange(first_row, math.floor(at_row.max()) + 2),
+                    np.arange(first_col, math.floor(at_col.max()) + 2))[0]
+        np.maximum(nodes, self._shore, out=nodes)
+        row, col = np.floor(at_row).astype(int), np.floor(at_col).astype(int)
+        down, right = at_row - row, at_col - col
+        row, col = row - first_row, col - first_col
+        upper = nodes[row, col] * (1 - right) + nodes[row, col + 1] * right
+        lower = nodes[row + 1, col] * (1 - right) + nodes[row + 1, col + 1] * right
+        metres: np.ndarray = upper * (1 - down) + lower * down - self._shore
+        return self.site.recipe.altitude + self.site.recipe.relief * metres
+
+    def slopes(self, box: Box) -> tuple[np.ndarray, np.ndarray]:
+        """Gradient (east, north) of the ground on a box, metres per metre by 0.01, float32: what sensors see."""
+        slope = self.patch(box).slope
+        if slope is None:
+            return np.zeros((box.height, box.width), np.float32), np.zeros((box.height, box.width), np.float32)
+        where = self.patch(box).box.slices(box)
+        unit = np.float32(1 / SLOPE_UNIT)
+        return slope.east[where] * unit, slope.north[where] * unit
+
+    def _gradient(self, nodes: np.ndarray) -> np.ndarray:
+        """(2, h - 2, w - 2) from the elevation at the nodes: east and north, metres per metre x SLOPE_UNIT."""
+        level = np.maximum(nodes, self._shore)
+        scale = np.float32(self.site.recipe.relief * SLOPE_UNIT / (2 * NODE * LATTICE_STEP))
+        east, north = level[1:-1, 2:] - level[1:-1, :-2], level[:-2, 1:-1] - level[2:, 1:-1]
+        return np.stack([east, north]) * scale
+
+    # ---- patches -----------------------------------------------------------------------------------------------
+
     def _make_patch(self, box: Box) -> Patch:
         """Compute a patch in strips of rows: what is at work then stays in the processor's cache."""
-        # one more column of nodes, for the slope at the last
-        nodes = self._nodes(node_range(box.row, box.height, NODE), node_range(box.col, box.width + NODE, NODE))
-        relief = nodes[_ELEVATION, :, 1:] - nodes[_ELEVATION, :, :-1]
-        nodes = np.concatenate([nodes[:, :, :-1], relief[None]])
+        rows, cols = node_range(box.row, box.height, NODE), node_range(box.col, box.width, NODE)
+        if self.hilly:  # one more node on each side, for the slope at the last
+            nodes = self._nodes(np.arange(rows[0] - 1, rows[-1] + 2), np.arange(cols[0] - 1, cols[-1] + 2))
+            nodes = np.concatenate([nodes[:, 1:-1, 1:-1], self._gradient(nodes[_ELEVATION])])
+        else:
+            nodes = self._nodes(rows, cols)
         shape = (box.height, box.width)
         short, byte = np.int16, np.uint8
         patch = Patch(
             box=box, elevation=np.empty(shape, short), forest=np.empty(shape, short), farm=np.empty(shape, short),
             town=np.empty(shape, short), open=np.empty(shape, short), river=np.empty(shape, short),
             ice=None if self.site.recipe.ice is None else np.empty(shape, bool), road=np.empty(shape, bool),
-            turn=np.empty(shape, byte), felled=np.empty(shape, short), shade=np.empty(shape, np.int8),
+            turn=np.empty(shape, byte), felled=np.empty(shape, short),
+            slope=Slope.empty(shape) if self.hilly else None,
             state=np.empty(shape, byte), parcel_state=np.empty(shape, byte), pixel_state=np.empty(shape, byte))
         first = box.row // NODE
         for start in range(0, box.height, _STRIP):
@@ -281,10 +235,19 @@ class Landscape:
         """Write the rows ``at`` of a patch: the strip of the lattice under ``nodes``."""
         recipe = self.site.recipe
         layers = [upsample(layer, NODE, strip.row, strip.col, strip.height, strip.width) for layer in nodes]
-        shade = layers.pop()
-        shade *= np.float32(10 * SHADE_UNIT)
-        np.clip(shade, -SHADE_UNIT, SHADE_UNIT, out=shade)
-        patch.shade[at] = shade
+        if patch.slope is not None:
+            north, east = layers.pop(), layers.pop()
+            for kept, steep in ((patch.slope.east, east), (patch.slope.north, north)):
+                np.rint(steep, out=steep)
+                kept[at] = np.clip(steep, -127, 127, out=steep)
+                steep *= steep
+            east += north
+            east *= np.float32(SLOPE_UNIT ** -2)
+            east += np.float32(1)
+            np.sqrt(east, out=east)
+            east -= np.float32(1)
+            east *= np.float32(STRETCH_UNIT)
+            patch.slope.stretch[at] = east
         detail = self._detail(strip)
 
         rows = np.arange(strip.row, strip.row + strip.height, dtype=np.int32)

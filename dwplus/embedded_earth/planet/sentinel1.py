@@ -20,7 +20,6 @@ from dwplus.embedded_earth.planet.landscape import (
     CROPS,
     FLOODED,
     GRASS,
-    SHADE_UNIT,
     SHRUB,
     SNOW,
     TREES,
@@ -28,8 +27,10 @@ from dwplus.embedded_earth.planet.landscape import (
     WATER,
     Landscape,
 )
-from dwplus.embedded_earth.planet.noise import TABLE_BITS, draw, hash_grid, seed_of
-from dwplus.embedded_earth.planet.orbits import SLICE_LENGTH, SLICE_SECONDS, Pass, Slice, stamp
+from dwplus.embedded_earth.planet.noise import TABLE_BITS, draw, draw_normal, hash_grid, seed_of
+from dwplus.embedded_earth.planet.orbits import SLICE_LENGTH, SLICE_SECONDS, Pass, Slice, Track, stamp
+from dwplus.embedded_earth.planet.patches import Slope
+from dwplus.embedded_earth.planet.terrain import ANGLE_STEP, RISE_STEPS, gain_table, lean_table, stretch_tables
 from dwplus.embedded_earth.planet.weather import rain, wind
 
 COLLECTION = "COPERNICUS/S1_GRD"
@@ -55,11 +56,21 @@ _ANGLES = {"IW": (30.5, 46.0), "EW": (19.0, 47.0)}
 _MIDDLE_ANGLE = 38.25
 #: Noise floor (NESZ) in dB, VV and VH. Source: ESA, better than -22; measured about -24 and -27 mid-swath.
 _FLOOR = (-25.5, -27.5)
-#: Before this day the near and far edges carry a strip of noise that no mask removes.
-#: Source: ESA, border noise handling of IPF 2.90, from 2018-03-13 on.
+#: Before this day the near and far edges carry a strip of noise that no mask removes; later a part of the slices still
+#: does, a narrow one. Source: ESA, MPC-0243 (near-zero samples that are not zero, in all products of before March 2018)
+#: and the handling of IPF 2.90 from 2018-03-13 on; Sensors 18:3454 (a large part of the later products is clean).
 BORDER_FIX = dt.date(2018, 3, 13)
-#: Width of that strip in metres (least, most) and its level in dB.
-_BORDER, _BORDER_DB = (600.0, 3_000.0), -50.0
+_BORDER_LATER, _NARROW = 0.10, 0.25
+#: Width of that strip in metres (least, most): it varies along the track, and is not parallel to the side. Its level in
+#: dB is not established; ESA says near zero, and that it overlaps dark water: mean and spread over slices are ours.
+_BORDER, _BORDER_DB = (400.0, 4_000.0), (-36.0, 4.0)
+#: Metres along the track between the points where that width is drawn.
+_BORDER_STEP = 6_000.0
+#: Metres that miss between one slice and the next, for each is geocoded for itself: about a pixel.
+_SEAM = 6.0
+#: Cross-polarised pixels so far below the noise floor, dB, are lost where thermal noise is taken off: what is left is
+#: not positive. Seen as holes in dark water; the number is ours.
+_HOLE_DB = np.float32(-4.0)
 #: Share of slices that miss; ours.
 _MISSING = 0.03
 #: VV alone flew mixed with VV and VH on one track until mid 2017, mostly on the lesser tracks: the shares of passes on
@@ -226,45 +237,107 @@ class Sentinel1Scene:
         box = a.landscape.box(float(x[0, 0]), float(y[0, 0]), window.height, window.width)
         half = track.half_swath
         s, t = (_corners(f, x, y) for f in (track.along_track, track.from_middle))
-        begin, end = a.piece.start, a.piece.start + SLICE_LENGTH
-        whole = bool(s.min() >= begin and s.max() < end and np.abs(t).max() <= half)
+        begin, end = a.piece.start + _SEAM, a.piece.start + SLICE_LENGTH - _SEAM
+        low, high = track.site.reach
+        whole = bool(s.min() >= begin and s.max() < end and np.abs(t).max() <= half and x[0, 0] >= low
+                     and x[0, -1] < high)
         middle = track.from_middle(x, y).astype(np.float32)
         valid = None
         if not whole:
             along = track.along_track(x, y)
-            valid = (along >= begin) & (along < end) & (np.abs(middle) <= half)
+            valid = (along >= begin) & (along < end) & (np.abs(middle) <= half) & (x >= low) & (x < high)
         near, far = _ANGLES[track.mode]
         angle = middle * np.float32((far - near) / 2 / half)
         angle += np.float32((far + near) / 2)
         result: dict[str, np.ndarray] = {}
+        lost: dict[str, np.ndarray] = {}
         channels = [name for name in bands if name != "angle"]
         if channels:
             cover = a.landscape.cover(box, a.flight.day)
             where = cover.patch.box.slices(box)
             index, label = cover.index[where].astype(np.intp), cover.label[where]
-            tilt = cover.patch.shade[where] * np.float32((1.2 if track.ascending else -1.2) / SHADE_UNIT)
             lean = angle - np.float32(_MIDDLE_ANGLE)
+            gain = None if cover.patch.slope is None else _relief(cover.patch.slope, where, track, angle, lean)
             rows = np.arange(box.row, box.row + box.height)
             cols = np.arange(box.col, box.col + box.width)
-            margin = half - (_BORDER[0] + draw(a.key, "border") * (_BORDER[1] - _BORDER[0]))
-            edge = a.flight.day < BORDER_FIX and np.abs(t).max() > margin
+            noisy = self.border(x, y, middle)
+            level = np.float32(_BORDER_DB[0] + _BORDER_DB[1] * draw_normal(a.key, "level"))
             for name in channels:
                 value = sigma_table(a.landscape, a.seed, a.flight, name).take(index, mode="clip")
-                value += tilt
                 value += _slope_table(name).take(label, mode="clip") * lean
+                if gain is not None:
+                    value += gain
+                    # thermal noise knows no slopes
+                    np.maximum(value, np.float32(_FLOOR[name in ("VH", "HV")]), out=value)
                 speckle = hash_grid(seed_of(a.key, name), rows, cols)
                 speckle >>= np.uint32(32 - TABLE_BITS)
                 grain = speckle_table().take(speckle, mode="clip")
                 value += grain
-                if edge:
-                    np.copyto(value, grain + np.float32(_BORDER_DB), where=np.abs(middle) > margin)
+                if noisy is not None:
+                    # the power of few near-zero samples: twice the speckle's swing
+                    np.copyto(value, grain * np.float32(2) + level, where=noisy)
+                if name in ("VH", "HV"):
+                    holes = value < np.float32(_FLOOR[1]) + _HOLE_DB
+                    if noisy is not None:
+                        holes &= ~noisy
+                    if holes.any():
+                        lost[name] = holes
                 result[name] = value.astype(np.float64)
         if "angle" in bands:
             result["angle"] = angle
         if valid is not None:
             for name in bands:
                 result[name][~valid] = 0
-        return {name: (result[name], valid) for name in bands}
+        found: dict[str, tuple[np.ndarray, np.ndarray | None]] = {name: (result[name], valid) for name in bands}
+        for name, holes in lost.items():
+            result[name][holes] = 0
+            found[name] = result[name], ~holes if valid is None else valid & ~holes
+        return found
+
+    def border(self, x: np.ndarray, y: np.ndarray, middle: np.ndarray) -> np.ndarray | None:
+        """Pixels of border noise, (h, w) bool; None where there is none in sight.
+
+        ``x`` (1, w) and ``y`` (h, 1) are metres, ``middle`` their distances from the middle of the swath.
+        """
+        a, track = self.acquisition, self.acquisition.flight.track
+        least, most = _BORDER
+        if a.flight.day >= BORDER_FIX:
+            if draw(a.key, "later") >= _BORDER_LATER:
+                return None
+            least, most = least * _NARROW, most * _NARROW
+        if np.abs(middle[[0, -1]][:, [0, -1]]).max() <= track.half_swath - most:
+            return None
+        along = track.along_track(x, y) * (1 / _BORDER_STEP)
+        step = np.floor(along).astype(np.int64)
+        first = int(step.min())
+        widths = np.array([[least + (most - least) * draw(a.key, "border", side, k + 100_000)
+                            for k in range(first, int(step.max()) + 2)] for side in (0, 1)], dtype=np.float32)
+        part = (along - step).astype(np.float32)
+        step -= first
+        far = middle > 0
+        near_width, far_width = (w.take(step) * (1 - part) + w.take(step + 1) * part for w in widths)
+        noisy: np.ndarray = np.abs(middle) > np.float32(track.half_swath) - np.where(far, far_width, near_width)
+        return noisy
+
+
+def _relief(slope: Slope, where: tuple[slice, slice], track: Track, angle: np.ndarray, lean: np.ndarray) -> np.ndarray:
+    """What slopes add to backscatter in dB by the ground's area in a cell; ``lean``, degrees of incidence from the
+    middle angle, is changed to that on the slope."""
+    near, far = _ANGLES[track.mode]
+    lx, ly = track.across
+    rise = slope.east[where] * np.float32(lx)
+    rise += slope.north[where] * np.float32(ly)
+    rise += np.float32(RISE_STEPS + 0.5)
+    step = rise.astype(np.intp)
+    lean -= lean_table().take(step)
+    table = gain_table(near, far)
+    place = ((angle - np.float32(near)) * np.float32(1 / ANGLE_STEP)).astype(np.intp)
+    np.clip(place, 0, len(table) - 1, out=place)
+    place *= table.shape[1]
+    place += step
+    gain: np.ndarray = table.take(place)
+    gain += stretch_tables()[0].take(slope.stretch[where])
+    return gain
 
 
 def _corners(f: Callable[[np.ndarray, np.ndarray], np.ndarray], x: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ import pyproj
 import pytest
 import shapely
 
-from dwplus.embedded_earth.planet import SITES, Planet
+from dwplus.embedded_earth.planet import ALL_SITES, SITES, Planet
 from dwplus.embedded_earth.planet.orbits import (
     Granule,
     day_of,
@@ -45,7 +45,7 @@ from tests.unit.planet.conftest import (
 def test_every_biome_and_both_hemispheres_have_a_site(planet):
     assert {site.biome for site in SITES} == set(BIOMES)
     assert sum(site.lat < 0 for site in SITES) >= 4
-    assert planet.describe() == f"the procedural sample planet (seed 0, {len(SITES)} sites, 14 biomes)"
+    assert planet.describe() == f"the procedural sample planet (seed 0, {len(ALL_SITES)} sites, 14 biomes)"
 
 
 @pytest.mark.parametrize("site", SITES, ids=lambda site: site.name)
@@ -87,7 +87,7 @@ def test_tables(planet):
 
 
 def test_folders(planet):
-    assert set(planet.children("")) == {"COPERNICUS", "GOOGLE", "RESOLVE", "SAMPLE", "projects"}
+    assert set(planet.children("")) == {"COPERNICUS", "GOOGLE", "RESOLVE", "SAMPLE", "USGS", "projects"}
     assert list(planet.children("GOOGLE")) == ["GOOGLE/CLOUD_SCORE_PLUS", "GOOGLE/DYNAMICWORLD"]
     assert list(planet.children("projects")) == ["projects/wri-datalab"]
     assert planet.asset_type("projects/wri-datalab/dynamic_world") == "FOLDER"

@@ -200,7 +200,7 @@ def test_border_noise_ends_in_march_2018(planet):
         inside = np.flatnonzero(np.abs(t) <= track.half_swath)
         values, valid = scene.read(("VV",), Window(row, inside[0], 1, 300))["VV"]
         assert valid is None or valid[0, 1:].all()
-        assert bool(np.median(values[0, :40]) < -45) == dirty
+        assert bool(np.median(values[0, :30]) < -24) == dirty
         outside = scene.read(("VV",), Window(row, max(inside[0] - 40, 0), 1, 30))["VV"]
         assert not outside[1].any()
 
