@@ -42,7 +42,8 @@ class Check:
         return f"{self.state:<5}{self.name:<13}{self.found}{f'; {self.advice}' if self.advice else ''}"
 
 
-def examine(project: str | None = None, world: str | None = None, store: str | None = None) -> list[Check]:
+def examine(project: str | None = None, world: str | None = None, store: str | None = None,
+            scenes: str | None = None) -> list[Check]:
     """Look at this machine, and at the service where a project is given.
 
     Parameters
@@ -50,13 +51,14 @@ def examine(project: str | None = None, world: str | None = None, store: str | N
     project : Google Cloud project; None asks the embedded Earth.
     world : asset tree, or URL of a running embedded Earth.
     store : folder or URL of a store, or the folder where one is to be made; None = ``data``.
+    scenes : a plan, or a folder of annotated tiles, whose scenes' names are held against the satellites' orbits.
     """
     place = store or "data"
     checks: list[Callable[[], list[Check]]] = [
         lambda: [_python()], lambda: [_packages()], lambda: [_extras()], lambda: [_gpu()],
         lambda: [_disk(place)] if "://" not in place else [],
         lambda: [_store(place)], lambda: [_client(project)], lambda: [_credentials(project)],
-        lambda: _earth(project, world)]
+        lambda: _earth(project, world), lambda: [] if scenes is None else [_scenes(Path(scenes))]]
     return [found for check in checks for found in check()]
 
 
@@ -111,6 +113,27 @@ def _gpu() -> Check:
         return Check("gpu", "warn", f"there is a driver, but torch {torch.__version__} finds no GPU",
                      "install torch's CUDA build: see https://pytorch.org/get-started/locally")
     return Check("gpu", "warn", "none", "data sets need none; training takes a small network, on the CPU")
+
+
+def _scenes(path: Path) -> Check:
+    """Whether satellites can have made the scenes that a plan or annotated tiles name."""
+    from dwplus.scenes.annotated import read_folder
+    from dwplus.scenes.orbits import warning
+
+    try:
+        if path.is_dir():
+            what, names = "Sentinel-2 products", [tile.product for tile in read_folder(path) if tile.product]
+        else:
+            from dwplus.planning.plan import read_plan
+
+            what = "Sentinel-1 scenes"
+            names = [name for ids in read_plan(path)["s1_id"] for name in ids.split(",") if name]
+    except DwplusError as error:
+        return Check("scenes", "fail", str(error))
+    doubts = warning(names, what)
+    if doubts is not None:
+        return Check("scenes", "warn", doubts, "take the names from the archive: invented ones match nothing there")
+    return Check("scenes", "ok", f"{path}: {len(set(names))} {what}, each where its satellite was")
 
 
 def _parent(place: Path) -> Path:

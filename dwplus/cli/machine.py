@@ -23,6 +23,9 @@ def doctor(
         "and write its answers into a file to send us.")] = False,
     output: Annotated[Path, typer.Option(
         "-o", "--output", metavar="FILE", help="File of the conformance report.")] = Path("conformance.json"),
+    scenes: Annotated[str | None, typer.Option(
+        "--scenes", metavar="PLAN|DIR", help="A plan, or a folder of annotated tiles: warns of scenes that no "
+                                             "satellite can have made, by their names (default: none).")] = None,
 ) -> None:
     """Say whether this machine is ready.
 
@@ -34,7 +37,7 @@ def doctor(
             return _conformance(project or None, world or None, output)
         from dwplus.doctor import examine
 
-        checks = examine(project or None, world or None, store or None)
+        checks = examine(project or None, world or None, store or None, scenes or None)
         for check in checks:
             say(str(check))
         failed = sum(check.state == "fail" for check in checks)

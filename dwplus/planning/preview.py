@@ -19,6 +19,7 @@ from dwplus.pages import colours, skeleton
 from dwplus.planning.plan import spec_of, summary
 from dwplus.planning.plan_map import write_page
 from dwplus.reasons import Reason, meaning
+from dwplus.scenes.orbits import warning
 from dwplus.spec import DatasetSpec
 from dwplus.taxonomy import BIOMES, STRATUM_NAMES
 
@@ -128,6 +129,10 @@ def preview(plan: gpd.GeoDataFrame, budget: float | None = None) -> list[str]:
         counts = planned["s2_match"].value_counts()
         lines += ["", f"Sentinel-2 not by the label's id: {counts.get('sensing', 0)} by sensing and granule, "
                       f"{counts.get('date', 0)} by date; L1C in place of L2A: {len(fallen)}"]
+    names = [name for ids in planned["s1_id"] for name in ids.split(",")]
+    doubts = warning(names, "Sentinel-1 scenes")
+    if doubts is not None:
+        lines += ["", f"warning: {doubts}"]
     lines += ["", *_cost_lines(cost(plan, spec), budget)]
     if spec.name in PUBLISHED:
         training, test = PUBLISHED[spec.name]

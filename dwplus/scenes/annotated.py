@@ -53,6 +53,7 @@ class Annotation:
     labelled : labelled share of the tile, 0..1; NaN where unknown.
     shares : share of each class among the labelled pixels, by class name; empty where unknown.
     biome, ecoregion : as the publication has them; 0 and empty where unknown.
+    product : name of its Sentinel-2 product; empty where unknown.
     """
 
     scene: LabelScene
@@ -63,6 +64,7 @@ class Annotation:
     shares: Mapping[str, float] = field(default_factory=dict)
     biome: int = 0
     ecoregion: str = ""
+    product: str = ""
 
     def tiles(self, size: int, scale: float) -> list[Tile]:
         """Tiles of ``size`` pixels that lie whole on its pixels: the published one, else cut from the upper left."""
@@ -130,7 +132,7 @@ def annotation(index: str, dw_id: str, properties: Mapping[str, Any], footprint:
                        mgrs=str(known.get("s2grid", "") or product_sensing(product).partition("_")[2]).lstrip("T"))
     biome = int(known.get("biome", 0)) if str(known.get("biomename", "")) != "N/A" else 0
     return Annotation(scene, dw_id, date, set_of(folder), pixels / (shape[0] * shape[1]),
-                      shares if any(shares.values()) else {}, biome, str(known.get("ecoregion", "")))
+                      shares if any(shares.values()) else {}, biome, str(known.get("ecoregion", "")), product)
 
 
 def _empty(value: Any) -> bool:
