@@ -253,7 +253,16 @@ class Quality(_Model):
                                                              "exported tile is rejected")
     min_s1_valid: float = Field(0.5, ge=0, le=1, description="least share of pixels with Sentinel-1 data, border noise "
                                                              "taken off; below it an exported tile is rejected")
-    s1_edge_db: float = Field(-40, description="VV at or below this many dB is border noise and masked in all S1 bands")
+    s1_edges: Literal["auto", "threshold", "angle", "both", "none"] = Field(
+        "auto", description="how border noise of Sentinel-1 is masked, in all S1 bands: threshold = VV at or below "
+                            "s1_edge_db; angle = outside s1_edge_angles; both; none; auto = both until 2018-03-13, "
+                            "when ESA began to clean the edges, threshold since")
+    s1_edge_db: float = Field(-40, description="VV at or below this many dB is border noise (threshold, both)")
+    s1_edge_angles: tuple[float, float] = Field(
+        (30.64, 45.24), description="incidence angles, degrees, between which pixels are kept (angle, both)")
+    s1_edge_erode: float = Field(
+        0, ge=0, le=2000, description="metres by which what is seen of a slice of Sentinel-1 is eroded from its edge "
+                                      "inwards, as well")
 
 
 class TripletsSpec(_Model):
@@ -281,6 +290,10 @@ class StoreSpec(_Model):
                                                                        "float32: dB")
     codec: Literal["zstd", "lz4"] = Field("zstd", description="blosc compressor, with bitshuffle")
     level: int = Field(1, ge=0, le=9, description="blosc level")
+
+
+#: What a kept spec means that does not speak of these keys: the earlier builds' only way.
+EARLIER_EDGES: dict[str, Any] = {"s1_edges": "threshold", "s1_edge_angles": [30.64, 45.24], "s1_edge_erode": 0.0}
 
 
 class DatasetSpec(_Model):
@@ -341,13 +354,22 @@ class DatasetSpec(_Model):
 
     def to_json(self) -> str:
         """Canonical text: equal specs give equal texts. Without triplets it does not speak of them."""
-        return json.dumps(self.model_dump(mode="json", exclude={"triplets"} if self.triplets is None else None),
-                          sort_keys=True)
+        found = self.model_dump(mode="json", exclude={"triplets"} if self.triplets is None else None)
+        for key, value in EARLIER_EDGES.items():
+            if found["quality"][key] == value:
+                del found["quality"][key]  # so that a spec of an earlier build keeps its text
+        return json.dumps(found, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str, where: str = "spec") -> DatasetSpec:
+        """Read what :meth:`to_json` wrote, in this build or an earlier one."""
         try:
-            return cls.model_validate_json(text)
+            raw = json.loads(text)
+            if isinstance(raw, dict) and isinstance(raw.get("quality"), dict):
+                raw["quality"] = {**EARLIER_EDGES, **raw["quality"]}
+            return cls.model_validate_json(json.dumps(raw))
+        except json.JSONDecodeError as error:
+            raise InputError(f"{where}: is no JSON ({error})") from None
         except ValidationError as error:
             raise InputError(f"{where}: {_first_problem(error)}") from None
 

@@ -144,12 +144,18 @@ def fetch_inputs(session: Session, spec: DatasetSpec, grid: PixelGrid, s2_id: st
         return s2, s1, answer["label"] != IGNORE if mask_id else None
 
 
+def edges_of(spec: DatasetSpec) -> sentinel1.Edges:
+    """How a spec masks border noise."""
+    quality = spec.quality
+    return sentinel1.Edges(quality.s1_edges, quality.s1_edge_db, quality.s1_edge_angles, quality.s1_edge_erode)
+
+
 def _sensors(spec: DatasetSpec, s2_id: str, s1_ids: Sequence[str],
              product: str | None) -> tuple[ee.Image, list[tuple[str, np.dtype]]]:
     """Image of both sensors, and the types of its bands."""
     image = sentinel2.reflectance(s2_id, product or spec.sentinel2.product, spec.sentinel2.bands).addBands(
         sentinel1.backscatter(
-            s1_ids, policy=spec.sentinel1.policy, average=spec.sentinel1.average, edge_db=spec.quality.s1_edge_db,
+            s1_ids, policy=spec.sentinel1.policy, average=spec.sentinel1.average, edges=edges_of(spec),
             keep_angle=spec.sentinel1.keep_angle, dtype=spec.store.s1_dtype))
     return image, [*((band, np.dtype("<u2")) for band in spec.sentinel2.bands),
                    *((band, np.dtype(spec.store.s1_dtype)) for band in spec.s1_bands)]

@@ -25,6 +25,7 @@ def refuse(has_s2: np.ndarray, has_s1: np.ndarray, quality: Quality) -> str:
                                       f"{quality.min_s2_valid:g}")
     share = np.count_nonzero(has_s1) / has_s1.size
     if share < quality.min_s1_valid:
-        return Reason.S1_INVALID.says(f"{share:.3f} of the tile has Sentinel-1 data above the border noise of "
-                                      f"{quality.s1_edge_db:g} dB, quality.min_s1_valid is {quality.min_s1_valid:g}")
+        return Reason.S1_INVALID.says(f"{share:.3f} of the tile has Sentinel-1 data, border noise taken off "
+                                      f"(quality.s1_edges {quality.s1_edges}), quality.min_s1_valid is "
+                                      f"{quality.min_s1_valid:g}")
     return ""

@@ -6,7 +6,9 @@ Source: https://developers.google.com/earth-engine/datasets/catalog/COPERNICUS_S
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import ee
 
@@ -14,6 +16,8 @@ COLLECTION = "COPERNICUS/S1_GRD"
 POLARISATIONS = ("VV", "VH")
 #: Stored value of a pixel without data, for the two types; 0 dB is a legal value.
 NODATA = {"int16": -32768, "float32": -9999.0}
+#: From this day on ESA masks border noise (IPF 2.90), in most products.
+BORDER_FIX = "20180313"
 #: Stored int16 units per dB (and per degree of the angle band).
 UNITS = 100
 
@@ -29,7 +33,50 @@ def scenes(orbit: str = "any") -> ee.ImageCollection:
     return collection
 
 
-def _scene(index: str, edge_db: float, angle: bool, power: bool) -> ee.Image:
+@dataclass(frozen=True)
+class Edges:
+    """How border noise is masked; the keys ``quality.s1_edges`` and following of a spec say the same.
+
+    Attributes
+    ----------
+    way : ``threshold``: VV at or below ``db`` is masked in all bands; ``angle``: what is seen under an incidence angle
+        outside ``angles`` (degrees); ``both``; ``none``; ``auto``: ``both`` for slices of before :data:`BORDER_FIX`,
+        ``threshold`` since.
+    erode : metres by which what is seen is eroded from the slice's edge inwards.
+    """
+
+    way: str = "threshold"
+    db: float = -40.0
+    angles: tuple[float, float] = (30.64, 45.24)
+    erode: float = 0.0
+
+    def of(self, index: str) -> str:
+        """The way for one slice, by the date in its id."""
+        if self.way != "auto":
+            return self.way
+        match = re.search(r"_(\d{8})T", index)
+        return "both" if match is not None and match[1] < BORDER_FIX else "threshold"
+
+
+def _kept(image: ee.Image, way: str, edges: Edges) -> ee.Image | None:
+    """Where a slice is kept; None for all of it."""
+    tests = []
+    if way in ("threshold", "both"):
+        tests.append(image.select(["VV"]).gt(edges.db))
+    if way in ("angle", "both"):
+        angle, (low, high) = image.select(["angle"]), edges.angles
+        tests.append(angle.gte(low).And(angle.lte(high)))
+    if edges.erode:
+        tests.append(image.select(["angle"]).mask().focalMin(edges.erode, "square", "meters"))
+    if not tests:
+        return None
+    kept = tests[0]
+    for test in tests[1:]:
+        kept = kept.And(test)
+    return kept
+
+
+def _scene(index: str, edges: Edges, angle: bool, power: bool) -> ee.Image:
     """One slice: VV, VH in linear power (or dB), ``angle`` in degrees by option; interpolated bilinearly.
 
     The image stands left in every operation, so that the result keeps the scene's projection for ``resample``.
@@ -37,14 +84,18 @@ def _scene(index: str, edge_db: float, angle: bool, power: bool) -> ee.Image:
     image = ee.Image(f"{COLLECTION}/{index}")
     decibels = image.select(list(POLARISATIONS))
     value: ee.Image = decibels.multiply(math.log(10) / 10).exp() if power else decibels
-    value = value.updateMask(decibels.select(["VV"]).gt(edge_db)).resample("bilinear")
+    kept = _kept(image, edges.of(index), edges)
+    value = (value if kept is None else value.updateMask(kept)).resample("bilinear")
     if angle:
         value = value.addBands(image.select(["angle"]).resample("bilinear"))
     return value
 
 
-def backscatter(indices: Sequence[str], *, policy: str = "nearest", average: str = "linear", edge_db: float = -40.0,
-                keep_angle: bool = False, dtype: str = "int16") -> ee.Image:
+DEFAULT_EDGES = Edges()
+
+
+def backscatter(indices: Sequence[str], *, policy: str = "nearest", average: str = "linear",
+                edges: Edges = DEFAULT_EDGES, keep_angle: bool = False, dtype: str = "int16") -> ee.Image:
     """Bands VV, VH (and angle) of a pass or of a mean over passes.
 
     Parameters
@@ -52,11 +103,11 @@ def backscatter(indices: Sequence[str], *, policy: str = "nearest", average: str
     indices : ``system:index`` of each slice. With ``nearest`` they belong to one pass and are mosaicked, the first on
         top; with ``mean`` they are averaged.
     average : what ``mean`` averages: ``linear`` power or ``db``.
-    edge_db : VV at or below this is border noise, masked in all bands.
+    edges : what is border noise, masked in all bands.
     dtype : ``int16`` hundredths of dB (of a degree for the angle), -32768 masked; ``float32`` dB, -9999 masked.
     """
     power = policy == "nearest" or average == "linear"
-    slices = [_scene(index, edge_db, keep_angle, power) for index in indices]
+    slices = [_scene(index, edges, keep_angle, power) for index in indices]
     if policy == "mean":
         value = ee.ImageCollection(slices).mean() if len(slices) > 1 else slices[0]
     else:
