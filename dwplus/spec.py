@@ -255,9 +255,9 @@ class Quality(_Model):
                                                              "taken off; below it an exported tile is rejected")
     s1_edges: Literal["auto", "threshold", "angle", "both", "none"] = Field(
         "auto", description="how border noise of Sentinel-1 is masked, in all S1 bands: threshold = VV at or below "
-                            "s1_edge_db; angle = outside s1_edge_angles; both; none; auto = both until 2018-03-13, "
-                            "when ESA began to clean the edges, threshold since")
-    s1_edge_db: float = Field(-40, description="VV at or below this many dB is border noise (threshold, both)")
+                            "s1_edge_db; angle = outside s1_edge_angles; both; none; auto = threshold, at least -30 dB "
+                            "before 2018-03-13, when ESA began to clean the edges")
+    s1_edge_db: float = Field(-40, description="VV at or below this many dB is border noise (auto, threshold, both)")
     s1_edge_angles: tuple[float, float] = Field(
         (30.64, 45.24), description="incidence angles, degrees, between which pixels are kept (angle, both)")
     s1_edge_erode: float = Field(

@@ -24,8 +24,9 @@ SPEC = {"name": "x", "region": "sample", "windows": [["2021-06-01", "2021-07-01"
 
 def test_auto_is_strict_before_esa_cleaned_the_edges():
     edges = Edges("auto")
-    assert (edges.of(OLD), edges.of(NEW)) == ("both", "threshold")
-    assert Edges("angle").of(OLD) == Edges("angle").of(NEW) == "angle"
+    assert (edges.of(OLD), edges.of(NEW)) == (Edges("threshold", -30.0), Edges("threshold", -40.0))
+    assert Edges("auto", -20.0).of(OLD).db == -20.0  # stricter yet, where asked for
+    assert Edges("angle").of(OLD) == Edges("angle").of(NEW) == Edges("angle")
 
 
 def test_later_slices_are_asked_for_as_before():
@@ -33,8 +34,8 @@ def test_later_slices_are_asked_for_as_before():
     assert session is not None
     asked = [json.loads(backscatter([NEW], edges=edges).serialize()) for edges in (Edges("auto"), Edges("threshold"))]
     assert asked[0] == asked[1]
-    assert "angle" in backscatter([OLD], edges=Edges("auto")).serialize()
-    assert "angle" not in backscatter([NEW], edges=Edges("auto")).serialize()
+    assert "angle" in backscatter([OLD], edges=Edges("both")).serialize()
+    assert "angle" not in backscatter([OLD], edges=Edges("auto")).serialize()
     assert isinstance(backscatter([OLD], edges=Edges("none")), ee.Image)
 
 
@@ -82,6 +83,6 @@ def test_each_way_takes_off_what_it_says(noisy):
     assert left["none"] > 0.95
     assert left["both"] < 0.2 * left["low"] + 0.05
     assert left["high"] <= left["low"] < left["none"]
-    assert np.array_equal(kept["auto"], kept["both"])
+    assert np.array_equal(kept["auto"], kept["high"])
     # 500 m from the side are gone, and no more: two rows from the top of nothing
     assert not kept["eroded"][:, :40].any() and kept["eroded"][:, 120:].all()

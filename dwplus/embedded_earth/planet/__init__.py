@@ -332,9 +332,9 @@ class Planet:
             return [scene for scene in self._heights
                     if start <= scene.time < end and (bounds is None or _meet(scene.bounds, bounds))]
         worlds = [world for world in self._worlds if bounds is None or _meet(world.bounds, bounds)]
-        found: list[Scene] = list(self._scenes(collection_id, worlds, start, end, bounds))
+        found = list(self._scenes(collection_id, worlds, start, end, bounds))
         found.sort(key=lambda scene: (scene.time, scene.id))
-        return found
+        return list[Scene](found)
 
     def _scenes(self, collection: str, worlds: list[_World], start: float, end: float, bounds: Bounds | None,
                 ) -> Iterator[_Scene]:

@@ -237,9 +237,9 @@ class Landscape:
         layers = [upsample(layer, NODE, strip.row, strip.col, strip.height, strip.width) for layer in nodes]
         if patch.slope is not None:
             north, east = layers.pop(), layers.pop()
-            for kept, steep in ((patch.slope.east, east), (patch.slope.north, north)):
+            for target, steep in ((patch.slope.east, east), (patch.slope.north, north)):
                 np.rint(steep, out=steep)
-                kept[at] = np.clip(steep, -127, 127, out=steep)
+                target[at] = np.clip(steep, -127, 127, out=steep)
                 steep *= steep
             east += north
             east *= np.float32(SLOPE_UNIT ** -2)
