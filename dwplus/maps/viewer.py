@@ -5,11 +5,7 @@ Classes and confidence travel as one picture, class in red and percent in green,
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
 from collections.abc import Callable, Sequence
-from html import escape as esc
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -143,32 +139,12 @@ def _outline(block: Block, crs: rasterio.CRS, transform: rasterio.Affine) -> dic
 def _page(title: str, words: Sequence[str], table: pd.DataFrame, data: dict[str, Any]) -> str:
     folder = resources.files("dwplus.maps") / "pages"
     style, script = ((folder / f"map.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    embedded = json.dumps(data).replace("<", "\\u003c")
-    colour = dict(zip(CLASSES, PALETTE, strict=True))
+    palette = dict(zip(CLASSES, PALETTE, strict=True))
     estimates = "adjusted_km2" in table
-    rows = "".join(
-        f"<tr><td><i style='background:{colour[row['class']]}'></i>{esc(row['class'].replace('_', ' '))}</td>"
-        f"<td>{row['mapped_km2']:,.2f}</td><td>{row['mapped_share']:.1%}</td>"
-        + (f"<td>{row['adjusted_km2']:,.2f}</td>" if estimates else "") + "</tr>" for row in table.to_dict("records"))
-    return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'; \
-script-src 'sha256-{digest}'">
-<meta name="viewport" content="width=device-width,initial-scale=1"><title>{esc(title)}</title>
-<style>{style}</style></head><body>
-<div id="frame"><canvas id="right"></canvas><canvas id="left"></canvas><canvas id="lines"></canvas><div id="edge"></div>
-<div id="words"></div></div>
-<aside><h1>{esc(title)}</h1>{"".join(f"<p class='soft'>{esc(text)}</p>" for text in words[1:])}
-<label>Sentinel-2 up to here <input id="swipe" type="range" min="0" max="100" value="40"></label>
-<label>beyond <select id="layer"><option value="class">land cover</option><option value="confidence">confidence</option>
-</select></label><label><input id="blocks" type="checkbox"> outlines of the blocks</label>
-<p><button id="in" type="button">+</button> <button id="out" type="button">−</button>
-<button id="fit" type="button">whole map</button></p>
-<div id="key" hidden><div id="ramp"></div><div class="ends"><span>0 %</span><span>probability of the class shown</span>
-<span>100 %</span></div></div>
-<table><tr><th>class</th><th>counted, km²</th><th>share</th>{"<th>estimate, km²</th>" if estimates else ""}</tr>{rows}
-</table><p class="note">{esc(words[0])}</p></aside>
-<script type="application/json" id="data">{embedded}</script><script>{script}</script></body></html>
-"""
-
+    rows = [(palette[row["class"]], [colours.words(row["class"]), f"{row['mapped_km2']:,.2f}",
+                                     f"{row['mapped_share']:.1%}",
+                                     *([f"{row['adjusted_km2']:,.2f}"] if estimates else [])])
+            for row in table.to_dict("records")]
+    head = ["class", "counted, km²", "share", *(["estimate, km²"] if estimates else [])]
+    return skeleton.with_script("viewer.html", script, style, data, title=title, words=list(words), head=head,
+                                rows=rows)
