@@ -119,7 +119,7 @@ def watched(client: distributed.Client, scheduler: str) -> Iterator[None]:
         Where it does not answer any more.
     """
     import distributed
-    from distributed.comm import CommClosedError
+    from distributed.comm.core import CommClosedError
 
     # What Dask raises of a scheduler that is gone: its connection, a client that gave it up, and what waits for both.
     gone = (CommClosedError, distributed.TimeoutError, distributed.CancelledError, concurrent.futures.CancelledError)

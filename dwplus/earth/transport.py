@@ -62,7 +62,7 @@ class _Timed(io.RawIOBase):
         if left <= 0:
             raise TimeoutError("the answer was not whole in time")
         self._connection.settimeout(min(left, threading.TIMEOUT_MAX))
-        return self._inner.readinto(buffer)  # type: ignore[attr-defined,no-any-return]
+        return self._inner.readinto(buffer)
 
     def close(self) -> None:
         self._inner.close()

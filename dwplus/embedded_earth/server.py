@@ -166,7 +166,7 @@ class _Clock(io.RawIOBase):
             raise TimeoutError
         self._connection.settimeout(left)
         try:
-            return self._inner.readinto(buffer)  # type: ignore[attr-defined, no-any-return]
+            return self._inner.readinto(buffer)
         finally:
             self._connection.settimeout(WRITE_SECONDS)
 

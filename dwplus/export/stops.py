@@ -6,8 +6,8 @@ import errno
 from pathlib import Path
 
 from dwplus.errors import DwplusError, StopError
-from dwplus.store import layout, writer
-from dwplus.store.places import BucketError, Folder, place_of, words_of
+from dwplus.store import writer
+from dwplus.store.places import ROOT, BucketError, Folder, place_of, words_of
 
 #: What an operating system says of files that may not be changed.
 READ_ONLY = (errno.EROFS, errno.EPERM, errno.EACCES)
@@ -16,7 +16,7 @@ READ_ONLY = (errno.EROFS, errno.EPERM, errno.EACCES)
 def gone_of(store: str | Path) -> StopError | None:
     """What to say of a store's folder that was moved or removed while a run writes it; None where it is there."""
     place = place_of(store)
-    if not isinstance(place, Folder) or (place.path / layout.ROOT).is_file():
+    if not isinstance(place, Folder) or (place.path / ROOT).is_file():
         return None
     return StopError(f"store {store}: is not there any more; it was moved or removed while this run wrote it: move it "
                      "back and run the same command again, what is exported stays")

@@ -84,8 +84,8 @@ def vegetation(s2: np.ndarray, bands: Sequence[str]) -> np.ndarray | None:
     red, infrared = (s2[names.index(b)].astype("float32") for b in ("B4", "B8"))
     missing = (red == S2_NODATA) | (infrared == S2_NODATA)
     index = (infrared - red) / np.maximum(infrared + red, 1)
-    steps, colours = zip(*VEGETATION, strict=True)
-    picture = np.stack([np.interp(index, steps, channel) for channel in np.array(colours).T], axis=-1)
+    steps, ramp = np.array([step for step, _ in VEGETATION]), np.array([colour for _, colour in VEGETATION])
+    picture = np.stack([np.interp(index, steps, channel) for channel in ramp.T], axis=-1)
     return _bytes(picture, missing)
 
 
