@@ -316,7 +316,7 @@ def test_mistakes_are_one_sentence(tmp_path, store, later):
             (lambda: TileDataset(store, max_gap_hours=-1), "after the filters; loosen"),
             (lambda: TileDataset(store, "dev"), "must be one of train, val, test, all"),
             (lambda: TileDataset(store, crop=41), "crop 41: must be 1 to 40"),
-            (lambda: TileDataset(store, drop_s1=1.5), "must be chances"),
+            (lambda: TileDataset(store, drop_s1=1.5), "must be probabilities"),
             (lambda: TileDataset(store, reader="hdf5"), "must be auto, direct, tensorstore or zarr"),
             (lambda: TileDataset([]), "give at least one"),
             (lambda: TileDataset(tmp_path / "none.zarr"), "no such store")):
