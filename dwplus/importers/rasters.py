@@ -53,7 +53,7 @@ class RasterReader:
 
     def label(self, pair: Pair) -> np.ndarray:
         """Codes of a pair's label, int64 or smaller (y, x)."""
-        found = _pixels(pair.label)[0]
+        found: np.ndarray = _pixels(pair.label)[0]
         if self.recode is not None:
             if found.size and (found.min() < 0 or found.max() > 255):
                 raise InputError(f"{pair.label.paths[0]}: holds code {int(found.max())}, codes must be 0 to 255")
@@ -112,7 +112,7 @@ def _pixels(files: Files, masked: bool = False) -> np.ndarray:
     from rasterio.enums import MaskFlags
     from rasterio.errors import RasterioError
 
-    parts = []
+    parts: list[np.ndarray] = []
     for path in files.paths:
         try:
             with _opened(path) as raster:
@@ -123,7 +123,9 @@ def _pixels(files: Files, masked: bool = False) -> np.ndarray:
             raise InputError(f"{path}: cannot be read ({error}); download it again") from None
     if len(parts) == 1:
         return parts[0]
-    return np.ma.concatenate(parts) if any(np.ma.isMaskedArray(part) for part in parts) else np.concatenate(parts)
+    join: Any = np.ma.concatenate if any(np.ma.isMaskedArray(part) for part in parts) else np.concatenate
+    out: np.ndarray = join(parts)
+    return out
 
 
 def _masked(files: Files) -> np.ndarray:
