@@ -11,6 +11,7 @@ from dwplus.earth import EarthConfig, connect_config
 from dwplus.errors import InputError
 from dwplus.export.run import RunProgress, check_version, run_shards
 from dwplus.planning import plan as plans
+from dwplus.spec import DatasetSpec
 from dwplus.store import copies, kept
 from dwplus.store.locks import only_run
 from dwplus.store.places import place_of
@@ -53,6 +54,7 @@ def extend(store: str | Path, plan_path: str | Path, out: str | Path, config: Ea
         raise InputError(f"store {out}: is the store to extend; choose another place")
     rows = _joined(source, plan, str(plan_path))
     both = copies.joined(source.spec, spec)
+    assert isinstance(both, DatasetSpec)  # so is the plan's, and the two are alike
     with only_run(out) as hold:
         copies.begin([source], rows, both, out)
         count = copies.copy([source], rows, out, hold)

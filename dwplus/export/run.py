@@ -163,8 +163,8 @@ def repair(store: str | Path, config: EarthConfig, *, scheduler: str = "threads"
         for line in mend.restore(store, plan, hold.check):
             say(line)
         report = checks.verify(store)
-        for line in (*report.faults, *report.notes):
-            say(str(line))
+        for found in (*report.faults, *report.notes):
+            say(str(found))
         if not report.intact:
             # Which pixels would be the right ones is not known any more.
             return summarise(store), report.faults

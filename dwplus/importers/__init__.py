@@ -91,8 +91,8 @@ def parse_codes(text: str) -> dict[int, str]:
         raw: Any = read_yaml(Path(text), "--codes takes 1=water,2=forest,0=ignore or a YAML file of it")
         parts = raw.items() if isinstance(raw, dict) else [("?", None)]
     else:
-        parts = [tuple(part.strip() for part in word.split("=", 1)) if "=" in word else (word, None)
-                 for word in text.split(",")]
+        halves = [word.partition("=") for word in text.split(",")]
+        parts = [(code.strip(), name.strip() if equals else None) for code, equals, name in halves]
     found: dict[int, str] = {}
     for code, name in parts:
         try:

@@ -125,7 +125,7 @@ def make_spec(data: DataSet, found: Found, folder: Path, probed: Probed, options
         name=data.name, classes=probed.table.classes, class_codes=probed.table.codes, colours=probed.table.colours,
         class_table=probed.table.name,
         band_units={**dict.fromkeys(names[0], data.optical_unit), **dict.fromkeys(names[1], radar)},
-        tile=Tile(size=size, scale=next(iter(pixels)) if len(pixels) == 1 else data.pixel, edge=options.edge),  # type: ignore[arg-type]
+        tile=Tile(size=size, scale=next(iter(pixels)) if len(pixels) == 1 else data.pixel, edge=options.edge),
         sentinel2=Bands(bands=names[0]), sentinel1=Bands(bands=names[1]), labels=Source(source=data.name),
         origin=Origin(dataset=data.name, files=len(found.pairs), digest=digest.hexdigest(),
                       codes={str(code): int(probed.lookup[code]) for code in range(256) if probed.lookup[code] >= 0},
@@ -247,7 +247,8 @@ def _write(store: str | Path, found: Found, rows: pd.DataFrame, spec: ImportSpec
         except (InputError, OSError) as error:
             result = writer.TileResult(layout.FAILED, Reason.OTHER.says(error))
         else:
-            result = cut_tile(raw, *map(int, corners[index]), size, probed, data.optical_unit, pair)
+            row, column = map(int, corners[index])
+            result = cut_tile(raw, row, column, size, probed, data.optical_unit, pair)
         return writer.pack(shards, result, known[index], classes)
 
     step = spec.store.shard_tiles

@@ -155,11 +155,10 @@ def _find(folder: Path, layout: Layout, path: Path, options: Options) -> Found:
     found = {what: _matches(folder, pattern, path) for what, pattern in patterns.items()}
     every = sorted(set().union(*found.values()))
     for name in every:
-        for what, files in found.items():
-            if name not in files:
+        for what, there in found.items():
+            if name not in there:
                 raise InputError(f"pair {name}: has no file {patterns[what].replace(_MARK, name)} in {folder}; pairs "
-                                 f"must "
-                                 "be complete")
+                                 "must be complete")
 
     def files(what: str, sensor: Sensor, name: str) -> Files:
         paths = tuple(found[f"{what} {i}"][name] for i in range(len(sensor.patterns)))
@@ -174,7 +173,7 @@ def _find(folder: Path, layout: Layout, path: Path, options: Options) -> Found:
     if options.splits in (None, "official"):
         if isinstance(layout.splits, dict):
             lists = {word: splits.read_list(folder / file) for word, file in layout.splits.items()}
-            split, words = splits.by_lists(pairs, dict(lists), f"lists of {path}"), "lists of the layout"
+            split, words = splits.by_lists(pairs, {str(word): names for word, names in lists.items()}, f"lists of {path}"), "lists of the layout"
         elif layout.splits == "random":
             split, words = splits.at_random(pairs), "scenes dealt out by the hash of their names"
         else:

@@ -48,7 +48,7 @@ def picture(s2: np.ndarray, bands: Sequence[str]) -> np.ndarray | None:
         return None
     found = np.stack([s2[list(bands).index(b)][THIN // 2::THIN, THIN // 2::THIN] for b in ("B4", "B3", "B2")])
     # Square root: dark forests and water keep their detail.
-    shade = np.clip(np.sqrt(found.astype("float32") / WHITE) * 254, 1, 255).astype("uint8")
+    shade: np.ndarray = np.clip(np.sqrt(found.astype("float32") / WHITE) * 254, 1, 255).astype("uint8")
     shade[:, (found == 65535).any(axis=0)] = 0
     return shade
 

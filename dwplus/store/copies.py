@@ -165,9 +165,10 @@ def check_alike(first: Source, name: str, spec: DatasetSpec | ImportSpec,
 def joined(one: DatasetSpec | ImportSpec, other: DatasetSpec | ImportSpec) -> DatasetSpec | ImportSpec:
     """A spec of the regions and windows of two."""
     if isinstance(one, ImportSpec) and isinstance(other, ImportSpec):
-        a, b = one.origin, other.origin
-        both = a.model_copy(update={"files": a.files + b.files, "digest": f"{a.digest} {b.digest}"})
-        return one if a == b else one.model_copy(update={"origin": both})
+        from_one, from_other = one.origin, other.origin
+        both = from_one.model_copy(update={"files": from_one.files + from_other.files,
+                                           "digest": f"{from_one.digest} {from_other.digest}"})
+        return one if from_one == from_other else one.model_copy(update={"origin": both})
     first, second = one.model_dump(mode="json"), other.model_dump(mode="json")
     for key in ("region", "windows"):
         a, b = ([value] if not isinstance(value, list) else value for value in (first[key], second[key]))

@@ -115,10 +115,12 @@ def _plain(group: xr.Dataset, rows: pd.DataFrame | None) -> xr.Dataset:
 def _values(column: pd.Series) -> np.ndarray:
     """A column of the table as xarray has it: times in UTC without saying so, words as words."""
     if isinstance(column.dtype, pd.DatetimeTZDtype):
-        return column.dt.tz_localize(None).to_numpy("datetime64[ns]")
-    if isinstance(column.dtype, pd.CategoricalDtype) or column.dtype.kind == "O":
-        return column.astype(str).to_numpy(np.dtypes.StringDType())
-    return column.to_numpy()
+        values: np.ndarray = column.dt.tz_localize(None).to_numpy("datetime64[ns]")
+    elif isinstance(column.dtype, pd.CategoricalDtype) or column.dtype.kind == "O":
+        values = column.astype(str).to_numpy(np.dtypes.StringDType())
+    else:
+        values = column.to_numpy()
+    return values
 
 
 def _words(name: str, variable: xr.Variable) -> xr.Variable:

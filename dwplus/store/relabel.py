@@ -107,7 +107,7 @@ def _write(source: Source, rows: Any, out: str | Path, how: Recoding, classes: i
         if str(row["status"]) != "exported":
             return writer.TileResult(layout.REJECTED, str(row["reason"]))
         place, index = str(row["group"]), int(row["index"])
-        more = {name: reader.array(place, name, index) for name in writer.TRIPLET_PIXELS
+        more: dict[str, Any] = {name: reader.array(place, name, index) for name in writer.TRIPLET_PIXELS
                 if name in reader.formats(place)}
         s2, s1, label = reader.read(place, index)
         return writer.TileResult(layout.EXPORTED, "", s2, s1, how(label), **more)

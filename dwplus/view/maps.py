@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -56,15 +57,16 @@ class MapPage:
         """Put the page into a document; what is zoomed into is read again."""
         height, width = self.size
         x, y = Range1d(start=0, end=width), Range1d(start=0, end=height)
-        names = {"class": colours.of_classes, "confidence": colours.of_confidence}
+        names: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+            "class": colours.of_classes, "confidence": colours.of_confidence}
         names = {name: paint for name, paint in names.items() if (self.folder / f"{name}.vrt").exists()}
         values = Div(text=str(piece("hint", words="move the pointer over the map")), width=2 * SIDE)
         sources = {name: ColumnDataSource({"image": [], "x": [], "y": [], "dw": [], "dh": []}) for name in names}
 
         def draw(*_: Any) -> None:
-            left, right = max(0.0, min(x.start, x.end)), min(float(width), max(x.start, x.end))
-            bottom, top = max(0.0, min(y.start, y.end)), min(float(height), max(y.start, y.end))
-            left, bottom, right, top = math.floor(left), math.floor(bottom), math.ceil(right), math.ceil(top)
+            (west, east), (low, high) = (sorted(map(float, ends)) for ends in ((x.start, x.end), (y.start, y.end)))
+            left, right = math.floor(max(0.0, west)), math.ceil(min(float(width), east))
+            bottom, top = math.floor(max(0.0, low)), math.ceil(min(float(height), high))
             if right - left < 1 or top - bottom < 1:
                 return
             for name, paint in names.items():

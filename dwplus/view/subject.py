@@ -88,6 +88,7 @@ def of_store(path: str, predict: Predict | None = None) -> Subject:
     first = layout.biome_groups(root)[0]
     bands = {sensor: tuple(map(str, np.asarray(root[f"{first}/{sensor}_band"]))) for sensor in ("s2", "s1")}
     reader = TileReader(path, exported=True)
+    clouded = {name for name in layout.biome_groups(root) if "cloud" in layout.group_of(root, name)}
     groups, rows = table["group"].tolist(), table["index"].to_numpy()
     status, names = table["status"].astype(str).tolist(), table["tile_id"].tolist()
 
@@ -95,7 +96,7 @@ def of_store(path: str, predict: Predict | None = None) -> Subject:
         if status[number] != "exported":
             raise InputError(f"tile {names[number]}: is {status[number]} and has no pixels")
         s2, s1, label = reader.read(groups[number], int(rows[number]))
-        cloud = reader.array(groups[number], "cloud", int(rows[number])) if "cloud" in root[groups[number]] else None
+        cloud = reader.array(groups[number], "cloud", int(rows[number])) if groups[number] in clouded else None
         said = None if predict is None else np.asarray(predict(s2, s1), "uint8")
         decibels = s1.astype("float32")
         if s1.dtype.kind == "i":
