@@ -89,7 +89,7 @@ def parse_codes(text: str) -> dict[int, str]:
     """
     if "=" not in text:
         raw: Any = read_yaml(Path(text), "--codes takes 1=water,2=forest,0=ignore or a YAML file of it")
-        parts = raw.items() if isinstance(raw, dict) else [("?", None)]
+        parts: list[tuple[Any, Any]] = list(raw.items()) if isinstance(raw, dict) else [("?", None)]
     else:
         halves = [word.partition("=") for word in text.split(",")]
         parts = [(code.strip(), name.strip() if equals else None) for code, equals, name in halves]

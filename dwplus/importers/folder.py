@@ -173,7 +173,8 @@ def _find(folder: Path, layout: Layout, path: Path, options: Options) -> Found:
     if options.splits in (None, "official"):
         if isinstance(layout.splits, dict):
             lists = {word: splits.read_list(folder / file) for word, file in layout.splits.items()}
-            split, words = splits.by_lists(pairs, {str(word): names for word, names in lists.items()}, f"lists of {path}"), "lists of the layout"
+            named = {str(word): names for word, names in lists.items()}
+            split, words = splits.by_lists(pairs, named, f"lists of {path}"), "lists of the layout"
         elif layout.splits == "random":
             split, words = splits.at_random(pairs), "scenes dealt out by the hash of their names"
         else:
