@@ -68,9 +68,9 @@ def check_ground(session: Session, shapes: list[shapely.Geometry]) -> None:
     far = pyproj.Geod(ellps="WGS84").inv(*np.transpose([(s.lon, s.lat, middle.x, middle.y) for s in sites]))[2]
     near = [sites[i] for i in np.argsort(far)]
     names = ", ".join(f"{s.name} at {s.lon:g},{s.lat:g}" for s in near[:3])
-    raise InputError(f"region: the sample planet has no ground here; the nearest of its {len(sites)} sites (`dwplus "
-                     f"earth sites` lists them) are {names}; for real ground give --project ID (make: EE_PROJECT=) "
-                     f"({Reason.NO_ECOREGION})")
+    raise InputError("region: no tile can be planned: the sample planet has no ground here; the nearest of its "
+                     f"{len(sites)} sites (`dwplus earth sites` lists them) are {names}; for real ground give "
+                     f"--project ID (make: EE_PROJECT=) ({Reason.NO_ECOREGION}, {Reason.NO_LABEL})")
 
 
 def read_geojson(path: str) -> shapely.Geometry:

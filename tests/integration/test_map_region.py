@@ -355,7 +355,7 @@ def test_a_killed_run_resumes_to_identical_files(mapped, trained, tmp_path):
 
 @pytest.mark.parametrize(("change", "words"), [
     ({"run": "nowhere"}, ["nowhere", "no such file", "train first"]),
-    ({"region": "20.0,10.0,20.05,10.05"}, ["no tile can be planned", "no_label"]),
+    ({"region": "20.0,10.0,20.05,10.05"}, ["no tile can be planned", "has no ground here", "no_label"]),
     ({"region": "1,2,3"}, ["REGION '1,2,3'", "west,south,east,north"]),
     ({"dates": "some"}, ["DATES 'some'", "best, all"]),
     ({"clouds": "none"}, ["CLOUDS 'none'", "mask"]),
