@@ -32,6 +32,8 @@ SPLITS = {"train": 0.7, "val": 0.15, "test": 0.15}
 PRECEDENCE = ("test", "val", "train")
 #: What blocks can be dealt out by.
 STRATIFY = ("none", "biome", "class")
+#: Least share of a class's pixels, or a biome's tiles, with which a block counts as one that holds it.
+HELD = 1e-3
 #: In place of a split, for a tile that gave way to the guard.
 GUARD = "guard"
 #: UTM stretches lengths by 0.9996 to 1.001 within a zone, and little more just outside.
@@ -211,6 +213,67 @@ def dealt(weights: np.ndarray, draws: Sequence[float], shares: Mapping[str, floa
     return found
 
 
+def completed(names: Sequence[str], part: np.ndarray, tiles: np.ndarray, draws: Sequence[float],
+              splits: Sequence[str]) -> list[str]:
+    """Move blocks until every split holds something of every stratum, where blocks allow.
+
+    The rarest stratum comes first. A split that lacks it gets the block with the fewest tiles among those whose own
+    split still holds afterwards whatever it held.
+
+    Parameters
+    ----------
+    names : split of each block. part : (blocks, strata), share of the stratum that lies in the block; a block holds a
+        stratum from :data:`HELD` on. tiles : (blocks,). draws : place of each block in the seeded order.
+    splits : that should hold all, the most important first.
+    """
+    found = np.array(names, dtype=object)
+    holds = part >= HELD
+    for stratum in np.argsort(holds.sum(axis=0), kind="stable"):
+        for split in splits:
+            if (holds[:, stratum] & (found == split)).any():
+                continue
+            movable = []
+            for block in np.flatnonzero(holds[:, stratum]):
+                rest = (found == found[block]) & (np.arange(len(found)) != block)
+                if holds[rest].any(axis=0)[holds[block]].all():
+                    movable.append(int(block))
+            if movable:
+                found[min(movable, key=lambda block: (tiles[block], draws[block]))] = split
+    return [str(name) for name in found]
+
+
+def missing(table: pd.DataFrame, splits: Sequence[str]) -> dict[str, tuple[list[str], list[int]]]:
+    """Classes and biomes that the tiles have, and a split has not: by split, ``train``, ``val`` and ``test``.
+
+    Parameters
+    ----------
+    table : rows with ``biome`` and, where pixels are known, ``count_<class>``. splits : of each row.
+    """
+    names = [name for name in CLASSES if f"count_{name}" in table]
+    counts = table[[f"count_{name}" for name in names]].to_numpy("float64") > 0
+    biome, split = table["biome"].to_numpy(), np.asarray(splits, dtype=object)
+    there = counts.any(axis=0)
+    found = {}
+    for one in SPLITS:
+        inside = split == one
+        lacks = there & ~counts[inside].any(axis=0)
+        found[one] = ([name for name, gone in zip(names, lacks, strict=True) if gone],
+                      sorted({int(b) for b in biome} - {int(b) for b in biome[inside]}))
+    return found
+
+
+def missing_words(found: Mapping[str, tuple[list[str], list[int]]]) -> list[str]:
+    """A sentence for every split that lacks a class or a biome."""
+    lines = []
+    for split, (classes, biomes) in found.items():
+        parts = [f"{word} {', '.join(map(str, lacks))}" for word, lacks in (
+            ("class" if len(classes) == 1 else "classes", classes),
+            ("biome" if len(biomes) == 1 else "biomes", biomes)) if lacks]
+        if parts:
+            lines.append(f"split {split} has no tile of {' and of '.join(parts)}")
+    return lines
+
+
 def assigned(table: pd.DataFrame, grids: Sequence[PixelGrid], seed: int, stratify: str = "none",
              metres: float = 0.0) -> list[str]:
     """Split of every tile: ``train``, ``val``, ``test``, or ``guard`` where it gave way.
@@ -222,7 +285,8 @@ def assigned(table: pd.DataFrame, grids: Sequence[PixelGrid], seed: int, stratif
     table : rows of :func:`dwplus.store.reader.tile_table`, a row per tile. grids : theirs.
     seed : of the blocks' order.
     stratify : ``none``: each block by itself, as plans do; ``biome``: every biome's tiles, ``class``: every class's
-        labelled pixels are dealt out by the shares.
+        labelled pixels are dealt out by the shares, so that every split holds every biome, or every class and biome,
+        as far as whole blocks allow and no guard takes it away.
     metres : the guard.
 
     Raises
@@ -262,5 +326,14 @@ def _dealt_tiles(table: pd.DataFrame, grids: Sequence[PixelGrid], seed: int, str
     strata = np.column_stack([strata, np.ones(len(table))]) * ~own[:, None]
     weights = np.zeros((len(blocks), strata.shape[1]))
     np.add.at(weights, block, strata)
-    names = dealt(weights, [block_draw(seed, b) for b in blocks], shares)
+    draws = [block_draw(seed, b) for b in blocks]
+    names = dealt(weights, draws, shares)
+    # Shares of the sum may be met without a biome, or a class that lies in few blocks.
+    needed = pd.get_dummies(table["biome"]).to_numpy("float64") * ~own[:, None]
+    if stratify == "class":
+        needed = np.column_stack([needed, strata[:, :-1]])
+    held = np.zeros((len(blocks), needed.shape[1]))
+    np.add.at(held, block, needed)
+    held /= np.maximum(held.sum(axis=0), 1e-12)
+    names = completed(names, held, weights[:, -1], draws, [name for name in ("train", "test", "val") if name in shares])
     return [names[b] for b in block]

@@ -63,6 +63,14 @@ class Checkpoint:
         """Sensors the network looks at."""
         return sensors_of(self.name, self.info["model"]["options"])
 
+    @property
+    def temperature(self) -> float:
+        """What its logits are divided by, fitted on split val (:mod:`model.calibration`); 1 where it was not: no val
+        tiles, a run that was stopped, an earlier build."""
+        kept = self.info.get("calibration")
+        value = kept.get("temperature", 1.0) if isinstance(kept, dict) else 1.0
+        return float(value) if isinstance(value, int | float) and value > 0 else 1.0
+
 
 def save(path: str | Path, tensors: dict[str, Tensor], info: dict[str, Any], previous: bool = False) -> None:
     """Write a checkpoint whole: beside its place, to the disk, then renamed. What lay there stays until then.

@@ -11,7 +11,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,18 +21,22 @@ from torch import nn
 
 from dwplus.console import say
 from dwplus.errors import InputError, scrubbed
-from dwplus.pages.words import reference_of
 from dwplus.taxonomy import CLASSES
 from model import checkpoint as checkpoints
-from model.config import TrainConfig, make_config, merged, parse_override
+from model import controls
+from model.compare_table import SCORES, lines
+from model.config import TrainConfig, make_config, merged, parse_override, said
 from model.distributed import device_of
 from model.networks.layers import count_parameters
 from model.networks.registry import NETWORKS, build, options_for, variants_of
-from model.reliability import against_mask, sentence
-from model.scoring import count, evaluation_sets, machine, plain, strata, synthetic_of, tile_cloud
+from model.normalise import Normalisation
+from model.reliability import against_mask
+from model.scoring import Truth, count, evaluation_sets, machine, plain, strata, synthetic_of, tile_cloud
 from model.train import train
 
-SCORES = ("miou", "oa", "macro_f1", "rare_miou")
+#: The table lies in :mod:`model.compare_table`; its names are found here as before.
+__all__ = ["DEFAULT", "RARE", "SCORES", "Entry", "Measured", "compare", "config_of", "drawn", "gigamacs", "group",
+           "images_per_second", "interval", "lines", "parameters", "parse_entry", "rarest", "score_all"]
 #: Classes that count as rare: so many, of those that occur, by their true pixels.
 RARE = 3
 #: The published four, and what they are measured against.
@@ -89,7 +93,7 @@ def config_of(entry: Entry, base: TrainConfig, seed: int) -> TrainConfig:
     for setting in entry.settings:
         over = parse_override(setting)
         if "." in setting.partition("=")[0]:
-            values = merged(values, over)
+            values = merged(values, said(over))
         else:
             options |= over
     values["model"] = {"name": entry.name, "options": options}
@@ -202,8 +206,9 @@ def interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float]:
 
 @dataclass
 class Measured:
-    """Of one entry: what was counted per seed, and what it costs. confusion : (seeds, tiles, 9, 9). reliability : per
-    seed, see :func:`model.reliability.against_mask`."""
+    """Of one entry: what was counted per seed, and what it costs. confusion : (seeds, tiles, 9, 9). control : whether
+    nobody asked for it. against_truth : as confusion, rows the truth. reliability : per seed, see
+    :func:`model.reliability.against_mask`."""
 
     entry: Entry
     confusion: np.ndarray
@@ -212,6 +217,8 @@ class Measured:
     images_per_second: tuple[float, float, float]
     minutes: float
     runs: list[str] = field(default_factory=list)
+    control: bool = False
+    against_truth: np.ndarray | None = None
     reliability: list[dict[str, Any] | None] = field(default_factory=list)
 
 
@@ -231,31 +238,73 @@ def group(found: list[Measured], mask: np.ndarray, blocks: np.ndarray, reference
             "difference": mean[i] - base[i], "difference_interval": interval(apart[:, i])}
             for i, name in enumerate(SCORES)}
     rare = [names[c] for c in rarest(found[0].confusion[0, mask].sum(0))]
-    return {"tiles": int(mask.sum()), "blocks": len(set(blocks[mask])), "rare": rare, "entries": plain(rows)}
+    beside = {m.entry.text: rows.pop(m.entry.text) for m in found if m.control}
+    return {"tiles": int(mask.sum()), "blocks": len(set(blocks[mask])), "rare": rare, "entries": plain(rows),
+            "controls": plain(beside)}
+
+
+def control_entries(entries: Sequence[Entry]) -> list[Entry]:
+    """The controls that stand beside these entries: a pixel MLP unless it is one of them, and what is fitted."""
+    named = [] if any(entry.name == "pixel_mlp" for entry in entries) else [parse_entry("pixel_mlp")]
+    return named + [Entry(name, name, "", ()) for name in controls.FITTED]
+
+
+def measure_fitted(entry: Entry, paths: list[str], config: TrainConfig, seeds: Sequence[int], split: str,
+                   normalisation: Normalisation, device: torch.device, truth: Truth | None) -> Measured:
+    """A control that is fitted, counted as networks are; once where the seed decides nothing."""
+    matrices, against, minutes = [], [], 0.0
+    for seed in seeds if entry.name == "random_forest" else seeds[:1]:
+        kept, took = controls.fitted(entry.name, paths, make_config(merged(config.to_dict(), {"run": {"seed": seed}})),
+                                     normalisation)
+        minutes += took
+        result = count(kept, evaluation_sets(paths, split, kept), device=device, hide=False, truth=truth)
+        matrices.append(result.confusion[result.main])
+        against.append(result.against_truth)
+    nothing = float("nan")
+    return Measured(entry, np.stack(matrices), 0, nothing, (nothing, nothing, nothing), minutes / len(matrices),
+                    control=True, against_truth=stacked(against))
+
+
+def stacked(matrices: Sequence[np.ndarray | None]) -> np.ndarray | None:
+    """Confusion matrices of every seed; None where there was no truth."""
+    known = [one for one in matrices if one is not None]
+    return np.stack(known) if known else None
+
+
+def truth_group(found: list[Measured], labels: np.ndarray, blocks: np.ndarray, draws: int,
+                names: Sequence[str]) -> dict[str, Any]:
+    """Scores of every entry against the truth, and of the labels that they learnt from: the ceiling."""
+    nothing = float("nan")
+    ceiling = Measured(Entry("labels", "labels", "", ()), labels[None], 0, nothing, (nothing,) * 3, 0.0, control=True)
+    swapped = [replace(m, confusion=m.against_truth) for m in found if m.against_truth is not None]
+    return group([*swapped, ceiling], np.ones(len(blocks), bool), blocks, 0, draws, names)
 
 
 def compare(stores: str | Path | Sequence[str | Path], out: str | Path, config: TrainConfig,
             models: Sequence[str] = DEFAULT, *, seeds: Sequence[int] = (0,), split: str = "test",
             device: str | None = None, draws: int = 1000, seconds: float = 3.0, command: str = "",
-            speak: Callable[[str], None] = say) -> dict[str, Any]:
-    """Train and evaluate each of a set of networks; write ``compare.json``.
+            speak: Callable[[str], None] = say, truth: Truth | None = None) -> dict[str, Any]:
+    """Train and evaluate each of a set of networks, and the controls beside them; write ``compare.json``.
 
-    Runs lie in ``out/<entry>/seed_<n>``; those that are finished are not trained again.
+    Runs lie in ``out/<entry>/seed_<n>``; those that are finished are not trained again. Controls are a pixel MLP of the
+    same budget, a random forest on pixels and the majority class (:mod:`model.controls`).
 
     Parameters
     ----------
     stores : path or paths. config : the budget, shared by all. models : see :func:`parse_entry`; the first is what the
-        others' differences are taken from. seconds : that the speed of each is measured.
+        others' differences are taken from. seconds : that the speed of each is measured. truth : of the tiles, where it
+        is known (:func:`pipelines.truth.truth_of`): scores against it, with the labels' own as the ceiling.
 
     Returns
     -------
-    What ``compare.json`` holds: ``overall``, ``by_cloud_stratum`` and ``over_half_cloud`` (tiles of at least 50 %; see
+    What ``compare.json`` holds: ``controls`` (what each is), ``against_truth`` (see :func:`group`; None without a
+    truth), ``overall``, ``by_cloud_stratum`` and ``over_half_cloud`` (tiles of at least 50 %; see
     :func:`group`), ``reliability`` per entry and seed (see :func:`model.reliability.against_mask`), ``cost`` per entry.
 
     Raises
     ------
     InputError
-        On bad stores, models, or the same model twice.
+        On bad stores, models, or the same model twice, or without scikit-learn.
     """
     paths = [str(s) for s in ([stores] if isinstance(stores, str | Path) else stores)]
     entries = [parse_entry(text) for text in models]
@@ -266,12 +315,15 @@ def compare(stores: str | Path | Sequence[str | Path], out: str | Path, config: 
         raise InputError(f"MODELS: {twice[0]} stands there twice; name each once")
     for entry in entries:
         build(entry.name, **config_of(entry, config, 0).model.options)  # a bad option is said before hours of training
+    controls.check()
+    truth = None if config.data.classes else truth  # the truth is in the stores' own classes
+    beside = control_entries(entries)
     out, where = Path(out), device_of(device)
     found: list[Measured] = []
     table = None
-    for entry in entries:
-        speak(f"-- {entry.text}")
-        matrices, runs, minutes, kept, trust = [], [], 0.0, None, []
+    for entry in [*entries, *(e for e in beside if e.name in NETWORKS)]:
+        speak(f"-- {entry.text}{', a control' if entry in beside else ''}")
+        matrices, runs, minutes, kept, trust, against = [], [], 0.0, None, [], []
         for seed in seeds:
             run = out / entry.folder / f"seed_{seed}"
             began = time.perf_counter()
@@ -279,7 +331,8 @@ def compare(stores: str | Path | Sequence[str | Path], out: str | Path, config: 
             minutes += sum(r["seconds"] for r in summary.history) / 60
             kept = checkpoints.load(run)
             result = count(kept, evaluation_sets(paths, split, kept), device=where,
-                           batch_size=8 if where.type == "cuda" else 1, hide=False)
+                           batch_size=8 if where.type == "cuda" else 1, hide=False, truth=truth)
+            against.append(result.against_truth)
             matrices.append(result.confusion[result.main])
             table = result.table
             trust.append(plain(against_mask(kept, result.sets, where)))
@@ -290,9 +343,13 @@ def compare(stores: str | Path | Sequence[str | Path], out: str | Path, config: 
         options, size = kept.info["model"]["options"], max(result.sets[0].sizes)
         found.append(Measured(entry, np.stack(matrices), parameters(kept.net), gigamacs(entry.name, options, size),
                               images_per_second(kept.net, options, size, where, seconds), minutes / len(seeds), runs,
-                              trust))
-    assert table is not None
-    assert kept is not None
+                              entry in beside, stacked(against), trust))
+    assert table is not None and kept is not None
+    for entry in beside:
+        if entry.name in controls.FITTED:
+            speak(f"-- {entry.text}, a control: {controls.FITTED[entry.name]}")
+            found.append(measure_fitted(entry, paths, config, seeds, split, kept.normalisation, where, truth))
+            speak(f"   mIoU {100 * score_all(found[-1].confusion.sum(1)).mean(0)[0]:.2f}")
     names = kept.legend.classes
     blocks, every = table["block"].to_numpy(), np.ones(len(table), bool)
     clouded = (tile_cloud(table) >= 50).to_numpy()
@@ -303,68 +360,22 @@ def compare(stores: str | Path | Sequence[str | Path], out: str | Path, config: 
         "config": config.to_dict(),
         "tile_px": size, "machine": machine(where), "versions": checkpoints.versions(), "command": command,
         "date": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        "controls": {e.text: controls.FITTED.get(e.name, "a network without neighbours, trained like the others")
+                     for e in beside},
+        "against_truth": None if result.labels_against_truth is None else truth_group(
+            found, result.labels_against_truth, blocks, draws, names),
         "overall": group(found, every, blocks, 0, draws, names),
         "by_cloud_stratum": {name: group(found, mask, blocks, 0, draws, names) for name, mask in strata(table)},
         "over_half_cloud": group(found, clouded, blocks, 0, draws, names) if clouded.any() else None,
         "reliability": {m.entry.text: m.reliability for m in found if any(m.reliability)},
         "cost": {m.entry.text: plain({"parameters": m.parameters, "gmac": m.gigamacs,
                                       "images_per_second": m.images_per_second, "train_minutes": m.minutes,
-                                      "runs": m.runs}) for m in found}}
+                                      "runs": m.runs}) for m in found if not m.control},
+        "control_cost": {m.entry.text: plain({"parameters": m.parameters or None, "gmac": m.gigamacs,
+                                              "images_per_second": m.images_per_second, "train_minutes": m.minutes,
+                                              "runs": m.runs}) for m in found if m.control}}
     try:
         (out / "compare.json").write_text(json.dumps(report, indent=1) + "\n")
     except OSError as error:
         raise InputError(f"out {out}: cannot be written ({error.strerror or error})") from None
     return report
-
-
-def _whose(report: dict[str, Any]) -> list[str]:
-    """What the scores are measured against, and whether pixels are synthetic; earlier builds did not say."""
-    said = [f"scores are {reference_of(report['label_sources']).figures}"] if "label_sources" in report else []
-    return ["", *said, *filter(None, [report.get("synthetic")])] if said else []
-
-
-def lines(report: dict[str, Any]) -> list[str]:
-    """The tables, in Markdown."""
-    def number(value: float | None) -> str:
-        return "-" if value is None else f"{100 * value:.2f}"
-
-    def span(pair: Sequence[float | None]) -> str:
-        low, high = pair
-        return "" if low is None or high is None else f" [{100 * low:.1f}, {100 * high:.1f}]"
-
-    overall, first = report["overall"], report["reference"]
-    out = [f"split {report['split']}: {overall['tiles']} tiles in {overall['blocks']} blocks, seeds "
-           f"{', '.join(map(str, report['seeds']))}; {report['machine']}; 95 % intervals over blocks",
-           *_whose(report), "",
-           f"| network | mIoU | OA | F1 | IoU of the rarest ({', '.join(overall['rare'])}) | mIoU against {first} | "
-           f"rarest against it | parameters, M | GMAC at {report['tile_px']} px | images/s [5 %, 95 %] | "
-           "training, min |",
-           "|---" * 11 + "|"]
-    for text, row in overall["entries"].items():
-        cost = report["cost"][text]
-        middle, low, high = cost["images_per_second"]
-        apart = " | ".join("" if text == first or row[s]["difference"] is None else
-                           f"{100 * row[s]['difference']:+.2f}{span(row[s]['difference_interval'])}"
-                           for s in ("miou", "rare_miou"))
-        cells = [f"{number(row[s]['value'])}{span(row[s]['interval'])}" for s in SCORES]
-        out.append(f"| {text} | {' | '.join(cells)} | {apart} | {cost['parameters'] / 1e6:.2f} | {cost['gmac']:.2f} | "
-                   f"{middle:.2f} [{low:.2f}, {high:.2f}] | {cost['train_minutes']:.1f} |")
-    groups = report["by_cloud_stratum"]
-    if len(groups) > 1:
-        out += ["", "mIoU by stratum of cloud", "",
-                "| ".join(["| network ", *(f"{name} ({g['tiles']} tiles) " for name, g in groups.items()), ""]).strip(),
-                "|---" * (len(groups) + 1) + "|"]
-        for text in overall["entries"]:
-            cells = [f"{number(g['entries'][text]['miou']['value'])}{span(g['entries'][text]['miou']['interval'])}"
-                     for g in groups.values()]
-            out.append(f"| {text} | {' | '.join(cells)} |")
-    if clouded := report["over_half_cloud"]:
-        out += ["", f"tiles of at least 50 % cloud: {clouded['tiles']} in {clouded['blocks']} blocks", "",
-                f"| network | mIoU | mIoU against {first} |", "|---" * 3 + "|"]
-        for text, row in clouded["entries"].items():
-            miou = row["miou"]
-            apart = "" if text == first else f"{100 * miou['difference']:+.2f}{span(miou['difference_interval'])}"
-            out.append(f"| {text} | {number(miou['value'])}{span(miou['interval'])} | {apart} |")
-    for text, seeds in report["reliability"].items():
-        out += ["", f"{text}: {'; '.join(sentence(one) for one in seeds if one)}"]
-    return out

@@ -30,8 +30,10 @@ class ModelPart(_Part):
 class DataPart(_Part):
     """Which samples, and how they are varied."""
 
-    crop: int | None = Field(None, ge=16, description="side of a random window of the tile, px; none, or more "
-                                                              "than the tile = whole tiles")
+    crop: int | None = Field(None, ge=16, description="side of a random window of the tile, px, at most the "
+                                                              "tile's; none = whole tiles")
+    crop_gives_way: bool = Field(False, description="take whole tiles where they are smaller than the crop; off = "
+                                                    "such a crop is refused. A shipped config's does, one set does not")
     augment: bool = Field(True, description="random flips and quarter turns")
     drop_s2: float = Field(0.0, ge=0, le=1, description="probability that Sentinel-2 is missing from a training sample")
     drop_s1: float = Field(0.0, ge=0, le=1, description="probability that Sentinel-1 is missing from a training sample")
@@ -202,7 +204,15 @@ def load_config(name: str, overrides: dict[str, Any] | None = None) -> TrainConf
         raise InputError(f"config {path}: is no YAML ({str(error).splitlines()[0]})") from None
     if not isinstance(values, dict):
         raise InputError(f"config {path}: must be a mapping of keys, found {type(values).__name__}")
-    return make_config(merged(values, overrides or {}), f"config {path}")
+    return make_config(merged(values, said(overrides or {})), f"config {path}")
+
+
+def said(overrides: dict[str, Any]) -> dict[str, Any]:
+    """Overrides of a config; a crop among them is the user's own, which gives way to nothing."""
+    data = overrides.get("data")
+    if isinstance(data, dict) and "crop" in data:
+        return {**overrides, "data": {"crop_gives_way": False, **data}}
+    return overrides
 
 
 def merged(values: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from model.scoring import (
     STRATUM_EDGES,
     Result,
     bins,
+    calibration_sentence,
     count,
     evaluation_sets,
     machine,
@@ -48,7 +49,8 @@ def summarise(result: Result, draws: int = 1000, protocol: Protocol | None = Non
     """All tables of an evaluation, as plain JSON values; NaN is null.
 
     ``overall`` with 95 % ``interval`` over spatial blocks, ``confusion``, ``by_modality``, ``by_biome``,
-    ``by_gap_hours``, ``by_cloud`` (of the scene), ``by_cloud_stratum`` (of the tile, where known), ``calibration``.
+    ``by_gap_hours``, ``by_cloud`` (of the scene), ``by_cloud_stratum`` (of the tile, where known), ``calibration``,
+    ``after_temperature`` where the run has a temperature.
     """
     protocol = protocol or Protocol()
     names = result.legend.classes
@@ -60,11 +62,11 @@ def summarise(result: Result, draws: int = 1000, protocol: Protocol | None = Non
                 "interval": plain(bootstrap(source[mask], blocks[mask], draws))}
 
     every = np.ones(len(table), bool)
-    confidence, hits, pixels = result.calibration
+    calibration = _calibration(result.calibration)
+    if result.calibrated is not None:
+        calibration["after_temperature"] = _calibration(result.calibrated)
     biomes = [(f"{number} {BIOMES.get(number, '')}".strip(), (table["biome"] == number).to_numpy())
               for number in sorted(table["biome"].unique()) if number]
-    with np.errstate(invalid="ignore"):
-        mean_confidence, accuracy = confidence / pixels, hits / pixels
     return {
         "overall": of(every), "confusion": matrices.sum(axis=0).tolist(),
         "classes": list(result.legend.classes), "palette": list(result.legend.colours),
@@ -74,9 +76,7 @@ def summarise(result: Result, draws: int = 1000, protocol: Protocol | None = Non
         "by_cloud": {name: of(mask) for name, mask in _said(table["s2_cloud"], CLOUD_EDGES, "%")},
         "by_cloud_stratum": {name: of(mask) for name, mask in (
             strata(table) if tile_cloud(table).notna().any() else [])},
-        "calibration": plain({"ece": expected_calibration_error(confidence, hits, pixels),
-                              "edges": np.linspace(0, 1, CONFIDENCE_BINS + 1), "confidence": mean_confidence,
-                              "accuracy": accuracy, "pixels": pixels}),
+        "calibration": plain(calibration),
     }
 
 
@@ -85,9 +85,19 @@ def _said(values: pd.Series, edges: Sequence[float], unit: str) -> list[tuple[st
     return bins(values, edges, unit) if values.notna().any() else []
 
 
+def _calibration(counted: np.ndarray) -> dict[str, Any]:
+    """The calibration error and its bins, of sums of confidence and of hits, and pixels."""
+    confidence, hits, pixels = counted
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return {"ece": expected_calibration_error(confidence, hits, pixels),
+                "edges": np.linspace(0, 1, CONFIDENCE_BINS + 1), "confidence": confidence / pixels,
+                "accuracy": hits / pixels, "pixels": pixels}
+
+
 def evaluate(stores: str | Path | Sequence[str | Path], run: str | Path, out: str | Path, *, split: str = "test",
              expect: str | None = None, device: str | None = None, shown: int = 8, draws: int = 1000,
-             command: str = "", progress: bool = False, protocol: Protocol | None = None) -> dict[str, Any]:
+             command: str = "", progress: bool = False, protocol: Protocol | None = None,
+             flips: bool = False) -> dict[str, Any]:
     """Evaluate a checkpoint and write ``metrics.json``, ``tiles.csv``, ``blocks.csv``, figures and ``index.html``.
 
     Parameters
@@ -95,7 +105,7 @@ def evaluate(stores: str | Path | Sequence[str | Path], run: str | Path, out: st
     stores : path or paths. run : folder of a run (its best weights), or a checkpoint. out : folder that is written.
     split : which tiles. expect : name of the network the checkpoint must be of. shown : tiles on the page.
     draws : of the bootstrap. command : kept in the file. progress : show it. protocol : how figures are made;
-    intervals are of pooled ones.
+    intervals are of pooled ones. flips : answers are means over flips of the image, see :mod:`model.probabilities`.
 
     Returns
     -------
@@ -112,7 +122,8 @@ def evaluate(stores: str | Path | Sequence[str | Path], run: str | Path, out: st
     sets = evaluation_sets(paths, split, checkpoint)
     where = device_of(device)
     result = count(checkpoint, sets, device=where, batch_size=8 if where.type == "cuda" else 1, progress=progress,
-                   window=protocol.window if protocol else None, stride=protocol.stride if protocol else None)
+                   window=protocol.window if protocol else None, stride=protocol.stride if protocol else None,
+                   flips=flips)
     found = {
         "checkpoint": str(checkpoint.path), "model": checkpoint.info["model"], "epoch": checkpoint.info["epoch"],
         "stores": [scrubbed(path) for path in paths], "split": split,
@@ -120,7 +131,7 @@ def evaluate(stores: str | Path | Sequence[str | Path], run: str | Path, out: st
         "synthetic": synthetic_of(paths), "command": command,
         "date": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"), "machine": machine(where),
         "versions": versions(), "protocol": protocol.words if protocol else "",
-        **summarise(result, draws, protocol),
+        "temperature": checkpoint.temperature, "flips": flips, **summarise(result, draws, protocol),
         "reliability": plain(against_mask(checkpoint, sets, where))}
     out = Path(out)
     try:
@@ -182,7 +193,7 @@ def lines(found: dict[str, Any]) -> list[str]:
         out += [row(f"{title} {name}", group) for name, group in found[key].items()]
     out.append("  IoU: " + ", ".join(f"{name} {percent(value).strip()}" for name, value in
                                      zip(found["classes"], found["overall"]["iou"], strict=True)))
-    out.append(f"  calibration error {percent(found['calibration']['ece']).strip()} points")
+    out.append(f"  {calibration_sentence(found)}")
     if found["reliability"]:
         out.append(f"  {sentence(found['reliability'])}")
     return out

@@ -143,7 +143,7 @@ def measure(checkpoint: Checkpoint, data: TileDataset, index: int, normaliser: N
     s2, s1, label = shown(True, True)
     valid = label != IGNORE
     truth = label[valid].long()
-    log_p = checkpoint.net(s2, s1).float().log_softmax(1)
+    log_p = (checkpoint.net(s2, s1).float() / checkpoint.temperature).log_softmax(1)
     p = log_p.exp()
     probability, said = p.max(1)
     said = said[valid]

@@ -41,6 +41,7 @@ class Job:
     ----------
     run : folder of the trained run, or a checkpoint. folder : of the work. device, batch : None = of the machine.
     probabilities : whether finished blocks keep those of all classes.
+    flips : whether probabilities are means over flips.
     """
 
     inputs: Inputs
@@ -50,6 +51,7 @@ class Job:
     device: str | None = None
     batch: int | None = None
     probabilities: bool = False
+    flips: bool = False
 
 
 @dataclass
@@ -83,7 +85,7 @@ def compute_windows(job: Job, blocks: Sequence[Block]) -> Iterator[str]:
         Which stops the run.
     """
     job.inputs.begin()
-    predictor = _predictor(job.run, job.device, job.batch)
+    predictor = _predictor(job.run, job.device, job.batch, job.flips)
     work = Work(job.folder)
     todo = deque((block, scene) for block in blocks for scene in block.scenes)
     ahead = AHEAD["cuda" if predictor.device.type == "cuda" else "cpu"]
@@ -157,8 +159,8 @@ def compute_windows(job: Job, blocks: Sequence[Block]) -> Iterator[str]:
 
 
 @functools.lru_cache(maxsize=2)
-def _predictor(run: str, device: str | None, batch: int | None) -> Predictor:
-    return Predictor(load(run), device_of(device, _turn()), batch)
+def _predictor(run: str, device: str | None, batch: int | None, flips: bool = False) -> Predictor:
+    return Predictor(load(run), device_of(device, _turn()), batch, flips)
 
 
 def _turn() -> int:

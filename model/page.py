@@ -19,7 +19,7 @@ from model.data import Raw, TileDataset
 from model.metrics import scores
 from model.normalise import Normaliser
 from model.reliability import sentence
-from model.scoring import Result
+from model.scoring import Result, calibration_sentence
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -125,9 +125,14 @@ def calibration_figure(found: dict[str, Any], reference: Reference) -> Figure:
 
     figure = Figure(figsize=(5, 4.5), layout="constrained")
     axis = figure.subplots()
-    pairs = [(c, a) for c, a in zip(found["confidence"], found["accuracy"], strict=True) if c is not None]
     axis.plot([0, 1], [0, 1], color="#999", linewidth=1)
-    axis.plot([c for c, _ in pairs], [a for _, a in pairs], "o-", color="#C4281B")
+    for name, part, colour in (("as trained", found, "#C4281B"),
+                               ("with the run's temperature", found.get("after_temperature"), "#397D49")):
+        if part is not None:
+            pairs = [(c, a) for c, a in zip(part["confidence"], part["accuracy"], strict=True) if c is not None]
+            axis.plot([c for c, _ in pairs], [a for _, a in pairs], "o-", color=colour, label=name)
+    if "after_temperature" in found:
+        axis.legend(loc="upper left", frameon=False)
     axis.set_xlabel("confidence")
     axis.set_ylabel(f"share of pixels that {reference.hits}")
     axis.set_title("Calibration")
@@ -209,7 +214,7 @@ def write_page(out: Path, found: dict[str, Any], result: Result, checkpoint: Che
         tables={"classes": _classes(overall, legend),
                 **{key: _table(title, found[key]) for key, title in GROUPS.items()}},
         reliability=sentence(found["reliability"]) if found["reliability"] else "",
-        calibration=_percent(found["calibration"]["ece"]),
+        calibration=calibration_sentence(found),
         key=charts.key([*colours.class_words(legend.classes), "no label", "agrees", "differs"],
                        [*legend.colours, colours.NO_LABEL, colours.AGREES, colours.DIFFERS]),
         tiles=[_tile(result, row, checkpoint) for row in chosen_tiles(result, shown)], command=found["command"],

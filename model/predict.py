@@ -12,6 +12,7 @@ from dwplus.maps.blocks import UNIT, Block, Frame, WindowShape, blend, decide, o
 from dwplus.store.layout import S1_NODATA, S2_NODATA
 from model.checkpoint import Checkpoint
 from model.normalise import Normaliser
+from model.probabilities import mean_probabilities, turned_logits
 
 #: Windows a GPU sees at once.
 GPU_BATCH = 8
@@ -28,12 +29,15 @@ class Predictor:
     checkpoint : whose network is moved to the device.
     device : where it runs; on CUDA in bfloat16, as in evaluation.
     batch : windows at once; None = 1 on a CPU, :data:`GPU_BATCH` on a GPU.
+    flips : whether answers are means over flips of the window, see :mod:`model.probabilities`.
     """
 
-    def __init__(self, checkpoint: Checkpoint, device: torch.device, batch: int | None = None) -> None:
+    def __init__(self, checkpoint: Checkpoint, device: torch.device, batch: int | None = None,
+                 flips: bool = False) -> None:
         self.device, self.batch = device, batch or (GPU_BATCH if device.type == "cuda" else 1)
         self.sensors, self.classes = checkpoint.sensors, len(checkpoint.legend)
         self.s2_bands = [str(band) for band in checkpoint.info["s2_bands"]]
+        self.sensors, self.temperature, self.flips = checkpoint.sensors, checkpoint.temperature, flips
         self._net = checkpoint.net.to(device).eval()
         self._normaliser = Normaliser(checkpoint.normalisation).to(device)
         if device.type == "cuda":
@@ -62,11 +66,11 @@ class Predictor:
         blank = torch.zeros((len(s2), *s2.shape[-2:]), dtype=torch.uint8, device=self.device)
         # The normaliser takes the label from pixels that no shown sensor saw: that is what tells them here.
         optical, radar, seen = self._normaliser(optical, radar, blank, shown)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
-            logits = self._net(optical, radar)
+        logits = turned_logits(self._net, optical, radar, self.flips,
+                               torch.bfloat16 if self.device.type == "cuda" else None)
         top, left = ((side - keep) // 2 for side in s2.shape[-2:])
         here = (..., slice(top, top + keep), slice(left, left + keep))
-        probability = logits[here].float().softmax(1).mul_(UNIT).round_()
+        probability = mean_probabilities([each[here] for each in logits], self.temperature).mul_(UNIT).round_()
         probability.masked_fill_(seen[here][:, None] != 0, 0)
         out: np.ndarray = probability[:count].to(torch.int32).cpu().numpy().astype("uint16")
         return out

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,9 @@ from dwplus.taxonomy import IGNORE
 from model.checkpoint import Checkpoint, check_store
 from model.data import TileDataset
 from model.loader import Loader, device_batches
+from model.metrics import confusion_matrix
 from model.normalise import Normaliser
+from model.probabilities import mean_probabilities, turned_logits
 from model.progress import step_progress
 
 #: Edges of the groups: |S1 - S2| in hours, cloudiness of the S2 scene in percent.
@@ -30,6 +32,8 @@ CLOUD_EDGES = (0.0, 2.0, 5.0, 10.0, 20.0, 35.0, 100.0)
 #: Strata of cloud over the tile, percent: ours, the published bins of CloudLULC-Set being unknown.
 STRATUM_EDGES = (0.0, 10.0, 30.0, 50.0, 70.0, 100.0)
 CONFIDENCE_BINS = 15
+#: What really is on a tile of a dataset, by its number, uint8 (y, x), 255 where that is not known.
+Truth = Callable[[TileDataset, int], np.ndarray]
 #: What is shown to the network: name -> (S2 present, S1 present).
 MODALITIES = {"s2+s1": (True, True), "s2": (True, False), "s1": (False, True)}
 
@@ -42,7 +46,9 @@ class Result:
     ----------
     table : one row per tile, with ``data`` (number of its dataset) and ``place`` (index in it). confusion : modality to
         int64 (tiles, classes, classes). calibration : float64 (3, bins): sums of confidence, of hits, and pixels, of
-        the first modality. legend : of the classes.
+        the first modality. legend : of the classes. calibrated : as calibration, with the run's temperature; None where
+        it has none. against_truth, labels_against_truth : int64 (tiles, classes, classes), of the first modality and of
+        the stores' labels, rows the truth, on labelled pixels; None without a truth.
     """
 
     table: pd.DataFrame
@@ -50,6 +56,9 @@ class Result:
     confusion: dict[str, np.ndarray]
     calibration: np.ndarray
     legend: Legend = Legend()
+    calibrated: np.ndarray | None = None
+    against_truth: np.ndarray | None = None
+    labels_against_truth: np.ndarray | None = None
 
     @property
     def main(self) -> str:
@@ -97,12 +106,13 @@ def modalities_of(checkpoint: Checkpoint) -> dict[str, tuple[bool, bool]]:
 @torch.inference_mode()
 def count(checkpoint: Checkpoint, sets: list[TileDataset], *, device: torch.device, batch_size: int = 1,
           threads: int = 2, progress: bool = False, hide: bool = True, window: int | None = None,
-          stride: int | None = None) -> Result:
+          stride: int | None = None, flips: bool = False, truth: Truth | None = None) -> Result:
     """Run a network over every tile, once per modality; with ``hide`` False only with all it looks at.
 
     Parameters
     ----------
-    window, stride : see :class:`model.metrics.Protocol`.
+    window, stride : see :class:`model.metrics.Protocol`. flips : answers are means over flips, see
+        :mod:`model.probabilities`. truth : also score against it.
 
     Raises
     ------
@@ -118,7 +128,10 @@ def count(checkpoint: Checkpoint, sets: list[TileDataset], *, device: torch.devi
     shown = shown if hide else dict(list(shown.items())[:1])
     total, done = sum(map(len, sets)), 0
     confusion = {name: np.zeros((total, n, n), "int64") for name in shown}
-    calibration = torch.zeros(3, CONFIDENCE_BINS, dtype=torch.float64, device=device)
+    against, ceiling = (np.zeros((total, n, n), "int64") for _ in range(2))
+    # Before and after the temperature.
+    temperatures = (1.0, checkpoint.temperature)[:1 if checkpoint.temperature == 1 else 2]
+    calibration = torch.zeros(len(temperatures), 3, CONFIDENCE_BINS, dtype=torch.float64, device=device)
     with step_progress("tiles", total, progress) as show:
         for data in sets:
             order = list(range(len(data)))
@@ -129,34 +142,49 @@ def count(checkpoint: Checkpoint, sets: list[TileDataset], *, device: torch.devi
                 # Every modality is scored on the same pixels, whatever it is shown.
                 label = normaliser(*stored, torch.ones_like(batch.keep))[2]
                 valid = label != IGNORE
-                truth = label[valid].long()
+                labelled = label[valid].long()
                 tile = torch.arange(len(batch), device=device)[:, None, None].expand_as(label)[valid]
                 for name, keep in shown.items():
                     s2, s1, _ = normaliser(*stored, torch.tensor([keep] * len(batch), device=device))
-                    with torch.autocast(device.type, torch.bfloat16, enabled=amp):
-                        spread = slid(net, s2, s1, window, stride or window)
-                    probability, said = spread.max(1)
-                    key = (tile * n + truth) * n + said[valid]
+                    precision = torch.bfloat16 if amp else None
+                    if window is None:
+                        logits = turned_logits(net, s2, s1, flips, precision)
+                        found = [mean_probabilities(logits, t) for t in temperatures]
+                    else:
+                        found = [slid(net, s2, s1, window, stride or window, t, flips, precision)
+                                 for t in temperatures]
+                    # Of several answers the mean, as a map takes it, depends on the temperature.
+                    said = found[-1 if flips else 0].argmax(1)
+                    key = (tile * n + labelled) * n + said[valid]
                     counts = torch.bincount(key, minlength=len(batch) * n * n).cpu().numpy()
                     confusion[name][done:done + len(batch)] = counts.reshape(-1, n, n)
                     if name == next(iter(shown)):
-                        probability = probability[valid].double()
-                        place = (probability * CONFIDENCE_BINS).long().clamp_max(CONFIDENCE_BINS - 1)
-                        hit = (said[valid] == truth).double()
-                        for row, weights in enumerate((probability, hit, torch.ones_like(hit))):
-                            calibration[row] += torch.bincount(place, weights, CONFIDENCE_BINS)
+                        hit = (said[valid] == labelled).double()
+                        for number, probabilities in enumerate(found):
+                            probability = probabilities.amax(1)[valid].double()
+                            place = (probability * CONFIDENCE_BINS).long().clamp_max(CONFIDENCE_BINS - 1)
+                            for row, weights in enumerate((probability, hit, torch.ones_like(hit))):
+                                calibration[number, row] += torch.bincount(place, weights, CONFIDENCE_BINS)
+                        if truth is not None:
+                            ground = np.stack([truth(data, int(i)) for i in batch.index])
+                            for k, (true, drawn, mapped) in enumerate(zip(ground, label.cpu().numpy(),
+                                                                          said.cpu().numpy(), strict=True), done):
+                                true = np.where(drawn == IGNORE, IGNORE, true)
+                                against[k] = confusion_matrix(true, mapped, n)
+                                ceiling[k] = confusion_matrix(true, np.where(drawn == IGNORE, 0, drawn), n)
                 done += len(batch)
                 show(done, "")
     tables = [data.table.assign(data=i, place=np.arange(len(data))) for i, data in enumerate(sets)]
-    return Result(pd.concat(tables, ignore_index=True), sets, confusion, calibration.cpu().numpy(),
-                  checkpoint.legend)
+    before, *after = calibration.cpu().numpy()
+    return Result(pd.concat(tables, ignore_index=True), sets, confusion, before, checkpoint.legend,
+                  after[0] if after else None, *((against, ceiling) if truth is not None else ()))
 
 
-def slid(net: torch.nn.Module, s2: torch.Tensor, s1: torch.Tensor, window: int | None,
-         stride: int | None) -> torch.Tensor:
+def slid(net: torch.nn.Module, s2: torch.Tensor, s1: torch.Tensor, window: int | None, stride: int | None,
+         temperature: float = 1.0, flips: bool = False, precision: torch.dtype | None = None) -> torch.Tensor:
     """Chances (B, classes, H, W) of images, whole or as the mean over a sliding window, whose last step is moved in."""
     if window is None or stride is None:
-        return torch.as_tensor(net(s2, s1)).float().softmax(1)
+        return mean_probabilities(turned_logits(net, s2, s1, flips, precision), temperature)
     height, width = s2.shape[-2:]
     total: torch.Tensor | None = None
     weight = torch.zeros((1, 1, height, width), device=s2.device)
@@ -164,7 +192,7 @@ def slid(net: torch.nn.Module, s2: torch.Tensor, s1: torch.Tensor, window: int |
     for y in steps[0]:
         for x in steps[1]:
             here = (..., slice(y, y + window), slice(x, x + window))
-            part = torch.as_tensor(net(s2[here], s1[here])).float().softmax(1)
+            part = mean_probabilities(turned_logits(net, s2[here], s1[here], flips, precision), temperature)
             if total is None:
                 total = torch.zeros((*part.shape[:2], height, width), device=s2.device)
             total[here] += part
@@ -194,6 +222,18 @@ def tile_cloud(table: pd.DataFrame) -> pd.Series:
 def strata(table: pd.DataFrame) -> list[tuple[str, np.ndarray]]:
     """Strata of cloud: name and mask, empty ones left out."""
     return bins(tile_cloud(table), STRATUM_EDGES, "%")
+
+
+def calibration_sentence(found: dict[str, Any]) -> str:
+    """The calibration error, before and after the run's temperature where it has one."""
+    def points(value: float | None) -> str:
+        return "-" if value is None else f"{100 * value:.2f}"
+
+    calibration = found["calibration"]
+    if (after := calibration.get("after_temperature")) is None:
+        return f"calibration error {points(calibration['ece'])} points (the run has no temperature)"
+    return (f"calibration error {points(calibration['ece'])} points, {points(after['ece'])} with the run's "
+            f"temperature of {found['temperature']:.3f}, fitted on split val")
 
 
 def plain(value: Any) -> Any:

@@ -29,6 +29,7 @@ from dwplus.store.legend import attributes_of
 from dwplus.taxonomy import IGNORE
 from model import checkpoint as checkpoints
 from model import finetune
+from model.calibration import calibrate
 from model.config import TrainConfig, flat_differences, make_config
 from model.data import TileDataset, band_statistics, keep_statistics, tile_sizes
 from model.distributed import World, world
@@ -42,8 +43,8 @@ from model.progress import step_progress
 from model.sampling import TileSampler
 
 #: Keys that decide how fast or how long a run goes, not its numbers: they may change when it is taken up again.
-FREE = ("data.threads:", "data.ahead:", "run.tensorboard:", "run.max_bad_steps:", "run.patience:",
-        "run.save_every:")
+FREE = ("data.threads:", "data.ahead:", "data.crop_gives_way:", "run.tensorboard:", "run.max_bad_steps:",
+        "run.patience:", "run.save_every:")
 
 
 @dataclass
@@ -111,7 +112,8 @@ class Trainer:
                                    "max_cloud": data.max_cloud, "biomes": data.biomes,
                                    "min_valid_fraction": data.min_valid_fraction, "exclude": data.exclude,
                                    "classes": data.classes}
-        crop = data.crop if data.crop is None else min(data.crop, *tile_sizes(stores))
+        crop = _crop(data.crop, tile_sizes(stores), stores,
+                     gives_way=data.crop_gives_way or (run / "last.safetensors").exists())
         self.data = TileDataset(stores, "train", crop=crop, augment=data.augment, seed=config.run.seed,
                                 drop_s2=data.drop_s2, drop_s1=data.drop_s1, max_tiles=data.max_tiles, share=data.share,
                                 **filters)
@@ -274,7 +276,17 @@ class Trainer:
                 self._close_epoch(record, board)
                 if done.stopped == "early" or self.epoch == pause_after:
                     break
+        if first and self.validation and done.stopped in ("done", "early"):
+            self._calibrate()
+        self.world.wait()
         return done
+
+    def _calibrate(self) -> None:
+        """Keep the temperature of the best weights beside them."""
+        fit = calibrate(self.run / "best.safetensors", self.validation, self.device)
+        if fit is not None:
+            say(f"temperature {fit.temperature:.3f}, fitted on {fit.pixels:,} pixels of split val: negative "
+                f"log-likelihood {fit.before:.4f} -> {fit.after:.4f}")
 
     def _begin(self) -> None:
         try:
@@ -460,6 +472,26 @@ def _sets_of(stores: list[str], split: str, normalisation: Normalisation, classe
         with contextlib.suppress(InputError):
             found.append(TileDataset(store, split, normalisation=normalisation, classes=classes))
     return found
+
+
+def _crop(crop: int | None, sizes: list[int], stores: list[str], gives_way: bool) -> int | None:
+    """The crop of the config.
+
+    Parameters
+    ----------
+    gives_way : take whole tiles where they are smaller; so did earlier builds always, whose runs go on.
+
+    Raises
+    ------
+    InputError
+        Where a tile is smaller.
+    """
+    if crop is None or crop <= min(sizes):
+        return crop
+    if gives_way:
+        return min(sizes)
+    raise InputError(f"data.crop {crop}: the tiles of store {stores[sizes.index(min(sizes))]} are {min(sizes)} px; set "
+                     f"data.crop to {min(sizes)} or less, or to null for whole tiles")
 
 
 def _options(config: TrainConfig, data: TileDataset) -> dict[str, Any]:

@@ -14,11 +14,15 @@ def run(stores: list[str], models: list[str], out: str, name: str | None, settin
         split: str, device: str | None, seconds: float) -> int:
     """Train, evaluate, print the table, keep it."""
     stores = stores_to_read(stores)
+    from model import controls
+
+    controls.check()
     from model.compare import DEFAULT, compare, lines
     from pipelines.train import config_for
+    from pipelines.truth import truth_of
 
     found = compare(stores, out, config_for(name, None, settings), models or DEFAULT, seeds=seeds, split=split,
-                    device=device, seconds=seconds, command=console.command())
+                    device=device, seconds=seconds, command=console.command(), truth=truth_of(stores))
     table = "\n".join(lines(found))
     (Path(out) / "compare.md").write_text(table + "\n")
     print(table, flush=True)

@@ -12,7 +12,7 @@ from pipelines.door import run_command
 
 
 def run(stores: list[str], folder: str | None, split: str, out: str | None, network: str | None, device: str | None,
-        shown: int, protocol: dict[str, Any] | None = None) -> int:
+        shown: int, protocol: dict[str, Any] | None = None, flips: bool = False) -> int:
     """Evaluate, print the tables, say where the page lies."""
     stores, folder = stores_to_read(stores), run_folder(folder, network)
     from model.evaluate import evaluate, lines
@@ -22,7 +22,7 @@ def run(stores: list[str], folder: str | None, split: str, out: str | None, netw
     target = Path(out) if out else beside / f"evaluation_{split}"
     found = evaluate(stores, folder, target, split=split, expect=network, device=device, shown=shown,
                      command=console.command(), progress=True,
-                     protocol=Protocol(**protocol) if protocol else None)
+                     protocol=Protocol(**protocol) if protocol else None, flips=flips)
     for line in lines(found):
         say(line)
     say(f"page:  {target / 'index.html'}")

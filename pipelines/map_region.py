@@ -66,6 +66,7 @@ class Options:
     name_field: str | None = None
     reference: str | None = None
     transfer: str | None = None
+    flips: bool = False
 
     def check(self) -> None:
         """Refuse what can be refused before any work.
@@ -164,7 +165,7 @@ def run(options: Options) -> int:
         reference = _reference(options, weights, ground)
         frame = Frame(ground.blocks, shape)
         job = Job(ground.source, str(weights), str(folder), shape, options.device, options.batch,
-                  "probabilities" in options.layers)
+                  "probabilities" in options.layers, options.flips)
         with _client(options) as client, count_progress("blocks") as progress:
             tally = map_blocks(job, frame, client, progress)
         say(tally.line)
@@ -224,6 +225,8 @@ def _settings(options: Options, spec: DatasetSpec | None, weights: Path) -> dict
     kept = ("region", "start", "end", "store", "project", "world", "dates", "clouds", "margin", "ramp", "polygons",
             "name_field", "reference", "transfer")
     given = scrubbed_values({key: value for key, value in asdict(options).items() if key in kept})
+    if options.flips:  # left out where they are off, so that a map of an earlier build goes on
+        given["flips"] = True
     return {**given, "layers": sorted(options.layers), "spec": json.loads(spec.to_json()) if spec else None,
             "run": str(weights), "weights": hashlib.sha256(weights.read_bytes()).hexdigest()}
 

@@ -24,7 +24,8 @@ from dwplus.cli.options import (
 )
 from dwplus.console import needs
 
-NETWORKS = "specsar_former, claire, cloudlulc_net, segformer, segformer_s2, segformer_s1, unet, late_fusion"
+NETWORKS = "specsar_former, claire, cloudlulc_net, segformer, segformer_s2, segformer_s1, unet, late_fusion, " \
+           "pixel_mlp"
 
 
 class Layer(StrEnum):
@@ -133,6 +134,7 @@ def evaluate(
                                                                          "Default: whole tiles.")] = None,
     stride: Annotated[int | None, typer.Option(min=1, metavar="PX", help="Step of the window. Default: its "
                                                                          "side.")] = None,
+    flips: options.Flips = False,
 ) -> None:
     """Make tables, figures and a page of a trained network."""
     def action() -> int:
@@ -141,7 +143,8 @@ def evaluate(
 
         protocol = {"without": tuple(without or ()), "per_image": per_image, "absent_as_zero": absent_as_zero,
                     "window": window, "stride": stride}
-        return flow(stores or [], run, split, out, model, device, shown, protocol if any(protocol.values()) else None)
+        return flow(stores or [], run, split, out, model, device, shown, protocol if any(protocol.values()) else None,
+                    flips)
 
     finish(action)
 
@@ -165,7 +168,7 @@ def compare(
     All under one budget, each with an interval on its difference from the first.
     """
     def action() -> int:
-        needs("train")
+        needs("train", "classify")
         from pipelines.compare import run as flow
 
         return flow(stores or [], models or [], out, config, settings or [], seeds, split, device, speed_seconds)
@@ -228,6 +231,7 @@ def map_region(
         metavar="run|FILE", help="Also take over the correction that an evaluation found on other ground: that of the "
                                  "run, or blocks.csv of one. No estimate, without an interval; refused where the map "
                                  "has a biome that was not evaluated. Default: none.")] = None,
+    flips: options.Flips = False,
 ) -> None:
     """Map a region with a trained network.
 
@@ -240,7 +244,7 @@ def map_region(
         return run_with_defaults(Options(
             region, start, end, run or "", out, store, project, world, scheduler, device, batch, dates, clouds,
             tuple(str(layer) for layer in layers or ()), margin, ramp, polygons, name_field, reference,
-            transfer), model)
+            transfer, flips), model)
 
     finish(action)
 

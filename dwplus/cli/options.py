@@ -38,6 +38,8 @@ Out = Annotated[str | None, typer.Option("--out", metavar="DIR", help="Folder of
                                                                       "weights of the run.")]
 Expected = Annotated[str | None, typer.Option("--model", metavar="NETWORK", help="Refuse a checkpoint of another "
                                               "network than this.")]
+Flips = Annotated[bool, typer.Option("--flips", help="Take the mean over the image and its flips along both axes: "
+                                     "four times the work. Default: off.")]
 Device = Annotated[str | None, typer.Option(metavar="cpu|cuda|cuda:N", help="Default: cuda where there is one.")]
 Config = Annotated[str | None, typer.Option(
     "--config", metavar="NAME|FILE", help="Shipped config or YAML file. Default: with a GPU the network's own, else "

@@ -65,7 +65,7 @@ def split(
     Into train, val and test; pixels stay.
     """
     def action() -> int:
-        from dwplus.splits import GUARD
+        from dwplus.splits import GUARD, missing, missing_words
         from dwplus.store import layout
         from dwplus.store.marks import bad_tiles
         from dwplus.store.resplit import resplit
@@ -77,6 +77,8 @@ def split(
         why = "for the guard" if drop is None else "in no split"
         words += [f"{counts[GUARD]} set aside {why}"] if GUARD in counts else []
         say(f"{', '.join(words)}; {int((found['before'] != found['split']).sum())} of {len(found)} tiles changed")
+        for line in missing_words(missing(found, found["split"].tolist())):
+            say(line)
         return 0
 
     finish(action)

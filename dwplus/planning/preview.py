@@ -21,7 +21,8 @@ from dwplus.planning.plan_map import write_page
 from dwplus.reasons import Reason, meaning
 from dwplus.scenes.orbits import warning
 from dwplus.spec import DatasetSpec
-from dwplus.taxonomy import BIOMES, STRATUM_NAMES
+from dwplus.splits import missing, missing_words
+from dwplus.taxonomy import BIOMES, CLASSES, STRATUM_NAMES
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -118,6 +119,7 @@ def preview(plan: gpd.GeoDataFrame, budget: float | None = None) -> list[str]:
     lines = [*_by_biome(planned), "", *_rates(plan, spec), "", *_histogram(planned)]
     if spec.triplets is not None:
         lines += ["", *_by_stratum(planned)]
+    lines += _splits(planned)
     rejected = summary(plan)["rejected"]
     assert isinstance(rejected, dict)
     if rejected:
@@ -151,6 +153,22 @@ def _by_biome(planned: pd.DataFrame) -> list[str]:
         name = f"{number:2d} {BIOMES[number]}"
         lines.append(f"{name:<60}" + "".join(f"{n:>8}" for n in counts) + f"{counts.sum():>8}")
     return [*lines, f"{'all':<60}" + "".join(f"{n:>8}" for n in table.sum()) + f"{len(planned):>8}"]
+
+
+def _splits(planned: pd.DataFrame) -> list[str]:
+    """What a split lacks: biomes, and classes where planning looked at the labels (``sampling.strategy: stratified``,
+    annotations); without pixels nobody knows the classes."""
+    table, rated = planned[["biome"]].copy(), planned["strata"].astype(str)
+    known = bool((rated != "").all())
+    if known:
+        for number, name in enumerate(CLASSES):
+            table[f"count_{name}"] = (rated.str[number] != "-").astype(int).to_numpy()
+    found = missing_words(missing(table, planned["split"].astype(str).tolist()))
+    if not found:
+        return []
+    unknown = "" if known else "; which classes are missing is not known before the export"
+    return ["", *found, "dwplus split STORE --stratify class, after the export, deals every class and biome "
+            f"out{unknown}"]
 
 
 def _by_stratum(planned: pd.DataFrame) -> list[str]:

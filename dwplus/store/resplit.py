@@ -43,7 +43,7 @@ def resplit(stores: Sequence[str | Path], *, seed: int | None = None, stratify: 
 
     Returns
     -------
-    A row per tile: ``tile_id``, ``biome``, ``before``, ``split``.
+    A row per tile: ``tile_id``, ``biome``, ``before``, ``split``, and labelled pixels by class, ``count_<class>``.
 
     Raises
     ------
@@ -80,7 +80,8 @@ def resplit(stores: Sequence[str | Path], *, seed: int | None = None, stratify: 
             if had:
                 tables.finish(store, hold.check)
     before = unique["split"].astype(str)
-    return pd.DataFrame({"biome": unique["biome"], "before": before, "split": splits}).reset_index()
+    return pd.concat([pd.DataFrame({"biome": unique["biome"], "before": before, "split": splits}), unique[counts]],
+                     axis=1).reset_index()
 
 
 def _one_size(tables: dict[str, pd.DataFrame]) -> tuple[int, float]:

@@ -13,6 +13,7 @@ from dwplus.errors import InputError
 from model.networks.baselines import LateFusion, SegFormer, UNet
 from model.networks.claire import CLAIRE
 from model.networks.cloudlulc_net import CloudLULCNet
+from model.networks.pixel_mlp import PixelMLP
 from model.networks.pyramid import PYRAMIDS
 from model.networks.specsar_former import VARIANTS, SpecSARFormer
 
@@ -26,6 +27,7 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "segformer_s1": partial(SegFormer, sensors="s1"),
     "unet": UNet,
     "late_fusion": LateFusion,
+    "pixel_mlp": PixelMLP,
 }
 
 

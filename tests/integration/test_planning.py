@@ -282,6 +282,13 @@ def test_preview_adds_up(tmp_path):
     assert sum(int(line.split()[3]) for line in bars) == len(fine)
     if (rows["state"] == "rejected").any():
         assert "rejected" in text
+    # Of two tiles a biome, each a block, some splits get none of some biomes, and that is said.
+    for split in ("train", "val", "test"):
+        lacks = sorted(set(fine["biome"]) - set(fine.loc[fine["split"] == split, "biome"]))
+        said = [line for line in text if line.startswith(f"split {split} has no tile of biome")]
+        assert [line.rpartition("biome")[2].lstrip("s ") for line in said] == (
+            [", ".join(map(str, lacks))] if lacks else [])
+    assert "which classes are missing is not known" in joined
     found = cost(rows, spec())
     assert found.requests == found.tiles == len(fine) and found.raw_bytes == len(fine) * 510 ** 2 * (2 * 10 + 2 * 2 + 1)
     assert f"{found.eecu_hours / 0.001:.0%} of it, exceeds it" in joined

@@ -12,7 +12,18 @@ from pyproj import Geod
 
 from dwplus.errors import InputError
 from dwplus.grid import PixelGrid, transformer, utm_epsg
-from dwplus.splits import SPLITS, assigned, block_of, blocks_of, near_pairs, outside_guard, split_of, splits_of
+from dwplus.splits import (
+    SPLITS,
+    assigned,
+    block_of,
+    blocks_of,
+    missing,
+    missing_words,
+    near_pairs,
+    outside_guard,
+    split_of,
+    splits_of,
+)
 from dwplus.taxonomy import CLASSES
 
 SIDE = 5100.0
@@ -197,3 +208,30 @@ def test_words_for_mistakes():
     empty = table_of(tiles).assign(**{f"count_{name}": 0 for name in CLASSES})
     with pytest.raises(InputError, match="no tile has a labelled pixel yet"):
         assigned(empty, tiles, 0, "class")
+
+
+def test_a_class_of_few_blocks_and_every_biome_reach_every_split():
+    """Shares can be met without them: 40 blocks, a class in three of them, biomes of three and of two blocks."""
+    tiles = [grid(32631, 100 + 5 * i, 1000) for i in range(40)]
+    table = pd.DataFrame({"biome": [1] * 35 + [2] * 3 + [3] * 2,
+                          **{f"count_{name}": [900] * 40 for name in CLASSES}})
+    table["count_snow_and_ice"] = [50 if i in (3, 11, 36) else 0 for i in range(40)]
+    table["count_bare"] = 0
+    lacking = 0
+    for seed in range(20):
+        found = assigned(table, tiles, seed, "class")
+        lacks = missing(table, found)
+        assert {split: [b for b in biomes if b != 3] for split, (_, biomes) in lacks.items()} == {
+            "train": [], "val": [], "test": []}
+        assert all(classes == [] for classes, _ in lacks.values())
+        assert [b for _, biomes in lacks.values() for b in biomes] == [3]  # two blocks reach two splits
+        assert sorted(set(found)) == ["test", "train", "val"] and found.count("train") > 20
+        lacking += any(any(pair) for pair in missing(table, assigned(table, tiles, seed)).values())
+        biomes = missing(table, assigned(table, tiles, seed, "biome"))
+        assert all(set(b) <= {3} for _, b in biomes.values())
+    assert lacking > 10  # by blocks alone, most seeds miss something
+    words = missing_words(missing(table.iloc[:36], ["train"] * 35 + ["val"]))
+    assert words == ["split train has no tile of biome 2",
+                     "split val has no tile of class snow_and_ice and of biome 1",
+                     f"split test has no tile of classes {', '.join(n for n in CLASSES if n != 'bare')} and of biomes "
+                     "1, 2"]
