@@ -370,6 +370,8 @@ class DatasetSpec(_Model):
             return cls.model_validate_json(json.dumps(raw))
         except json.JSONDecodeError as error:
             raise InputError(f"{where}: is no JSON ({error})") from None
+        except RecursionError:
+            raise InputError(f"{where}: is no JSON of a spec (nested too deeply)") from None
         except ValidationError as error:
             raise InputError(f"{where}: {_first_problem(error)}") from None
 
