@@ -16,9 +16,9 @@ from collections import OrderedDict
 import numpy as np
 
 from dwplus.store.tiles import OPEN_FILES
-from model.sampling import shuffle_quality, shuffled
+from model.sampling import KEPT_TILES, dealt, shuffle_quality, shuffled
 
-TILES, SHARD, BATCHES = 16_893, 16, (8, 32)
+TILES, SHARD, BATCHES, WINDOWS = 16_893, 16, (8, 32), 4
 
 
 def filled_buffer(shards: np.ndarray, rng: np.random.Generator, size: int) -> np.ndarray:
@@ -61,6 +61,20 @@ def main() -> None:
         found = [shuffle_quality(order, shards, batch) for batch in BATCHES]
         print(f"{name:<28}{found[0].moved:8.3f}{found[0].moved_off:8.3f}"
               + "".join(f"{f.companions:18.4f}" for f in found) + f"{openings(order, shards, OPEN_FILES // 3):10.3f}")
+    print(f"\n{WINDOWS} windows of each tile (data.crops_per_tile), decoded once; companions: of the same tile\n"
+          f"{'order':<28}" + "".join(f"{f'companions of {b}':>18}" for b in BATCHES))
+    tiles = shuffled(shards, rng)
+    rows = {"all at once": lambda batch: np.repeat(tiles, WINDOWS),
+            "in rounds": lambda batch: dealt(tiles, WINDOWS, max(batch, KEPT_TILES), rng)[0],
+            "permutation of all windows": lambda batch: rng.permutation(np.repeat(tiles, WINDOWS))}
+    for name, way in rows.items():
+        print(f"{name:<28}" + "".join(f"{same_tile(way(batch), batch):18.4f}" for batch in BATCHES))
+
+
+def same_tile(tiles: np.ndarray, batch: int) -> float:
+    """Mean number of other windows of its own tile in a window's batch."""
+    whole = tiles[:len(tiles) // batch * batch].reshape(-1, batch)
+    return float(np.mean([(row[:, None] == row).sum() - batch for row in whole])) / batch
 
 
 if __name__ == "__main__":

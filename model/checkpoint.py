@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import shutil
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,13 +87,19 @@ def save(path: str | Path, tensors: dict[str, Tensor], info: dict[str, Any], pre
     DwplusError
         Where a tensor is not finite: the checkpoint before is worth more.
     """
+    _write(Path(path), _copied(tensors), info, previous)
+
+
+def _copied(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    # Copies: safetensors refuses tensors that share memory or are strided, as channels-last weights are.
+    return {name: t.detach().to("cpu", copy=True).contiguous() for name, t in tensors.items()}
+
+
+def _write(path: Path, whole: dict[str, Tensor], info: dict[str, Any], previous: bool) -> None:
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    path = Path(path)
     partial = path.with_name(f".{path.name}.part")
-    # Copies: safetensors refuses tensors that share memory or are strided, as channels-last weights are.
-    whole = {name: t.detach().to("cpu", copy=True).contiguous() for name, t in tensors.items()}
     if wrong := _not_finite(whole):
         raise DwplusError(f"checkpoint {path}: was not written, for {wrong} is not finite; lower optim.lr, or set "
                           "run.precision to fp32")
@@ -114,6 +121,50 @@ def save(path: str | Path, tensors: dict[str, Tensor], info: dict[str, Any], pre
         why = error.strerror if isinstance(error, OSError) else None
         raise InputError(f"checkpoint {path}: cannot be written ({why or error}); make room, or choose another RUN; "
                          "what lay there is as it was") from None
+
+
+class Background:
+    """Writes checkpoints beside the training, one at a time: a step waits for the copy of the weights and no longer.
+
+    As a context it waits at its end. What went wrong is raised at the next save, or there.
+    """
+
+    def __init__(self) -> None:
+        self._pool: ThreadPoolExecutor | None = None
+        self._under_way: list[Future[None]] = []
+
+    def save(self, path: str | Path, tensors: dict[str, Tensor], info: dict[str, Any], previous: bool = False) -> None:
+        """:func:`save`, begun; waits for the ones before it."""
+        self.wait()
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        # The header is made now: what it tells of goes on changing.
+        frozen = json.loads(json.dumps(info))
+        self._under_way.append(self._pool.submit(_write, Path(path), _copied(tensors), frozen, previous))
+
+    def wait(self) -> None:
+        """Until all is written.
+
+        Raises
+        ------
+        InputError, DwplusError
+            As :func:`save`.
+        """
+        waiting, self._under_way = self._under_way, []
+        for write in waiting:
+            write.result()
+
+    def __enter__(self) -> Background:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        pool, self._pool = self._pool, None
+        try:
+            if kind is None:
+                self.wait()
+        finally:
+            if pool is not None:
+                pool.shutdown(wait=True)
 
 
 def previous_of(path: Path) -> Path:

@@ -34,6 +34,8 @@ class DataPart(_Part):
                                                               "tile's; none = whole tiles")
     crop_gives_way: bool = Field(False, description="take whole tiles where they are smaller than the crop; off = "
                                                     "such a crop is refused. A shipped config's does, one set does not")
+    crops_per_tile: int = Field(1, ge=1, description="windows of each tile in an epoch, which is as many times longer; "
+                                                     "the tile is decoded once for all of them")
     augment: bool = Field(True, description="random flips and quarter turns")
     drop_s2: float = Field(0.0, ge=0, le=1, description="probability that Sentinel-2 is missing from a training sample")
     drop_s1: float = Field(0.0, ge=0, le=1, description="probability that Sentinel-1 is missing from a training sample")
@@ -113,6 +115,9 @@ class RunPart(_Part):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         "auto", description="of the forward pass; auto = bf16 on CUDA, fp32 on a CPU")
     compile: bool = Field(False, description="torch.compile")
+    sync_batch_norm: bool = Field(True, description="several processes: batch norms count the samples of all, as one "
+                                                   "process with the whole batch would; false = each its own, with "
+                                                   "one wait less a layer and pass")
     deterministic: bool = Field(False, description="deterministic kernels on CUDA too, slower")
     patience: int | None = Field(None, ge=1, description="stop after this many validations without a better mIoU")
     validate_every: int = Field(1, ge=1, description="epochs between two validations")

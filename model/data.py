@@ -70,6 +70,7 @@ class TileDataset(torch.utils.data.Dataset[dict[str, Any]]):
     max_tiles : keep a seeded draw of this many.
     classes : class table that labels are turned into on reading, by name or as a YAML file; None = the stores' own,
         which then must agree. share : share of the tiles to keep, a seeded draw stratified by class.
+    tables : of the stores, as another dataset of them has them (:attr:`tables`): reading them is half of opening one.
 
     Raises
     ------
@@ -83,7 +84,8 @@ class TileDataset(torch.utils.data.Dataset[dict[str, Any]]):
                  biomes: Sequence[int] | None = None, min_valid_fraction: float = 0.0,
                  exclude: str | Path | None = None, drop_s2: float = 0.0,
                  drop_s1: float = 0.0, normalisation: Normalisation | None = None, reader: str = "auto",
-                 max_tiles: int | None = None, classes: str | None = None, share: float = 1.0) -> None:
+                 max_tiles: int | None = None, classes: str | None = None, share: float = 1.0,
+                 tables: Sequence[pd.DataFrame] | None = None) -> None:
         if reader not in ("auto", "direct", "tensorstore", "zarr"):
             raise InputError(f"reader {reader!r}: must be auto, direct, tensorstore or zarr")
         if split not in (*layout.SPLITS, "all"):
@@ -120,9 +122,11 @@ class TileDataset(torch.utils.data.Dataset[dict[str, Any]]):
         self.sizes = {d["size"] for d in (first, *rest)}
         if crop is not None and not 1 <= crop <= min(self.sizes):
             raise InputError(f"crop {crop}: must be 1 to {min(self.sizes)}, the tiles' size")
-        tables = [how.table(tile_table(path), self.legend).assign(store=number)
-                  for number, (path, how) in enumerate(zip(self.stores, self._recodings, strict=True))]
-        every = pd.concat(tables, ignore_index=True)
+        #: The stores' tables of tiles, as they were read.
+        self.tables = [tile_table(path) for path in self.stores] if tables is None else list(tables)
+        coded = [how.table(table, self.legend).assign(store=number)
+                 for number, (table, how) in enumerate(zip(self.tables, self._recodings, strict=True))]
+        every = pd.concat(coded, ignore_index=True)
         if exclude is not None:
             every = every[~is_bad(every, bad_tiles(exclude))]
         _known(every, self.stores, {"min_gap_hours": min_gap_hours, "max_gap_hours": max_gap_hours,
@@ -144,7 +148,7 @@ class TileDataset(torch.utils.data.Dataset[dict[str, Any]]):
         return len(self._rows)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_arrays": {}, "_readers": {}, "_normaliser": None}
+        return {**self.__dict__, "_arrays": {}, "_readers": {}, "_normaliser": None, "tables": None}
 
     def set_epoch(self, epoch: int) -> None:
         """Other crops, turns and dropped sensors from now on."""
@@ -217,18 +221,21 @@ class TileDataset(torch.utils.data.Dataset[dict[str, Any]]):
         number, group, row = self._rows[index]
         return self._direct(self.stores[number]).array(group, "cloud", int(row))
 
-    def raw(self, index: int, epoch: int | None = None, into: Pixels | None = None) -> Raw:
+    def raw(self, index: int, epoch: int | None = None, into: Pixels | None = None, *, window: int = 0,
+            whole: Raw | None = None) -> Raw:
         """A sample as stored, cropped and turned; views where possible.
 
         Parameters
         ----------
+        window : which of the tile's windows of this epoch. whole : the tile, where it is decoded already.
         epoch : None = that of :meth:`set_epoch`.
         into : as for :meth:`tile`, for whole tiles that are not turned; else it is left alone.
         """
-        sample = self.tile(index, None if self.crop is not None or self.augment else into)
+        sample = whole or self.tile(index, None if self.crop is not None or self.augment else into)
         if self.crop is None and not self.augment and self.drop == (0, 0):
             return sample
-        rng = np.random.default_rng([self.seed, self.epoch if epoch is None else epoch, index])
+        which = [self.seed, self.epoch if epoch is None else epoch, index]
+        rng = np.random.default_rng([*which, window] if window else which)
         if self.crop is not None:
             height, width = sample.label.shape
             y, x = rng.integers(0, height - self.crop + 1), rng.integers(0, width - self.crop + 1)
@@ -433,14 +440,15 @@ def statistics(stores: str | Path | Sequence[str | Path], *, max_tiles: int = 25
 
 def band_statistics(stores: str | Path | Sequence[str | Path], *, max_tiles: int = 256, seed: int = 0,
                     reader: str = "auto", threads: int = 4, beside: Path | None = None,
-                    speak: Callable[[str], None] | None = None, **filters: Any) -> tuple[Statistics, bool]:
+                    speak: Callable[[str], None] | None = None, tables: Sequence[pd.DataFrame] | None = None,
+                    **filters: Any) -> tuple[Statistics, bool]:
     """Band statistics of the train split: those the store keeps of all these tiles or of the draw, else measured.
 
     Parameters
     ----------
     max_tiles : a seeded draw of this many tiles is measured; the stores' tiles are many and much alike.
     beside : a file that may hold statistics of an earlier call, where they could not be kept in the store.
-    speak : told when tiles are measured. filters : of :class:`TileDataset`.
+    speak : told when tiles are measured. tables, filters : of :class:`TileDataset`.
 
     Returns
     -------
@@ -451,7 +459,7 @@ def band_statistics(stores: str | Path | Sequence[str | Path], *, max_tiles: int
     InputError
         As :class:`TileDataset`.
     """
-    whole = TileDataset(stores, "train", seed=seed, reader=reader, **filters)
+    whole = TileDataset(stores, "train", seed=seed, reader=reader, tables=tables, **filters)
     chosen = _draw(len(whole), max_tiles, seed)
     bands = whole.s2_bands, whole.s1_bands
     for rows in (whole.table, whole.table.iloc[chosen]):

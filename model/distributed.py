@@ -37,6 +37,11 @@ class World:
             dist.all_reduce(tensor)
         return tensor
 
+    def from_first(self, tensor: Tensor) -> None:
+        """The first process's values in all of them."""
+        if self.size > 1:
+            dist.broadcast(tensor, 0)
+
     def wait(self) -> None:
         if self.size > 1:
             dist.barrier()
@@ -61,7 +66,9 @@ def world(device: str | None = None) -> Iterator[World]:
         return
     if not dist.is_initialized():
         # Once in a process: a second group at torchrun's rendezvous would find the first one's keys and hang.
-        dist.init_process_group("nccl" if own.type == "cuda" else "gloo")
+        # With its device said, NCCL need not guess it, and warn of that, at the first barrier.
+        dist.init_process_group("nccl" if own.type == "cuda" else "gloo",
+                                device_id=own if own.type == "cuda" else None)
         atexit.register(_leave)
     yield World(rank, size, own)
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import math
+import threading
 import time
 import weakref
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from torch import Tensor
 from dwplus.errors import InputError
 from dwplus.store.tiles import Pixels
 from dwplus.taxonomy import IGNORE
-from model.data import TileDataset
+from model.data import Raw, TileDataset
 
 
 @dataclass
@@ -61,13 +62,48 @@ class _Memory:
         return torch.from_numpy(array)
 
 
+class KeptTiles:
+    """Decoded tiles of which more windows are to come: the ones used last.
+
+    Parameters
+    ----------
+    most : tiles that are kept.
+    """
+
+    def __init__(self, data: TileDataset, most: int) -> None:
+        self._data, self._most = data, most
+        self._tiles: OrderedDict[int, Future[Raw]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __call__(self, index: int) -> Raw:
+        """The whole tile; of several threads that ask for it one decodes it, and the others wait."""
+        with self._lock:
+            found = self._tiles.get(index)
+            first = found is None
+            if found is None:
+                found = self._tiles[index] = Future()
+                while len(self._tiles) > self._most:
+                    self._tiles.popitem(last=False)
+            else:
+                self._tiles.move_to_end(index)
+        if first:
+            try:
+                found.set_result(self._data.tile(index))
+            except BaseException as error:
+                found.set_exception(error)
+                raise
+        return found.result()
+
+
 class Loader:
     """Iterates over batches of given samples; taken up again in the middle, it goes on with the next batch.
 
     Parameters
     ----------
-    batches : sample numbers; ``~number`` is a sample that fills a batch up, whose label becomes 255 all over.
+    batches : sample numbers, ``window * tiles + tile``; ``~number`` is a sample that fills a batch up, whose label
+        becomes 255 all over.
     start : batches to pass over at the first iteration.
+    keep : decoded tiles that are kept for windows to come; 0 where each has one.
     threads : readers. ahead : batches that are read before they are asked for. pin : page-locked memory, for a GPU.
 
     Attributes
@@ -77,12 +113,13 @@ class Loader:
     """
 
     def __init__(self, data: TileDataset, batches: Sequence[Sequence[int]], *, epoch: int = 0, start: int = 0,
-                 threads: int = 4, ahead: int = 3, pin: bool = False) -> None:
+                 threads: int = 4, ahead: int = 3, pin: bool = False, keep: int = 0) -> None:
         self.data, self.batches, self.epoch = data, batches, epoch
         self.threads, self.ahead, self.pin = max(1, threads), max(1, ahead), pin
         self.waited, self.done = 0.0, start
         self._start = start
         self._memory = _Memory()
+        self._kept = KeptTiles(data, keep) if keep else None
 
     def __len__(self) -> int:
         """Batches of the whole epoch."""
@@ -123,12 +160,14 @@ class Loader:
         batch = Batch(empty(n, len(self.data.s2_bands), side, side, dtype="uint16"),
                       empty(n, len(self.data.s1_bands), side, side, dtype=s1_type),
                       empty(n, side, side, dtype="uint8"), empty(n, 2, dtype="bool"),
-                      torch.tensor([max(i, ~i) for i in samples]))
+                      torch.tensor([max(i, ~i) % len(self.data) for i in samples]))
         into = (batch.s2.numpy(), batch.s1.numpy(), batch.label.numpy(), batch.keep.numpy())
 
         def fill(place: int, sample: int) -> None:
             own = Pixels(*(array[place] for array in into[:3]))
-            raw = self.data.raw(max(sample, ~sample), self.epoch, own)
+            window, tile = divmod(max(sample, ~sample), len(self.data))
+            raw = self.data.raw(tile, self.epoch, own, window=window,
+                                whole=None if self._kept is None else self._kept(tile))
             for target, value in zip(own, (raw.s2, raw.s1, raw.label), strict=True):
                 if value is not target:
                     target[...] = value

@@ -113,7 +113,9 @@ def compute_windows(job: Job, blocks: Sequence[Block]) -> Iterator[str]:
     def forward() -> None:
         pixels = [p for _, p in waiting]
         side = job.shape.support(waiting[0][0].grid).width
-        probabilities = predictor(np.stack([p.s2 for p in pixels]), np.stack([p.s1 for p in pixels]), side)
+        s2, s1 = ([p.s2 for p in pixels], [p.s1 for p in pixels])
+        one = len(pixels) == 1  # as on a CPU: nothing to put together
+        probabilities = predictor(s2[0][None] if one else np.stack(s2), s1[0][None] if one else np.stack(s1), side)
         for (block, seen), probability in zip(waiting, probabilities, strict=True):
             if block.id not in dates:  # the clearest of its scenes comes first
                 frame = (seen.s2.shape[1] - block.grid.height) // 2
@@ -122,7 +124,9 @@ def compute_windows(job: Job, blocks: Sequence[Block]) -> Iterator[str]:
                     work.save_picture(block.id, shot)
             if seen.clear is not None:
                 edge = (seen.clear.shape[0] - side) // 2
-                probability *= seen.clear[edge:edge + side, edge:edge + side]
+                clear = seen.clear[edge:edge + side, edge:edge + side]
+                if not clear.all():
+                    probability *= clear
             dates.setdefault(block.id, []).append(probability)
         waiting.clear()
 

@@ -97,9 +97,11 @@ class Normaliser(torch.nn.Module):
 
     def _standard(self, x: Tensor, invalid: Tensor, sensor: str) -> Tensor:
         low, high = getattr(self, f"{sensor}_low"), getattr(self, f"{sensor}_high")
-        # In place after the first step: new memory for each costs as much as the arithmetic.
-        x = torch.clamp(x, low, high).sub_(getattr(self, f"{sensor}_mean")).div_(getattr(self, f"{sensor}_std"))
-        return x.masked_fill_(invalid, 0.0)
+        # In place: new memory for each step costs as much as the arithmetic.
+        x.clamp_(low, high).sub_(getattr(self, f"{sensor}_mean")).div_(getattr(self, f"{sensor}_std"))
+        # Mostly there is nothing to fill. Only a CPU can be asked without waiting.
+        needed = x.device.type != "cpu" or bool(invalid.numpy().any())
+        return x.masked_fill_(invalid, 0.0) if needed else x
 
     def forward(self, s2: Tensor, s1: Tensor, label: Tensor, keep: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Network inputs.
@@ -113,12 +115,12 @@ class Normaliser(torch.nn.Module):
         -------
         s2, s1 : float32, standardised. label : uint8, 255 = ignore.
         """
-        optical = s2.to(torch.float32)
+        optical = s2.to(torch.float32, copy=True)
         # No data is the type's largest value, and the largest of the bands is found four times as fast as any of them.
         no_s2 = (optical.amax(1, keepdim=True) == S2_NODATA) | ~keep[:, 0, None, None, None]
-        radar = s1.to(torch.float32)
+        radar = s1.to(torch.float32, copy=True)
         no_s1 = (~torch.isfinite(radar) | (radar == S1_NODATA)).any(1, keepdim=True) | ~keep[:, 1, None, None, None]
         if not s1.dtype.is_floating_point:
-            radar = radar * S1_SCALE
+            radar.mul_(S1_SCALE)
         label = torch.where((no_s2 & no_s1)[:, 0], torch.full_like(label, IGNORE), label)
         return self._standard(optical, no_s2, "s2"), self._standard(radar, no_s1, "s1"), label

@@ -70,9 +70,16 @@ class Predictor:
                                torch.bfloat16 if self.device.type == "cuda" else None)
         top, left = ((side - keep) // 2 for side in s2.shape[-2:])
         here = (..., slice(top, top + keep), slice(left, left + keep))
-        probability = mean_probabilities([each[here] for each in logits], self.temperature).mul_(UNIT).round_()
-        probability.masked_fill_(seen[here][:, None] != 0, 0)
-        out: np.ndarray = probability[:count].to(torch.int32).cpu().numpy().astype("uint16")
+        probability = mean_probabilities([each[here][:count] for each in logits], self.temperature).mul_(UNIT).round_()
+        unseen = seen[here][:count] != 0
+        if self.device.type == "cuda":
+            probability.masked_fill_(unseen[:, None], 0)
+            whole: np.ndarray = probability.to(torch.int32).cpu().numpy()
+            return whole.astype("uint16")
+        out: np.ndarray = probability.to(torch.uint16).numpy()
+        blank_pixels = unseen.numpy()
+        if blank_pixels.any():
+            out *= ~blank_pixels[:, None]
         return out
 
 

@@ -99,30 +99,72 @@ def tile_weights(table: pd.DataFrame, balance: str) -> np.ndarray:
     raise InputError(f"balance {balance!r}: must be one of {', '.join(BALANCES)}")
 
 
+def dealt(tiles: np.ndarray, windows: int, group: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Several windows of each tile, so that a tile need be decoded once and its windows do not meet in a batch.
+
+    Groups of tiles are gone through ``windows`` times, in a new order each time: the windows of a tile lie about
+    ``group`` places apart, and never share a batch of at most ``group`` samples that begins with a round.
+
+    Parameters
+    ----------
+    tiles : (n,) in their order. group : tiles that are kept decoded at a time.
+
+    Returns
+    -------
+    (n * windows,) tiles, and the number of the window of each, 0 to ``windows`` - 1.
+    """
+    if windows == 1:
+        return tiles, np.zeros(len(tiles), "int64")
+    order, numbers = [], []
+    for start in range(0, len(tiles), group):
+        members = tiles[start:start + group]
+        for number in range(windows):
+            order.append(rng.permutation(members) if number else members)
+            numbers.append(np.full(len(members), number))
+    return np.concatenate(order), np.concatenate(numbers)
+
+
+#: Tiles that are kept decoded at least, where several windows of each are taken: 100 MB of 510 pixels.
+KEPT_TILES = 16
+
+
 class TileSampler:
     """Batches of an epoch, the same in every process.
+
+    Samples are numbered ``window * tiles + tile``; with one window a tile, by their tile.
 
     Parameters
     ----------
     table : a row per sample, with ``shard`` (number), and what the balance needs.
     size : samples of a batch over all processes.
     buffer : see :func:`shuffled`. balance : ``none``, ``biome`` or ``class``; see :func:`tile_weights`.
+    windows : of each tile in an epoch; see :func:`dealt`.
     """
 
     def __init__(self, table: pd.DataFrame, size: int, *, seed: int = 0, buffer: int | None = None,
-                 balance: Literal["none", "biome", "class"] = "none") -> None:
-        self.size, self.seed, self.buffer = size, seed, buffer
+                 balance: Literal["none", "biome", "class"] = "none", windows: int = 1) -> None:
+        self.size, self.seed, self.buffer, self.windows = size, seed, buffer, windows
         self._shards = table["shard"].to_numpy()
         # Samples of one biome and one shard side by side; see `drawn`.
         self._line = np.lexsort((self._shards, table["biome"])) if balance != "none" else None
         self._weights = None if self._line is None else tile_weights(table, balance)[self._line]
 
     def __len__(self) -> int:
-        return -(-len(self._shards) // self.size)
+        return -(-len(self._shards) * self.windows // self.size)
+
+    @property
+    def group(self) -> int:
+        """Tiles in play at a time where several windows of each are taken."""
+        return max(self.size, KEPT_TILES)
 
     def order(self, epoch: int) -> np.ndarray:
-        """Samples of an epoch, (n,): each once; with a balance as often as that wants."""
+        """Samples of an epoch, (tiles * windows,): each once; with a balance as often as that wants."""
         rng = np.random.default_rng([self.seed, epoch, 3])
+        tiles, windows = dealt(self._tiles(rng), self.windows, self.group, rng)
+        out: np.ndarray = tiles + len(self._shards) * windows
+        return out
+
+    def _tiles(self, rng: np.random.Generator) -> np.ndarray:
         if self._line is None or self._weights is None:
             return shuffled(self._shards, rng, self.buffer)
         samples = self._line[drawn(self._weights, rng)]

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 import yaml
 from torch import Tensor, nn
@@ -36,10 +37,11 @@ from model.distributed import World, world
 from model.loader import Batch, Loader, device_batches
 from model.losses import make_loss
 from model.metrics import scores
-from model.networks.layers import count_parameters
+from model.networks.layers import GlobalBatchNorm2d, count_parameters
 from model.networks.registry import build
 from model.normalise import Normalisation, Normaliser
 from model.progress import step_progress
+from model.reading import Reading
 from model.sampling import TileSampler
 
 #: Keys that decide how fast or how long a run goes, not its numbers: they may change when it is taken up again.
@@ -104,7 +106,9 @@ class Trainer:
         self.stores, self.run, self.config, self.world = stores, run, config, here
         self.device = here.device
         optim, data = config.optim, config.data
-        torch.use_deterministic_algorithms(config.run.deterministic, warn_only=True)
+        if config.run.deterministic or torch.are_deterministic_algorithms_enabled():
+            # Asked only where it changes something: the question loads a compiler, for seconds.
+            torch.use_deterministic_algorithms(config.run.deterministic, warn_only=True)
         if self.device.type == "cuda":
             torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
             torch.backends.cudnn.benchmark = not config.run.deterministic
@@ -119,24 +123,23 @@ class Trainer:
                                 **filters)
         self.fingerprint, self.side = _fingerprint(self.data), self.data.window
         self.options = _options(config, self.data)
-        with torch.device("meta"):
-            build(config.model.name, **self.options)  # a wrong option is said before anything is measured
+        torch.manual_seed(config.run.seed)
+        net = build(config.model.name, **self.options)  # a wrong option is said before anything is measured
         resumed = self._earlier()
         if resumed is None:
             beside = run / "statistics.json"
             found, fresh = band_statistics(stores, max_tiles=data.statistics_tiles, seed=config.run.seed,
                                            threads=data.threads, beside=beside, speak=say if here.first else None,
-                                           **filters)
+                                           tables=self.data.tables, **filters)
             self.normalisation = Normalisation.of(found)
             if fresh and here.first:
                 keep_statistics(stores, found, beside)
         else:
             self.normalisation = Normalisation.from_dict(resumed[1]["normalisation"])
         self.normaliser = Normaliser(self.normalisation).to(self.device)
-        self.validation = _sets_of(stores, "val", self.normalisation, data.classes)
+        self.validation = _sets_of(stores, "val", self.normalisation, data.classes, self.data.tables)
         self.loss = make_loss(config.loss, self.data.class_counts).to(self.device)
-        torch.manual_seed(config.run.seed)
-        self.net = build(config.model.name, **self.options)
+        self.net = net
         begin = config.init
         self.anew = tuple(map(str, resumed[1].get("anew", ()))) if resumed is not None else ()
         if begin.source is not None and resumed is None:
@@ -149,27 +152,35 @@ class Trainer:
             if here.first:
                 say(f"{left:,} of {count_parameters(self.net):,} parameters are trained, the others are held")
         self.net = self.net.to(self.device)
+        for module in self.net.modules():
+            if isinstance(module, GlobalBatchNorm2d):
+                module.synchronised = config.run.sync_batch_norm
         self.takes_label = bool(getattr(self.net, "takes_label", False))
         self.ema = copy.deepcopy(self.net).requires_grad_(False).eval() if optim.ema else None
+        self._parameters = list(self.net.parameters())
+        self._averaged = [] if self.ema is None else list(self.ema.parameters())
+        # Fused, one pass over the weights does all of AdamW, and a step can be called off without asking the device.
         self.optimiser = torch.optim.AdamW(finetune.groups(self.net, optim.weight_decay, begin.layer_decay),
-                                           lr=optim.lr, betas=optim.betas, fused=self.device.type == "cuda")
+                                           lr=optim.lr, betas=optim.betas, fused=True)
         self.precision = _precision(config.run.precision, self.device)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == torch.float16)
         self.global_batch = optim.batch_size * optim.accumulate * here.size
         self.sampler = TileSampler(self.data.table, self.global_batch, seed=config.run.seed,
-                                   buffer=data.shuffle_buffer, balance=data.balance)
+                                   buffer=data.shuffle_buffer, balance=data.balance, windows=data.crops_per_tile)
         self.steps_per_epoch = len(self.sampler)
         self.epoch, self.step, self.bad = 0, 0, 0
         self.passed = Passed()
+        self.pending: Reading | None = None
+        self.writing = checkpoints.Background()
         self.summary = Summary(run)
         if resumed is not None:
             self._restore(*resumed)
         self.forward: Any = torch.compile(self.net) if config.run.compile else self.net
         if here.size > 1:
-            # Batch norms agree by themselves (GlobalBatchNorm2d), so buffers need no broadcast.
+            # Synchronised batch norms agree by themselves (GlobalBatchNorm2d), so that buffers need no broadcast.
             self.forward = DistributedDataParallel(
                 self.forward, device_ids=[self.device] if self.device.type == "cuda" else None,
-                broadcast_buffers=False)
+                broadcast_buffers=not config.run.sync_batch_norm)
 
     # -- the run folder -------------------------------------------------------------------------------------------
 
@@ -247,12 +258,12 @@ class Trainer:
         for name, parameter in self.net.named_parameters():
             for key, value in self.optimiser.state.get(parameter, {}).items():
                 tensors[f"optim.{key}.{name}"] = torch.as_tensor(value)
-        checkpoints.save(self.run / "last.safetensors", tensors, self._info(), previous=True)
+        self.writing.save(self.run / "last.safetensors", tensors, self._info(), previous=True)
 
     def _save_best(self) -> None:
         kept = self.ema if self.ema is not None else self.net
-        checkpoints.save(self.run / "best.safetensors", {f"net.{n}": t for n, t in kept.state_dict().items()},
-                         self._info())
+        self.writing.save(self.run / "best.safetensors", {f"net.{n}": t for n, t in kept.state_dict().items()},
+                          self._info())
 
     # -- the loop -------------------------------------------------------------------------------------------------
 
@@ -266,7 +277,7 @@ class Trainer:
             return done
         if first:
             self._begin()
-        with _writer(self.run, self.config.run.tensorboard and first) as board:
+        with _writer(self.run, self.config.run.tensorboard and first) as board, self.writing:
             while self.epoch < optim.epochs:
                 record = self._epoch()
                 last = self.epoch == optim.epochs
@@ -349,24 +360,23 @@ class Trainer:
         done, before = self.passed, self.passed.steps
         loader = Loader(self.data, mine, epoch=self.epoch, start=before * optim.accumulate,
                         threads=config.data.threads, ahead=max(config.data.ahead, optim.accumulate),
-                        pin=self.device.type == "cuda")
+                        pin=self.device.type == "cuda",
+                        keep=2 * self.sampler.group if self.sampler.windows > 1 else 0)
         began = time.perf_counter()
         batches = device_batches(loader, self.device)
         with step_progress(f"  epoch {self.epoch + 1}/{optim.epochs}", self.steps_per_epoch, self.world.first) as show:
             while done.steps < self.steps_per_epoch:
-                loss, norm = self._step([next(batches) for _ in range(optim.accumulate)])
+                self._step([next(batches) for _ in range(optim.accumulate)])
                 done.steps += 1
-                if loss is None:
-                    done.skipped += 1
-                else:
-                    done.losses.append(loss)
-                    done.norms.append(norm)
                 rate = (done.steps - before) * self.global_batch / (time.perf_counter() - began)
                 show(done.steps, f"loss {np.mean(done.losses[-20:]) if done.losses else math.nan:.4f}, "
                                  f"{rate:.1f} samples/s")
                 every = config.run.save_every
-                if every and done.steps % every == 0 and done.steps < self.steps_per_epoch and self.world.first:
-                    self._save_last()
+                if every and done.steps % every == 0 and done.steps < self.steps_per_epoch:
+                    self._flush()
+                    if self.world.first:
+                        self._save_last()
+        self._flush()
         for _ in batches:
             pass
         seconds = time.perf_counter() - began
@@ -377,8 +387,11 @@ class Trainer:
                 "samples_per_s": (done.steps - before) * self.global_batch / seconds,
                 "wait_share": loader.waited / seconds}
 
-    def _step(self, parts: list[Batch]) -> tuple[float | None, float]:
-        """One optimiser step on the whole batch; None where it was skipped."""
+    def _step(self, parts: list[Batch]) -> Reading:
+        """One optimiser step on the whole batch; its loss and norm are read in the middle of the next one.
+
+        Nothing of it asks the device for a number: whether the step counts is decided on the device.
+        """
         # Dropout and stochastic depth depend on the step alone, so that a resumed run draws what it would have drawn.
         torch.manual_seed(_mix(self.config.run.seed, self.step, self.world.rank))
         for group in self.optimiser.param_groups:
@@ -392,28 +405,47 @@ class Trainer:
             more = self.world.size > 1 and i + 1 < len(parts)
             with self.forward.no_sync() if more else contextlib.nullcontext():
                 total += self._backward(part, pixels)
+        self._settle()  # while the device has this step's work to do, and before it changes the weights
         self.world.total(total)
         self.scaler.unscale_(self.optimiser)
         clip = self.config.optim.clip
-        norm = nn.utils.clip_grad_norm_(self.net.parameters(), math.inf if clip is None else clip)
-        loss, size = float(total), float(norm)
+        norm = nn.utils.clip_grad_norm_(self._parameters, math.inf if clip is None else clip, foreach=True)
         self.step += 1
-        # fp16's scaler finds its scale by overflowing: then only the loss itself tells.
-        if not math.isfinite(loss) or not (math.isfinite(size) or self.scaler.is_enabled()):
-            self.optimiser.zero_grad(set_to_none=True)
-            if self.scaler.is_enabled():
-                self.scaler.update()
-            self.bad += 1
-            if self.bad >= self.config.run.max_bad_steps:
-                raise DwplusError(f"run {self.run}: the loss was not finite for {self.bad} steps in a row (epoch "
-                                  f"{self.epoch + 1}, step {self.step}); lower optim.lr, or set run.precision to fp32")
-            return None, size
-        self.bad = 0
+        if not self.scaler.is_enabled():  # the scaler itself calls a step off
+            self.optimiser.found_inf = (~(torch.isfinite(total) & torch.isfinite(norm))).float()
         self.scaler.step(self.optimiser)
         self.scaler.update()
         self.optimiser.zero_grad(set_to_none=True)
-        self._average()
-        return loss, size
+        self.pending = Reading(torch.stack([total, norm.to(total.dtype)]), self.step)
+        return self.pending
+
+    def _settle(self) -> None:
+        """Look at the step before: count it, and average its weights, or say that it was skipped."""
+        if self.pending is None:
+            return
+        (loss, size), step, self.pending = self.pending.read(), self.pending.step, None
+        # fp16's scaler finds its scale by overflowing: then only the loss itself tells.
+        if not math.isfinite(loss) or not (math.isfinite(size) or self.scaler.is_enabled()):
+            self.bad += 1
+            self.passed.skipped += 1
+            if self.bad >= self.config.run.max_bad_steps:
+                raise DwplusError(f"run {self.run}: the loss was not finite for {self.bad} steps in a row (epoch "
+                                  f"{self.epoch + 1}, step {step}); lower optim.lr, or set run.precision to fp32")
+            return
+        self.bad = 0
+        self.passed.losses.append(loss)
+        self.passed.norms.append(size)
+        self._average(step)
+
+    def _flush(self) -> None:
+        """Settle the last step: before its weights are kept, or looked at."""
+        self._settle()
+        if not self.config.run.sync_batch_norm:
+            for buffer in self.net.buffers():
+                self.world.from_first(buffer)
+        if self.ema is not None:
+            with torch.no_grad():
+                torch._foreach_copy_(list(self.ema.buffers()), list(self.net.buffers()))
 
     def _backward(self, part: Batch, pixels: Tensor) -> Tensor:
         """Gradients of one part; returns its share of the whole batch's loss."""
@@ -429,14 +461,16 @@ class Trainer:
         return out
 
     @torch.no_grad()
-    def _average(self) -> None:
+    def _average(self, step: int) -> None:
         if self.ema is None:
             return
         # Short memory at first: the first weights are noise.
-        keep = min(self.config.optim.ema, (1 + self.step) / (10 + self.step))
-        torch._foreach_lerp_(list(self.ema.parameters()), list(self.net.parameters()), 1 - keep)
-        for old, new in zip(self.ema.buffers(), self.net.buffers(), strict=True):
-            old.copy_(new)
+        keep = min(self.config.optim.ema, (1 + step) / (10 + step))
+        torch._foreach_lerp_(self._averaged, self._parameters, 1 - keep)
+
+    def _validation_batch(self, side: int) -> int:
+        """Whole tiles at once: of as many pixels as twice a training batch, for nothing is kept for a backward pass."""
+        return max(1, round(2 * self.config.optim.batch_size * (self.side / side) ** 2))
 
     def _validate(self) -> np.ndarray:
         """Confusion matrix over whole validation tiles, with the weights that are kept."""
@@ -445,7 +479,7 @@ class Trainer:
         total = torch.zeros(n ** 2, dtype=torch.float64, device=self.device)
         for data in self.validation:
             mine = list(range(len(data)))[self.world.rank::self.world.size]
-            size = self.config.optim.batch_size if self.device.type == "cuda" else 1
+            size = self._validation_batch(data.window) if self.device.type == "cuda" else 1
             loader = Loader(data, [mine[i:i + size] for i in range(0, len(mine), size)],
                             threads=self.config.data.threads, pin=self.device.type == "cuda")
             for batch in device_batches(loader, self.device):
@@ -465,12 +499,13 @@ def batch_confusion(net: nn.Module, normaliser: Normaliser, batch: Batch, precis
     return torch.bincount(pairs, minlength=n ** 2).double()
 
 
-def _sets_of(stores: list[str], split: str, normalisation: Normalisation, classes: str | None) -> list[TileDataset]:
+def _sets_of(stores: list[str], split: str, normalisation: Normalisation, classes: str | None,
+             tables: Sequence[pd.DataFrame]) -> list[TileDataset]:
     """One dataset of whole tiles per store that has any in the split."""
     found = []
-    for store in stores:
+    for store, table in zip(stores, tables, strict=True):
         with contextlib.suppress(InputError):
-            found.append(TileDataset(store, split, normalisation=normalisation, classes=classes))
+            found.append(TileDataset(store, split, normalisation=normalisation, classes=classes, tables=[table]))
     return found
 
 

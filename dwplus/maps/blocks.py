@@ -273,13 +273,33 @@ def finish(block: PixelGrid, windows: Mapping[str, tuple[PixelGrid, np.ndarray]]
     if not alone:
         strips = [(slice(0, size), slice(0, size))]
     else:
-        probability = own[0][:, 2 * half:size, 2 * half:size].astype("uint32")
-        _fill(out, (inner, inner), probability, probability.any(axis=0).astype("uint32"))
+        probability = own[0][:, 2 * half:size, 2 * half:size]
+        out[0][inner, inner], out[1][inner, inner] = said(probability)
+        if probabilities:
+            nothing = out[0][inner, inner] == IGNORE
+            for layer, one in zip(out[2:], probability, strict=True):
+                layer[inner, inner] = np.where(nothing, IGNORE, _PERCENT[one])
     for rows, cols in strips:
         if rows.stop > rows.start and cols.stop > cols.start:
             grid = block.block(rows.start, cols.start, rows.stop - rows.start, cols.stop - cols.start)
             _fill(out, (rows, cols), *blend(grid, windows, shape))
     return out
+
+
+#: Percent of each probability of a single window: what :func:`_percent` makes of it with a weight of 1.
+_PERCENT = ((200 * np.arange(UNIT + 1, dtype="uint32") + UNIT) // (2 * UNIT)).astype("uint8")
+
+
+def said(probability: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """:func:`decide` for the probabilities of one window, uint16 (class, y, x): no sums are needed."""
+    best, label = np.array(probability[0]), np.zeros(probability.shape[1:], "uint8")
+    for number in range(1, len(probability)):
+        np.copyto(label, np.uint8(number), where=probability[number] > best)
+        np.maximum(best, probability[number], out=best)
+    sure, nothing = _PERCENT[best], best == 0
+    label[nothing] = IGNORE
+    sure[nothing] = IGNORE
+    return label, sure
 
 
 def _fill(out: np.ndarray, where: tuple[slice, slice], total: np.ndarray, weight: np.ndarray) -> None:

@@ -94,12 +94,16 @@ class GlobalBatchNorm2d(nn.BatchNorm2d):
     ``nn.SyncBatchNorm`` refuses CPU tensors; this one makes two CPU processes equal one. In a single process, and in
     evaluation, it is ``nn.BatchNorm2d``, but for a batch of one value a channel (one small crop, whose coarsest map is
     a pixel): one value has no variance, so that it is scaled by the running statistics, which stay as they are.
+    Where ``synchronised`` is false every process keeps to its own samples.
     """
 
+    synchronised = True
+
     def forward(self, x: Tensor) -> Tensor:
-        if self.training and not _several() and x.shape[0] * x.shape[2] * x.shape[3] == 1:
+        several = self.synchronised and _several()
+        if self.training and not several and x.shape[0] * x.shape[2] * x.shape[3] == 1:
             return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps)
-        if not (self.training and _several()):
+        if not (self.training and several):
             return super().forward(x)
         return self._global(x)
 

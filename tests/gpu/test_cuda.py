@@ -82,3 +82,28 @@ def test_unsigned_pixels_become_floats_on_the_device(store):
         want = normaliser.cpu()(plain.s2, plain.s1, plain.label, plain.keep)
         for a, b in zip(got, want, strict=True):
             np.testing.assert_allclose(a.cpu().numpy(), b.numpy(), atol=1e-4)
+
+
+def test_a_step_waits_for_nothing(store, tmp_path):
+    """A host that asks the device for a number waits until all of its work is done."""
+    from model.config import load_config
+    from model.distributed import World
+    from model.loader import Loader, device_batches
+    from model.train import Trainer
+
+    config = load_config("small", {"data": {"crop": 48}, "optim": {"batch_size": 4}, "run": {"tensorboard": False}})
+    device = torch.device("cuda", 0)
+    trainer = Trainer([str(store)], tmp_path / "run", config, World(0, 1, device))
+    trainer.net.train()
+    batches = list(device_batches(Loader(trainer.data, [[0, 1, 2, 3]] * 4, pin=True), device))
+    trainer._step([batches[0]])
+    torch.cuda.synchronize()
+    before = torch.cuda.get_sync_debug_mode()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for batch in batches[1:]:
+            trainer._step([batch])
+    finally:
+        torch.cuda.set_sync_debug_mode(before)
+    trainer._flush()
+    assert len(trainer.passed.losses) + trainer.passed.skipped == 4

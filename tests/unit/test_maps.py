@@ -14,7 +14,19 @@ import shapely
 from dwplus.errors import InputError
 from dwplus.grid import PixelGrid, covering_tiles, in_zone, lattice_tiles, utm_epsg, zone_pieces
 from dwplus.maps import areas, stac
-from dwplus.maps.blocks import UNIT, Block, Frame, Scene, WindowShape, blend, decide, finish, overlap, percent
+from dwplus.maps.blocks import (
+    UNIT,
+    Block,
+    Frame,
+    Scene,
+    WindowShape,
+    blend,
+    decide,
+    finish,
+    overlap,
+    percent,
+    said,
+)
 from dwplus.maps.look import round_length
 from dwplus.maps.plan import clip_of, map_spec
 from dwplus.maps.raster import LAYERS, extent, outside, write_cog, write_vrt
@@ -59,6 +71,24 @@ def test_weights_sum_to_one_everywhere(margin, ramp):
     shared = overlap(window, support)
     assert shared is not None and shared[0][0].stop - shared[0][0].start == SIZE + ramp
     assert min(shared[0][0].start, window.height - shared[0][0].stop) >= margin
+
+
+
+def test_one_window_alone_says_what_sums_of_it_say():
+    """All probabilities there are, and ties, and pixels without data."""
+    rng = np.random.default_rng(0)
+    chance = rng.integers(0, UNIT + 1, (len(CLASSES), 64, 96)).astype("uint16")
+    chance[0].flat[:] = np.arange(64 * 96) * (UNIT + 1) // (64 * 96)
+    chance[:, :8] = chance[:1, :8]  # ties go to the first
+    chance[:, :, :5] = 0
+    weight = chance.any(axis=0).astype("uint64")
+    label, sure = said(chance)
+    for ours, theirs in zip((label, sure), decide(chance.astype("uint64"), weight), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    every = np.arange(UNIT + 1, dtype="uint16").reshape(1, 1, -1)
+    np.testing.assert_array_equal(said(every)[1][0, 1:],
+                                  percent(every.astype("uint64"), np.ones((1, UNIT + 1), "uint64"))[0, 0, 1:])
+    assert (label[:, :5] == IGNORE).all() and (sure[:, :5] == IGNORE).all() and (label[8:, 5:] != IGNORE).all()
 
 
 def test_blocks_are_the_whole():
