@@ -157,8 +157,8 @@ class Trainer:
                 module.synchronised = config.run.sync_batch_norm
         self.takes_label = bool(getattr(self.net, "takes_label", False))
         self.ema = copy.deepcopy(self.net).requires_grad_(False).eval() if optim.ema else None
-        self._parameters = list(self.net.parameters())
-        self._averaged = [] if self.ema is None else list(self.ema.parameters())
+        self._parameters: list[Tensor] = list(self.net.parameters())
+        self._averaged: list[Tensor] = [] if self.ema is None else list(self.ema.parameters())
         # Fused, one pass over the weights does all of AdamW, and a step can be called off without asking the device.
         self.optimiser = torch.optim.AdamW(finetune.groups(self.net, optim.weight_decay, begin.layer_decay),
                                            lr=optim.lr, betas=optim.betas, fused=True)
@@ -412,7 +412,8 @@ class Trainer:
         norm = nn.utils.clip_grad_norm_(self._parameters, math.inf if clip is None else clip, foreach=True)
         self.step += 1
         if not self.scaler.is_enabled():  # the scaler itself calls a step off
-            self.optimiser.found_inf = (~(torch.isfinite(total) & torch.isfinite(norm))).float()
+            called_off = (~(torch.isfinite(total) & torch.isfinite(norm))).float()
+            self.optimiser.found_inf = called_off  # type: ignore[attr-defined]  as GradScaler tells a fused AdamW
         self.scaler.step(self.optimiser)
         self.scaler.update()
         self.optimiser.zero_grad(set_to_none=True)
