@@ -411,9 +411,9 @@ class Trainer:
         clip = self.config.optim.clip
         norm = nn.utils.clip_grad_norm_(self._parameters, math.inf if clip is None else clip, foreach=True)
         self.step += 1
-        if not self.scaler.is_enabled():  # the scaler itself calls a step off
+        if not self.scaler.is_enabled():  # which calls a step off in this very way
             called_off = (~(torch.isfinite(total) & torch.isfinite(norm))).float()
-            self.optimiser.found_inf = called_off  # type: ignore[attr-defined]  as GradScaler tells a fused AdamW
+            self.optimiser.found_inf = called_off  # type: ignore[attr-defined]
         self.scaler.step(self.optimiser)
         self.scaler.update()
         self.optimiser.zero_grad(set_to_none=True)
