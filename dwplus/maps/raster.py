@@ -22,7 +22,8 @@ from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
 from dwplus.errors import StopError
-from dwplus.grid import PixelGrid
+from dwplus.grid import PixelGrid, transformer
+from dwplus.longitude import box_of, near
 from dwplus.maps import edges
 from dwplus.maps.blocks import Block, overlap
 from dwplus.pages.colours import rgb
@@ -182,10 +183,10 @@ def write_vrt(path: Path, layer: Layer, sources: Sequence[Path]) -> None:
     """A mosaic over the zones' files, which lie in the same folder.
 
     Of one zone it is in that zone's metres. Several are warped to degrees on reading (nearest neighbour), each by a
-    ``.warped.vrt`` beside the mosaic.
+    ``.warped.vrt`` beside the mosaic; where the map crosses the antimeridian, longitudes run on past 180.
     """
     if len(sources) > 1:
-        sources = [_warped(source) for source in sources]
+        sources = [_warped(source, box) for source, box in zip(sources, degree_boxes(sources), strict=True)]
     try:
         opened = [rasterio.open(source) for source in sources]
     except RasterioError as error:
@@ -223,17 +224,45 @@ def write_vrt(path: Path, layer: Layer, sources: Sequence[Path]) -> None:
     _write_xml(root, path)
 
 
-def _warped(source: Path) -> Path:
-    """A VRT of a zone's file in degrees, about as fine at the file's own latitude."""
+def degree_boxes(sources: Sequence[Path]) -> list[tuple[float, float, float, float]]:
+    """West, south, east, north of each raster in degrees, all in the turns that bring them nearest to each other:
+    across the antimeridian longitudes run on past 180."""
+    boxes = []
+    for source in sources:
+        with rasterio.open(source) as raster:
+            with WarpedVRT(raster, crs="EPSG:4326") as plain:
+                box = tuple(plain.bounds)
+            if box[2] - box[0] > 180:  # all around the earth is what GDAL makes of an edge across the antimeridian
+                box = _outline(raster).bounds
+        boxes.append(box)
+    west = box_of([shapely.box(*box) for box in boxes])[0]
+    # A degree less: what lies at the very west must not be taken for its far end.
+    turns = [360.0 * floor((box[0] - west + 1.0) / 360.0) for box in boxes]
+    return [(box[0] - turn, box[1], box[2] - turn, box[3]) for box, turn in zip(boxes, turns, strict=True)]
+
+
+def _outline(raster: rasterio.DatasetReader) -> shapely.Polygon:
+    """The edge of a raster in degrees, connected."""
+    left, bottom, right, top = raster.bounds
+    edge = shapely.segmentize(shapely.box(left, bottom, right, top), max(right - left, top - bottom) / 64)
+    lon, lat = transformer(raster.crs.to_epsg(), 4326).transform(*shapely.get_coordinates(edge).T)
+    return shapely.Polygon(np.column_stack([near(lon, lon[0]), lat]))
+
+
+def _warped(source: Path, box: tuple[float, float, float, float]) -> Path:
+    """A VRT of a zone's file in degrees, about as fine at the file's own latitude.
+
+    Parameters
+    ----------
+    box : of the file, :func:`degree_boxes`.
+    """
     path = source.with_suffix(".warped.vrt")
     partial = source.with_name(f".{path.name}.part.vrt")
     with rasterio.open(source) as raster:
         step = raster.res[0] / DEGREE_METRES
-        with WarpedVRT(raster, crs="EPSG:4326") as plain:
-            bounds = plain.bounds
         # One lattice for all zones, so that a mosaic of them needs no resampling of its own.
-        west, north = np.floor(bounds.left / step) * step, np.ceil(bounds.top / step) * step
-        width, height = int(np.ceil((bounds.right - west) / step)), int(np.ceil((north - bounds.bottom) / step))
+        west, north = np.floor(box[0] / step) * step, np.ceil(box[3] / step) * step
+        width, height = int(np.ceil((box[2] - west) / step)), int(np.ceil((north - box[1]) / step))
         with WarpedVRT(raster, crs="EPSG:4326", transform=rasterio.Affine(step, 0, west, 0, -step, north), width=width,
                        height=height) as warped:
             rasterio.shutil.copy(warped, partial, driver="VRT")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
+import numpy as np
 import shapely
 
 from dwplus.longitude import near_longitude
@@ -17,6 +18,8 @@ from dwplus.scenes.records import LabelScene, OpticalScene
 _Granule = TypeVar("_Granule", LabelScene, OpticalScene)
 #: A product is replaced by newer ones of its sensing where they leave less than this share of the tile to it.
 REPLACED = 1e-3
+#: A granule that a datastrip border cuts comes as two products (PlanetaryComputer #256), so that many make a mosaic.
+PARTS = 2
 
 
 def placed(footprint: shapely.Geometry, lon: float) -> shapely.Geometry:
@@ -73,14 +76,15 @@ def chosen(tile: shapely.Geometry, products: Sequence[_Granule], enough: float) 
 def _fewest(tile: shapely.Geometry, products: Iterable[_Granule], enough: float) -> tuple[tuple[_Granule, ...], float]:
     newest_first = sorted(products, key=lambda s: s.index, reverse=True)
     alone = {scene.index: coverage(tile, [scene.footprint]) for scene in newest_first}
+    rest = sorted((s for s in newest_first if alone[s.index] > 0), key=lambda s: -round(alone[s.index], 3))
     taken: list[_Granule] = []
     share = 0.0
-    for scene in sorted(newest_first, key=lambda s: -round(alone[s.index], 3)):
-        if alone[scene.index] == 0 or (taken and share >= enough):
-            break
+    while rest and share < enough and len(taken) < PARTS:
         footprints: list[shapely.Geometry] = [s.footprint for s in taken]
-        together = coverage(tile, [*footprints, scene.footprint])
-        if together > share + 1e-9:
-            taken.append(scene)
-            share = together
+        together = [coverage(tile, [*footprints, s.footprint]) if taken else alone[s.index] for s in rest]
+        best = int(np.argmax(np.round(together, 3)))  # of equals the first
+        if together[best] <= share + 1e-9:
+            break
+        share = together[best]
+        taken.append(rest.pop(best))
     return tuple(taken), share

@@ -20,6 +20,7 @@ import pandas as pd
 from dwplus.errors import InputError
 from dwplus.spec import DatasetSpec, make_spec
 from dwplus.store import columns, digests, layout, tables, writer
+from dwplus.store.columns import TROUBLE
 from dwplus.store.imported import ImportSpec, spec_differences, spec_of
 from dwplus.store.locks import Hold, only_run, sweep
 from dwplus.store.places import Folder, place_of
@@ -242,9 +243,19 @@ def copy(sources: Sequence[Source], rows: pd.DataFrame, out: str | Path, hold: H
     ------
     InputError
         Where a tile of a source is damaged; what is copied stays.
+    StopError
+        Where the target cannot be written any more, or a store is gone.
     """
+    try:
+        return _copy(sources, in_order(rows), out, hold, progress)
+    except TROUBLE:
+        for store in (out, *(source.store for source in sources)):
+            layout.check_there(store)
+        raise
+
+
+def _copy(sources: Sequence[Source], rows: pd.DataFrame, out: str | Path, hold: Hold, progress: Progress) -> int:
     sweep(out)
-    rows = in_order(rows)
     readers = [_Reader(source) for source in sources]
     jobs = list(_jobs(rows, out))
     done = copied = 0

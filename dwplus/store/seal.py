@@ -96,3 +96,5 @@ def broken(kept: Any, root: Mapping[str, Any], metadata: Mapping[str, Any], colu
     for name in sorted(values):
         if name in metadata and name not in unread and columns.get(name) != values[name]:
             yield name, "does not hold the values it was made with"
+    for name in sorted((columns.keys() | unread) - values.keys()):
+        yield name, "is not under the seal"

@@ -21,7 +21,7 @@ import shapely
 
 from dwplus.grid import transformer
 from dwplus.store import columns, digests, layout, seal, writer
-from dwplus.store.places import Folder, place_of
+from dwplus.store.places import Folder, Place, place_of
 from dwplus.store.web import source_of
 
 FILE = "tiles.parquet"
@@ -44,10 +44,16 @@ def finish(store: str | Path, still_ours: Callable[[], None] = lambda: None) -> 
 
     Raises
     ------
-    OSError
+    StopError
         Where it cannot be written.
     """
-    place = place_of(store)
+    try:
+        return _finish(store, place_of(store), still_ours)
+    except OSError as error:
+        raise writer.stopped(store, error) from error
+
+
+def _finish(store: str | Path, place: Place, still_ours: Callable[[], None]) -> bool:
     meta = json.loads(place.read("zarr.json"))
     if seal.KEY not in meta["attributes"]:
         return False
@@ -67,14 +73,23 @@ def finish(store: str | Path, still_ours: Callable[[], None] = lambda: None) -> 
 
 def drop(store: str | Path) -> bool:
     """Remove the table, for who holds the store and is about to change it; the root first, which names it. Gives
-    whether there was one."""
+    whether there was one.
+
+    Raises
+    ------
+    StopError
+        Where it cannot be written.
+    """
     place = place_of(store)
-    meta = json.loads(place.read("zarr.json"))
-    if had := meta["attributes"].pop(KEY, None) is not None:
-        seal.reseal(meta)
-        place.write("zarr.json", [seal.to_bytes(meta)])
-    if seal.KEY in meta["attributes"]:
-        place.remove(FILE)
+    try:
+        meta = json.loads(place.read("zarr.json"))
+        if had := meta["attributes"].pop(KEY, None) is not None:
+            seal.reseal(meta)
+            place.write("zarr.json", [seal.to_bytes(meta)])
+        if seal.KEY in meta["attributes"]:
+            place.remove(FILE)
+    except OSError as error:
+        raise writer.stopped(store, error) from error
     return had
 
 

@@ -14,7 +14,7 @@ import zarr
 
 from dwplus.errors import StopError
 from dwplus.store import digests, layout
-from dwplus.store.places import Bucket, BucketError, place_of_group, words_of
+from dwplus.store.places import BucketError, place_of_group, words_of
 from dwplus.store.shards import ShardFormat
 from dwplus.taxonomy import CLASSES, IGNORE, stratum_of
 
@@ -29,6 +29,8 @@ _FIELDS = {digests.DIGESTS: "digests"}
 ALL = slice(None)
 #: What an operating system says when there is no room: disk, quota, or the largest size of a file.
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+#: What it says of files that may not be changed.
+READ_ONLY = (errno.EROFS, errno.EPERM, errno.EACCES)
 
 
 @dataclass(frozen=True)
@@ -197,6 +199,7 @@ def write_shard(group: zarr.Group, start: int, stop: int, results: Mapping[int, 
     """
     rows = slice(start, stop)
     store = store_path(group)
+    layout.check_there(store)
     shards = formats(store, group) if shards is None else shards
     known = rows_of(group, rows) if any(isinstance(result, TileResult) for result in results.values()) else []
     classes = classes_of(group)
@@ -224,13 +227,23 @@ def write_shard(group: zarr.Group, start: int, stop: int, results: Mapping[int, 
         for name, values in columns.items():  # status is the last
             arrays[name].with_config({"write_empty_chunks": sealed})[rows] = values
     except (OSError, BucketError) as error:
-        if isinstance(place_of_group(group), Bucket):
-            raise StopError(f"store {store}: cannot be written ({words_of(error)}); run the same command again when it "
-                            "can, what is exported stays") from error
-        if isinstance(error, OSError) and error.errno in FULL:
-            raise StopError(f"store {store}: the disk is full ({error.strerror}); free some space and run the same "
-                            "command again, what is exported stays") from error
-        raise
+        raise stopped(store, error) from error
+
+
+def stopped(store: str | Path, error: OSError | BucketError) -> StopError:
+    """What to raise where a store cannot be written any more."""
+    go_on = "run the same command again, what is exported stays"
+    number = error.errno if isinstance(error, OSError) else None
+    if number is None or not isinstance(error, OSError):  # a bucket's server said it
+        return StopError(f"store {store}: cannot be written ({words_of(error)}); run the same command again when it "
+                         "can, what is exported stays")
+    if number in FULL:
+        return StopError(f"store {store}: the disk is full ({error.strerror}); free some space and {go_on}")
+    if number in READ_ONLY:
+        return StopError(f"store {store}: cannot be written any more ({error.strerror}: {error.filename or 'its files'}"
+                         f"); make it writable and {go_on}")
+    return StopError(f"store {store}: {error.strerror} ({error.filename or 'its files'}); run the same command again "
+                     "when the disk is well, what is exported stays")
 
 
 def store_path(group: zarr.Group) -> str:

@@ -284,7 +284,11 @@ DAMAGES = {
     "no copies of metadata": meta(lambda m: m.pop("consolidated_metadata")),
     "no seal": attribute("seal", None),
     "half a seal": meta(lambda m: m["attributes"]["seal"].pop("columns")),
+    "a seal of no columns": meta(lambda m: m["attributes"]["seal"]["columns"].clear()),
+    "a seal without a column": meta(lambda m: m["attributes"]["seal"]["columns"].pop("biome_04/split")),
     "seal of another kind": meta(lambda m: m["attributes"]["seal"].update(algorithm="md5")),
+    "names of a column's file and another's swapped": swap(("biome_04/s2_id", "biome_04/label_id")),
+    "corners swapped": swap(("biome_04/x0/c/0", "biome_04/y0/c/0")),
     # what became of tiles
     "exported called rejected": value("biome_04/status", put(0, layout.REJECTED)),
     "exported called rejected, with a reason": all_of(value("biome_04/status", put(0, layout.REJECTED)),
