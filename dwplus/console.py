@@ -27,9 +27,9 @@ EXTRAS = {
     "classify": ("sklearn",),
     "onnx": ("onnx", "onnxruntime", "onnxscript"),
     "annotations": ("openpyxl",),
-    "maps": ("folium", "matplotlib", "PIL"),
+    "maps": ("matplotlib", "PIL"),
     "train": ("torch", "safetensors", "tensorstore", "matplotlib", "PIL"),
-    "notebooks": ("geemap", "folium", "matplotlib"),
+    "notebooks": ("geemap", "matplotlib"),
     "view": ("bokeh", "matplotlib"),
 }
 

@@ -168,7 +168,8 @@ def compare(
     All under one budget, each with an interval on its difference from the first.
     """
     def action() -> int:
-        needs("train", "classify")
+        needs("train")
+        needs("classify")
         from pipelines.compare import run as flow
 
         return flow(stores or [], models or [], out, config, settings or [], seeds, split, device, speed_seconds)

@@ -26,9 +26,6 @@ from dwplus.pages import charts, colours, stretch
 #: What a page may load: pictures and styles that lie in it, nothing else, no script and no form.
 POLICY = Markup("default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'")
 
-#: Where folium's pages get their program and their background map from.
-FOLIUM_HOSTS = ("https://cdn.jsdelivr.net https://code.jquery.com https://cdnjs.cloudflare.com "
-                "https://netdna.bootstrapcdn.com https://tile.openstreetmap.org https://*.tile.openstreetmap.org")
 
 
 def _fence(value: Any) -> Markup:
@@ -181,19 +178,3 @@ def with_script(template: str, script: str, style: str, data: Any, **values: Any
         text = text.replace(sign, f"\\u{ord(sign):04x}")
     return render(template, policy_of_script=Markup(f"{POLICY}; script-src 'sha256-{digest}'"), style=Markup(style),
                   script=Markup(script), data=Markup(text), **values)
-
-
-def guarded(page: str, hosts: str) -> str:
-    """A page of another library with scripts of its own, under a policy that knows each of these scripts by its digest:
-    no other runs, wherever its text comes from.
-
-    Parameters
-    ----------
-    page : whole HTML. hosts : that scripts, styles, fonts and pictures may come from besides.
-    """
-    digests = " ".join(f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
-                       for text in re.findall(r"<script(?![^>]*\ssrc=)[^>]*>(.*?)</script>", page, re.DOTALL))
-    policy = (f"default-src 'none'; script-src {digests} {hosts}; style-src 'unsafe-inline' {hosts}; font-src {hosts}; "
-              f"img-src data: {hosts}; base-uri 'none'; form-action 'none'")
-    head, found, rest = page.partition("<head>")
-    return f"{head}{found}{charts.part('policy', words=Markup(policy))}{rest}"

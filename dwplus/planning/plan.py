@@ -91,16 +91,18 @@ def make_plan(session: Session, spec: DatasetSpec, progress: Progress = lambda _
         Where no tile can be planned; the sentence counts the reasons.
     """
     shapes = [] if kept is not None else regions.polygons(session, spec)
-    if kept is None:
-        regions.check_ground(session, shapes)
     fixed, weights = kept, None
     if kept is None and spec.labels.source == "annotations":
         fixed = annotated(session, spec, shapes)
     elif kept is None and spec.tile.grid == "utm":
-        if is_sparse(shapes, spec):
+        cells_of = None if is_sparse(shapes, spec) else lattice(shapes, spec)  # which says what is too small
+        regions.check_ground(session, shapes)
+        if cells_of is None:
             fixed, weights = sparse(session, spec, shapes)
         else:
-            fixed = place(session, spec, lattice(shapes, spec))
+            fixed = place(session, spec, cells_of)
+    elif kept is None:
+        regions.check_ground(session, shapes)
     parts: list[pd.DataFrame] = []
     seen: set[tuple[object, ...]] = set()
     for window in spec.windows:

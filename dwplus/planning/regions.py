@@ -68,9 +68,9 @@ def check_ground(session: Session, shapes: list[shapely.Geometry]) -> None:
     far = pyproj.Geod(ellps="WGS84").inv(*np.transpose([(s.lon, s.lat, middle.x, middle.y) for s in sites]))[2]
     near = [sites[i] for i in np.argsort(far)]
     names = ", ".join(f"{s.name} at {s.lon:g},{s.lat:g}" for s in near[:3])
-    raise InputError("region: no tile can be planned: the sample planet has no ground here; the nearest of its "
-                     f"{len(sites)} sites (`dwplus earth sites` lists them) are {names}; for real ground give "
-                     f"--project ID (make: EE_PROJECT=) ({Reason.NO_ECOREGION}, {Reason.NO_LABEL})")
+    raise InputError(f"region: no tile can be planned: the sample planet has no ground here, all but its {len(sites)} "
+                     f"sites (`dwplus earth sites` lists them) is as if at sea; the nearest are {names}; for real "
+                     f"ground give --project ID (make: EE_PROJECT=) ({Reason.NO_ECOREGION}, {Reason.NO_LABEL})")
 
 
 def read_geojson(path: str) -> shapely.Geometry:

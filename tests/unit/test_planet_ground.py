@@ -35,7 +35,7 @@ def test_west_and_east_swapped(session):
 
 @pytest.mark.parametrize("box", [(2.0, 48.5, 2.2, 48.7), (179.9, -17, 180.1, -16.9), (9.2, 52.2, 9.4, 52.4)])
 def test_land_without_a_site_is_no_sea(session, box):
-    with pytest.raises(InputError, match=r"the sample planet has no ground here; .* sites .*--project ID"):
+    with pytest.raises(InputError, match=r"the sample planet has no ground here, .* sites .*--project ID"):
         regions.check_ground(session, [shapely.box(*box)])
 
 
