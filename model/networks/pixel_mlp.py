@@ -6,17 +6,34 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from dwplus.errors import InputError
 from dwplus.taxonomy import CLASSES
 from model.networks.baselines import Sensors, bands_of, gather
 from model.networks.layers import init_weights, start_head
 
+#: Widths of the hidden layers. There is one size.
+VARIANTS = {"small": (96, 96)}
+
 
 class PixelMLP(nn.Module):
-    """A multilayer perceptron on each pixel's bands: 1x1 convolutions of these widths with GELU between them."""
+    """A multilayer perceptron on each pixel's bands: 1x1 convolutions of these widths with GELU between them.
+
+    Parameters
+    ----------
+    variant : one of :data:`VARIANTS`. widths : None = the variant's.
+
+    Raises
+    ------
+    InputError
+        On another variant.
+    """
 
     def __init__(self, s2_bands: int = 10, s1_bands: int = 2, classes: int = len(CLASSES),
-                 widths: Sequence[int] = (96, 96), sensors: Sensors = "both") -> None:
+                 variant: str = "small", widths: Sequence[int] | None = None, sensors: Sensors = "both") -> None:
         super().__init__()
+        if variant not in VARIANTS:
+            raise InputError(f"variant {variant!r}: must be one of {', '.join(VARIANTS)}")
+        widths = VARIANTS[variant] if widths is None else widths
         self.s2_bands, self.s1_bands, self.sensors = s2_bands, s1_bands, sensors
         channels = (bands_of(sensors, s2_bands, s1_bands), *widths)
         layers: list[nn.Module] = []

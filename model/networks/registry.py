@@ -13,6 +13,7 @@ from dwplus.errors import InputError
 from model.networks.baselines import LateFusion, SegFormer, UNet
 from model.networks.claire import CLAIRE
 from model.networks.cloudlulc_net import CloudLULCNet
+from model.networks.pixel_mlp import VARIANTS as MLP_VARIANTS
 from model.networks.pixel_mlp import PixelMLP
 from model.networks.pyramid import PYRAMIDS
 from model.networks.specsar_former import VARIANTS, SpecSARFormer
@@ -49,6 +50,8 @@ def variants_of(name: str) -> tuple[str, ...]:
     """Values the network's option ``variant`` may have; none where it has no such option."""
     if "variant" not in options_of(name):
         return ()
+    if name == "pixel_mlp":
+        return tuple(MLP_VARIANTS)
     return tuple(PYRAMIDS if name in ("claire", "cloudlulc_net") else VARIANTS)
 
 
