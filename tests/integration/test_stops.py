@@ -74,7 +74,12 @@ def shards(store):
 def begin(plan, store, url, scheduler="threads"):
     return subprocess.Popen([sys.executable, "-m", "dwplus", "export", str(plan), str(store), "--no-quicklooks",
                              "--world", url, "--scheduler", scheduler], cwd=ROOT, text=True, stdout=subprocess.PIPE,
-                            stderr=subprocess.PIPE)
+                            stderr=subprocess.PIPE, preexec_fn=_heed)
+
+
+def _heed():
+    """A shell that starts tests in the background has their programs ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @pytest.mark.parametrize(("number", "code", "word"), [(signal.SIGTERM, 143, "terminated"),
