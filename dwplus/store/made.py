@@ -1,4 +1,5 @@
-"""What can be said of a store's metadata from its spec alone: for stores of earlier builds, which have no seal."""
+"""What can be said of a store from its spec and the digests of its plan: all there is for stores of earlier builds,
+which have no seal, and a second witness for the others."""
 
 from __future__ import annotations
 
@@ -6,8 +7,11 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
+import pandas as pd
+
 from dwplus.spec import DatasetSpec
-from dwplus.store import layout, writer
+from dwplus.store import layout, plan_rows, writer
 from dwplus.taxonomy import BIOMES, CLASSES, IGNORE, PALETTE, STRATUM_NAMES
 
 #: Arrays that no tile is an axis of.
@@ -41,6 +45,43 @@ def wrong(spec: DatasetSpec, attributes: Mapping[str, Any], metadata: Mapping[st
                                                                              tiles))
         except (KeyError, TypeError, ValueError, IndexError) as error:
             yield f"{path}/zarr.json", f"is no metadata of this project ({type(error).__name__}: {error})"
+
+
+def implied(spec: DatasetSpec, attributes: Mapping[str, Any], groups: Mapping[str, Mapping[str, np.ndarray]],
+            ) -> Iterator[tuple[str, str]]:
+    """What of a sealed store's root and columns does not follow from its spec and its plan: path and what is wrong.
+
+    Parameters
+    ----------
+    attributes : of the root. groups : fixed columns as stored, by group and name.
+    """
+    for key, want in _root(spec).items():
+        if attributes.get(key) != want:
+            yield "zarr.json", f"says {key} {_short(attributes.get(key))}, of its spec follows {_short(want)}"
+    windows = {str(window) for window in spec.windows}
+    for group, columns in groups.items():
+        for name, words in bands(spec).items():
+            if (have := [str(word) for word in columns.get(name, [])]) != words:
+                yield f"{group}/{name}", f"holds {' '.join(have)}, of the spec follows {' '.join(words)}"
+        if (wrong := sorted({*map(str, columns.get("window", []))} - windows)) and not wrong[0].startswith(
+                "2015-06-23/2100"):
+            yield f"{group}/window", f"holds {wrong[0]!r}, which is no window of the spec"
+    kept: Any = attributes.get(plan_rows.KEY)
+    try:
+        frames = [pd.DataFrame({name: values for name, values in columns.items() if name in {
+            *plan_rows.CONTRACT, *plan_rows.MORE}}) for columns in groups.values()]
+        table = pd.concat(frames, ignore_index=True)
+        for name in plan_rows.TIMES:
+            table[name] = pd.to_datetime(table[name], unit="ms", utc=True)
+        table["split"] = np.array(layout.SPLIT_FLAGS, object)[table["split"].to_numpy()]
+        found = plan_rows.digests(table)
+    except (KeyError, ValueError, IndexError, TypeError):
+        return  # what is missing was said
+    # A store of an earlier build keeps none, also when it has digests now.
+    kept = kept if isinstance(kept, dict) else {}
+    for name in sorted(kept.keys() & found.keys()):
+        if kept[name] != found[name] and not (name == "split" and "splits" in attributes):
+            yield "zarr.json", f"says another digest of its plan's column {name!r} than the column has"
 
 
 def _root(spec: DatasetSpec) -> dict[str, Any]:

@@ -175,6 +175,16 @@ def _fixed(meta: _Metadata, attributes: dict[str, Any], spec: DatasetSpec | Impo
         found = list(seal.broken(attributes[seal.KEY], meta.root, meta.members, columns, unread))
         yield from (Fault(place, what) for place, what in found)
         report.intact = not found
+        if not found and isinstance(spec, DatasetSpec):
+            columns_of = {group.name: group.columns_read for group in groups}
+            implied = list(made.implied(spec, attributes, columns_of))
+            right = f"{spec.tile.size} px of {spec.tile.scale:g} m"
+            for group in groups:
+                scale = float(group.group.attrs["scale"])  # type: ignore[arg-type]
+                if (tiles := f"{group.formats['label'].shape[-1]} px of {scale:g} m") != right:
+                    implied.append((f"{group.name}/zarr.json", f"holds tiles of {tiles}, of the spec follow {right}"))
+            yield from (Fault(place, what) for place, what in implied)
+            report.intact = not implied
     elif sealed:
         yield Fault("zarr.json", "has no seal, though its tiles have digests")
         report.intact = False

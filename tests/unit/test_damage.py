@@ -332,6 +332,26 @@ def column_damages():
         yield f"{name} swapped between groups", swap((shard("biome_04", name, 0), shard("biome_12", name, 0)))
 
 
+def sealed_anew(change):
+    """Change the root and its own digest in the seal, as somebody would who knows of it."""
+    def damage(store):
+        root = json.loads((store / "zarr.json").read_text())
+        change(root["attributes"])
+        root["attributes"]["seal"]["root"] = seal.of_root(root)
+        (store / "zarr.json").write_text(json.dumps(root))
+    return damage
+
+
+@pytest.mark.parametrize("change", [
+    lambda a: a["spec"]["tile"].update(scale=20.0), lambda a: a["spec"]["sentinel2"]["bands"].reverse(),
+    lambda a: a.update(label_source="annotations"), lambda a: a["biomes"].update({"4": "Tundra"}),
+    lambda a: a["spec"].update(windows=[["2021-01-01", "2021-06-01"]]), lambda a: a["palette"].reverse(),
+    lambda a: a["classes"].reverse(), lambda a: a["plan_digest"].update(tile_id="0" * 32)])
+def test_what_the_seal_was_renewed_over_still_follows_from_spec_and_plan(store, change):
+    sealed_anew(change)(store)
+    assert found(store)
+
+
 def changes_nothing(store, before):
     return {p.relative_to(store): p.read_bytes() for p in store.rglob("*") if p.is_file()} == before
 
