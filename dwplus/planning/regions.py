@@ -16,6 +16,10 @@ from dwplus.reasons import Reason
 from dwplus.spec import BBox, DatasetSpec, RegionFile
 
 
+#: Metres from a site's centre to which there is ground: its scenes are wider than the site.
+REACH = 100_000.0
+
+
 def polygons(session: Session, spec: DatasetSpec) -> list[shapely.Geometry]:
     """One geometry per part of the region (one per site for ``sample``); longitudes may run past 180.
 
@@ -54,9 +58,8 @@ def check_ground(session: Session, shapes: list[shapely.Geometry]) -> None:
     """
     if not session.version.startswith("planet"):
         return
-    sites, side = planet_sites()
-    # Sites are squares in UTM: half a side and a tenth in degrees takes in their corners.
-    reach = [(side * 0.6 / 111_000, side * 0.6 / 111_000 / max(np.cos(np.radians(s.lat)), 0.02)) for s in sites]
+    sites, _ = planet_sites()
+    reach = [(REACH / 111_000, REACH / 111_000 / max(np.cos(np.radians(s.lat)), 0.02)) for s in sites]
     boxes = [shapely.box(s.lon - dx, s.lat - dy, s.lon + dx, s.lat + dy)
              for s, (dy, dx) in zip(sites, reach, strict=True)]
     ground = shapely.union_all([shifted(box, turn) for box in boxes for turn in (-1, 0, 1)])
