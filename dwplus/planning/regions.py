@@ -15,7 +15,6 @@ from dwplus.planning import vectors
 from dwplus.reasons import Reason
 from dwplus.spec import BBox, DatasetSpec, RegionFile
 
-
 #: Metres from a site's centre to which there is ground: its scenes are wider than the site.
 REACH = 100_000.0
 
