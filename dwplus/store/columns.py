@@ -79,7 +79,8 @@ def read_columns(path: str | Path, only: Collection[str] = ()) -> pd.DataFrame:
         except TROUBLE as error:
             raise InputError(f"store {path}: {name} cannot be read ({type(error).__name__}: {error}); run dwplus "
                              f"verify {path}") from None
-        lost = next(_lost(name, group, frame, counts, noting.missing, set(arrays)), None)
+        lost = next(_lost(name, group, frame, counts, noting.missing, set(arrays),
+                          "table" in root.attrs), None)
         if lost is not None:
             raise InputError(f"store {path}: {lost}; run dwplus repair {path}")
         if counts.shape[1] != len(legend):
@@ -94,7 +95,7 @@ def read_columns(path: str | Path, only: Collection[str] = ()) -> pd.DataFrame:
 
 
 def _lost(name: str, group: zarr.Group, frame: pd.DataFrame, counts: np.ndarray, missing: Collection[str],
-          read: set[str]) -> Iterator[str]:
+          read: set[str], finished: bool) -> Iterator[str]:
     """What is missing of a group's columns, in words."""
     gone: dict[str, set[int]] = {}
     for key in missing:
@@ -112,6 +113,8 @@ def _lost(name: str, group: zarr.Group, frame: pd.DataFrame, counts: np.ndarray,
         without = [key for key in dynamic if number in gone.get(key, ())]
         if len(without) == len(dynamic):
             continue  # nothing was written there yet
+        if "status" in without and not finished:
+            continue  # a run was stopped, or is, between the columns of a shard; the status comes last
         # Of the columns that say what became of a tile, which may be all zeros where others are not?
         status = frame["status"].to_numpy()[rows] if "status" in frame else None
         for key in without:

@@ -79,6 +79,8 @@ def test_missing_pixels_elsewhere(store, tmp_path):
                                     "split", "coastal", "s1_time"])
 def test_a_missing_column(store, column):
     number = "1" if column in writer.columns_of(layout.open_root(store)["biome_04"]) else "0"
+    if column == "status":  # in a store whose runs have ended; before, a run may have been stopped ahead of it
+        layout.open_root(store, "r+").attrs["table"] = {}
     path = store / "biome_04" / column / "c" / number
     shutil.rmtree(path) if path.is_dir() else path.unlink()
     for read in (tile_table, lambda s: TileDataset(s, "all"), lambda s: stats.measure(s, "all")):
