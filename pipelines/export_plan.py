@@ -11,8 +11,8 @@ from dwplus.earth import EarthConfig, connect_config
 from dwplus.errors import SchedulerLostError, StopError
 from dwplus.export.budget import Budget
 from dwplus.export.run import export
-from dwplus.export.stops import gone_of
 from dwplus.store.places import companion, place_of
+from dwplus.store.stops import gone_of
 from dwplus.store.summary import Summary, by_biome_lines, summarise
 
 #: What the service's answers said, and what the run did about it.

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 from dwplus import cluster
 from dwplus.earth import EarthConfig, Session, connect_config
 from dwplus.errors import DwplusError, RefusedError, StopError
-from dwplus.export.stops import gone_of
 from dwplus.planning import quality
 from dwplus.reasons import Reason
 from dwplus.spec import DatasetSpec
 from dwplus.store import layout, writer
 from dwplus.store.locks import only_writer
 from dwplus.store.shards import DamageError
+from dwplus.store.stops import gone_of
 from dwplus.store.writer import PackedTile, TileResult
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from dwplus.errors import StopError
-from dwplus.store import writer
+from dwplus.store.stops import FULL
 
 
 class Work:
@@ -118,7 +118,7 @@ def _write(path: Path, data: bytes) -> None:
 
 
 def _stop(path: Path, error: OSError) -> StopError:
-    if error.errno in writer.FULL:
+    if error.errno in FULL:
         return StopError(f"map: the disk is full ({path.parent}); free some space and run the same command again, what "
                          "is mapped stays")
     return StopError(f"map: {path} cannot be written ({error.strerror or error}); run the same command again")

@@ -19,7 +19,7 @@ import pandas as pd
 
 from dwplus.errors import InputError
 from dwplus.spec import DatasetSpec, make_spec
-from dwplus.store import columns, digests, layout, tables, writer
+from dwplus.store import columns, digests, layout, stops, tables, writer
 from dwplus.store.columns import TROUBLE
 from dwplus.store.imported import ImportSpec, spec_differences, spec_of
 from dwplus.store.locks import Hold, only_run, sweep
@@ -250,7 +250,7 @@ def copy(sources: Sequence[Source], rows: pd.DataFrame, out: str | Path, hold: H
         return _copy(sources, in_order(rows), out, hold, progress)
     except TROUBLE:
         for store in (out, *(source.store for source in sources)):
-            layout.check_there(store)
+            stops.check_there(store)
         raise
 
 

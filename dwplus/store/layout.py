@@ -27,10 +27,10 @@ from zarr.core.group import GroupMetadata
 from zarr.storage import StorePath
 
 import dwplus
-from dwplus.errors import InputError, StopError
+from dwplus.errors import InputError
 from dwplus.files import fresh
 from dwplus.spec import DatasetSpec
-from dwplus.store import digests, plan_rows, seal
+from dwplus.store import digests, plan_rows, seal, stops
 from dwplus.store.imported import GROUP, NO_BIOME, ImportSpec, root_attributes
 from dwplus.store.legend import Legend, attributes_of, dynamic_world_units
 from dwplus.store.places import ROOT, Bucket, BucketError, Folder, beside, place_of, upload
@@ -175,20 +175,6 @@ class KeptGroup(zarr.Group):
         return bool(known[member])
 
 
-def check_there(path: str | Path) -> None:
-    """Refuse to write into a store that was removed meanwhile: zarr would make its folders anew.
-
-    Raises
-    ------
-    StopError
-        Where its folder is gone; a bucket is not asked.
-    """
-    place = place_of(path)
-    if isinstance(place, Folder) and not (place.path / ROOT).exists():
-        raise StopError(f"store {path}: is not there any more; it was moved or removed while this run wrote it: move "
-                        "it back and run the same command again, what is exported stays")
-
-
 def open_biome(path: str | Path, name: str, mode: str = "r") -> KeptGroup:
     """One group of a store that is known to be one. Reads nothing yet: each array's metadata when it is asked for, not
     that of all arrays and of the whole store.
@@ -199,7 +185,7 @@ def open_biome(path: str | Path, name: str, mode: str = "r") -> KeptGroup:
         Where it is opened for writing and is gone.
     """
     if mode != "r":
-        check_there(path)
+        stops.check_there(path)
     store: Any = source_of(path).zarr(mode)
     return KeptGroup(AsyncGroup(GroupMetadata(), StorePath(store, name)))
 

@@ -20,7 +20,7 @@ import pyarrow
 import shapely
 
 from dwplus.grid import transformer
-from dwplus.store import columns, digests, layout, seal, writer
+from dwplus.store import columns, digests, layout, seal, stops, writer
 from dwplus.store.places import Folder, Place, place_of
 from dwplus.store.web import source_of
 
@@ -50,7 +50,7 @@ def finish(store: str | Path, still_ours: Callable[[], None] = lambda: None) -> 
     try:
         return _finish(store, place_of(store), still_ours)
     except OSError as error:
-        raise writer.stopped(store, error) from error
+        raise stops.stopped(store, error) from error
 
 
 def _finish(store: str | Path, place: Place, still_ours: Callable[[], None]) -> bool:
@@ -89,7 +89,7 @@ def drop(store: str | Path) -> bool:
         if seal.KEY in meta["attributes"]:
             place.remove(FILE)
     except OSError as error:
-        raise writer.stopped(store, error) from error
+        raise stops.stopped(store, error) from error
     return had
 
 

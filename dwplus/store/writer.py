@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,9 +11,8 @@ from typing import Any
 import numpy as np
 import zarr
 
-from dwplus.errors import StopError
-from dwplus.store import digests, layout
-from dwplus.store.places import BucketError, place_of_group, words_of
+from dwplus.store import digests, layout, stops
+from dwplus.store.places import BucketError, place_of_group
 from dwplus.store.shards import ShardFormat
 from dwplus.taxonomy import CLASSES, IGNORE, stratum_of
 
@@ -27,10 +25,6 @@ TRIPLET_PIXELS, TRIPLET_COLUMNS = ("cloud", "s2_clear"), ("cloud_fraction", "str
 _FIELDS = {digests.DIGESTS: "digests"}
 #: All rows of a column.
 ALL = slice(None)
-#: What an operating system says when there is no room: disk, quota, or the largest size of a file.
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-#: What it says of files that may not be changed.
-READ_ONLY = (errno.EROFS, errno.EPERM, errno.EACCES)
 
 
 @dataclass(frozen=True)
@@ -199,7 +193,7 @@ def write_shard(group: zarr.Group, start: int, stop: int, results: Mapping[int, 
     """
     rows = slice(start, stop)
     store = store_path(group)
-    layout.check_there(store)
+    stops.check_there(store)
     shards = formats(store, group) if shards is None else shards
     known = rows_of(group, rows) if any(isinstance(result, TileResult) for result in results.values()) else []
     classes = classes_of(group)
@@ -227,23 +221,7 @@ def write_shard(group: zarr.Group, start: int, stop: int, results: Mapping[int, 
         for name, values in columns.items():  # status is the last
             arrays[name].with_config({"write_empty_chunks": sealed})[rows] = values
     except (OSError, BucketError) as error:
-        raise stopped(store, error) from error
-
-
-def stopped(store: str | Path, error: OSError | BucketError) -> StopError:
-    """What to raise where a store cannot be written any more."""
-    go_on = "run the same command again, what is exported stays"
-    number = error.errno if isinstance(error, OSError) else None
-    if number is None or not isinstance(error, OSError):  # a bucket's server said it
-        return StopError(f"store {store}: cannot be written ({words_of(error)}); run the same command again when it "
-                         "can, what is exported stays")
-    if number in FULL:
-        return StopError(f"store {store}: the disk is full ({error.strerror}); free some space and {go_on}")
-    if number in READ_ONLY:
-        return StopError(f"store {store}: cannot be written any more ({error.strerror}: {error.filename or 'its files'}"
-                         f"); make it writable and {go_on}")
-    return StopError(f"store {store}: {error.strerror} ({error.filename or 'its files'}); run the same command again "
-                     "when the disk is well, what is exported stays")
+        raise stops.stopped(store, error) from error
 
 
 def store_path(group: zarr.Group) -> str:
