@@ -23,6 +23,8 @@ from dwplus.store.legend import legend_of
 from dwplus.store.places import BucketError
 from dwplus.store.web import source_of
 
+#: Attribute of the root that a store has when no run of its own is open: it names the table of tiles.
+FINISHED = "table"
 #: Columns that hold nothing but zeros in no store: their chunks were never left out.
 NEVER_EMPTY = frozenset({"tile_id", "window", "epsg", "x0", "lon", "lat", "biome"})
 #: What reading a damaged or vanished store may raise.
@@ -79,8 +81,7 @@ def read_columns(path: str | Path, only: Collection[str] = ()) -> pd.DataFrame:
         except TROUBLE as error:
             raise InputError(f"store {path}: {name} cannot be read ({type(error).__name__}: {error}); run dwplus "
                              f"verify {path}") from None
-        lost = next(_lost(name, group, frame, counts, noting.missing, set(arrays),
-                          "table" in root.attrs), None)
+        lost = next(_lost(name, group, frame, counts, noting.missing, set(arrays), FINISHED in root.attrs), None)
         if lost is not None:
             raise InputError(f"store {path}: {lost}; run dwplus repair {path}")
         if counts.shape[1] != len(legend):
@@ -113,8 +114,8 @@ def _lost(name: str, group: zarr.Group, frame: pd.DataFrame, counts: np.ndarray,
         without = [key for key in dynamic if number in gone.get(key, ())]
         if len(without) == len(dynamic):
             continue  # nothing was written there yet
-        if "status" in without and not finished:
-            continue  # a run was stopped, or is, between the columns of a shard; the status comes last
+        if sealed and not finished and without == dynamic[-len(without):]:
+            continue  # a run was stopped, or is, between the columns of a shard, which are written in this order
         # Of the columns that say what became of a tile, which may be all zeros where others are not?
         status = frame["status"].to_numpy()[rows] if "status" in frame else None
         for key in without:

@@ -26,7 +26,7 @@ from dwplus.store.web import source_of
 
 FILE = "tiles.parquet"
 #: Root attribute that names the table: number of rows, digest of the file.
-KEY = "table"
+KEY = columns.FINISHED
 _WORDS = ("status", "split")
 _TIMES = ("s1_time", "s2_time")
 

@@ -9,7 +9,7 @@ import pytest
 
 import dwplus
 from dwplus.errors import InputError
-from dwplus.store import layout, stats, writer
+from dwplus.store import columns, layout, stats, writer
 from dwplus.store.reader import tile, tile_table
 from dwplus.store.tiles import TileReader
 from dwplus.store.writer import TileResult
@@ -80,12 +80,46 @@ def test_missing_pixels_elsewhere(store, tmp_path):
 def test_a_missing_column(store, column):
     number = "1" if column in writer.columns_of(layout.open_root(store)["biome_04"]) else "0"
     if column == "status":  # in a store whose runs have ended; before, a run may have been stopped ahead of it
-        layout.open_root(store, "r+").attrs["table"] = {}
-    path = store / "biome_04" / column / "c" / number
-    shutil.rmtree(path) if path.is_dir() else path.unlink()
+        finish(store)
+    drop(store, column, number)
     for read in (tile_table, lambda s: TileDataset(s, "all"), lambda s: stats.measure(s, "all")):
         with pytest.raises(InputError, match=rf"the column {column} of tile.* is missing .*run dwplus repair"):
             read(store)
+
+
+def drop(store, column, number):
+    path = store / "biome_04" / column / "c" / number
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def finish(store):
+    layout.open_root(store, "r+").attrs[columns.FINISHED] = {}
+
+
+def written_of(store):
+    return writer.columns_of(layout.open_root(store)["biome_04"])
+
+
+@pytest.mark.parametrize("kept", range(2, 5))
+def test_a_run_stopped_between_the_columns_of_a_shard(store, kept):
+    """They are written in order, the status last: what a stop leaves out is the end of them, and the shard is pending.
+    Once the store is finished the same is damage."""
+    order = written_of(store)
+    assert order[-1] == "status"
+    for column in order[kept:]:
+        drop(store, column, "1")
+    assert (tile_table(store).query("group == 'biome_04'")["status"].iloc[4:8] == "pending").all()
+    finish(store)
+    with pytest.raises(InputError, match="is missing .*run dwplus repair"):
+        tile_table(store)
+
+
+def test_a_gap_in_the_middle_is_no_stopped_run(store):
+    """A column before the status is lost together with it: no stop leaves a later one and not the earlier."""
+    for column in ("class_counts", "status"):
+        drop(store, column, "1")
+    with pytest.raises(InputError, match="is missing .*run dwplus repair"):
+        tile_table(store)
 
 
 def test_what_was_never_exported_is_no_data(store):
