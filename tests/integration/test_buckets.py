@@ -20,21 +20,19 @@ from typing import ClassVar
 import pytest
 
 import dwplus
-from dwplus.earth import EarthConfig, connect
+from dwplus.earth import EarthConfig
 from dwplus.earth.session import embedded_earth
-from dwplus.earth.tables import sample_sites
 from dwplus.embedded_earth import serve
 from dwplus.errors import InputError, StopError
 from dwplus.export.budget import Budget
 from dwplus.export.run import export, repair, summarise
-from dwplus.planning.plan import make_plan, write_plan
 from dwplus.report.text import describe
-from dwplus.spec import make_spec
 from dwplus.store import leases, stats
 from dwplus.store.locks import only_run, only_writer
 from dwplus.store.places import Bucket, Folder, place_of, upload
 from dwplus.store.verify import verify
 from tests.commands import PATIENCE, here
+from tests.plans import plan_of_sites
 
 ROOT = Path(__file__).parents[2]
 
@@ -131,13 +129,7 @@ def gs(monkeypatch):
 @pytest.fixture(scope="module")
 def plan(tmp_path_factory):
     """Tiles of 32 pixels in shards of two, four in each of two biomes: what costs are objects, not pixels."""
-    path = tmp_path_factory.mktemp("plan") / "plan.parquet"
-    centres = [site.polygon.centroid for site in sample_sites(connect())[:2]]
-    boxes = [{"bbox": [c.x - 0.02, c.y - 0.02, c.x + 0.02, c.y + 0.02]} for c in centres]
-    write_plan(make_plan(connect(), make_spec({
-        "name": "bucket", "region": boxes, "windows": [["2021-06-01", "2021-08-01"]], "tile": {"size": 32},
-        "sampling": {"per_biome": 4}, "store": {"shard_tiles": 2}})), path)
-    return path
+    return plan_of_sites(tmp_path_factory.mktemp("plan"), "bucket", sites=2, size=32, per_biome=4)
 
 
 @pytest.fixture(scope="module")

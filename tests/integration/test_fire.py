@@ -15,19 +15,17 @@ from pathlib import Path
 import distributed
 import pytest
 
-from dwplus.earth import EarthConfig, connect
+from dwplus.earth import EarthConfig
 from dwplus.earth.session import embedded_earth
-from dwplus.earth.tables import sample_sites
 from dwplus.embedded_earth import Limits, serve
 from dwplus.embedded_earth.faults import Fault, Faults, random_faults
 from dwplus.errors import InputError, StopError
 from dwplus.export.budget import Budget
 from dwplus.export.run import export, summarise
-from dwplus.planning.plan import make_plan, write_plan
-from dwplus.spec import make_spec
 from dwplus.store import layout
 from dwplus.store.verify import verify
 from tests.commands import PATIENCE, here
+from tests.plans import plan_of_sites
 
 ROOT = Path(__file__).parents[2]
 
@@ -44,13 +42,7 @@ def same(one, two):
 @pytest.fixture(scope="module")
 def plan(tmp_path_factory):
     """Tiles of 64 pixels in shards of two, seven in each of five biomes."""
-    path = tmp_path_factory.mktemp("plan") / "plan.parquet"
-    centres = [site.polygon.centroid for site in sample_sites(connect())[:5]]
-    boxes = [{"bbox": [c.x - 0.02, c.y - 0.02, c.x + 0.02, c.y + 0.02]} for c in centres]
-    write_plan(make_plan(connect(), make_spec({
-        "name": "fire", "region": boxes, "windows": [["2021-06-01", "2021-08-01"]], "tile": {"size": 64},
-        "sampling": {"per_biome": 7}, "store": {"shard_tiles": 2}})), path)
-    return path
+    return plan_of_sites(tmp_path_factory.mktemp("plan"), "fire", sites=5, size=64, per_biome=7)
 
 
 @pytest.fixture(scope="module")

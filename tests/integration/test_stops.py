@@ -13,15 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from dwplus.earth import EarthConfig, connect
+from dwplus.earth import EarthConfig
 from dwplus.earth.session import embedded_earth
-from dwplus.earth.tables import sample_sites
 from dwplus.embedded_earth import serve
 from dwplus.errors import StopError
 from dwplus.export.run import export, summarise
 from dwplus.export.stops import size_words
-from dwplus.planning.plan import make_plan, write_plan
-from dwplus.spec import make_spec
+from tests.plans import plan_of_sites
 
 # Seconds on an idle machine; processes take a minute to begin where ten others work.
 pytestmark = pytest.mark.timeout(1200)
@@ -35,13 +33,7 @@ def files(path):
 @pytest.fixture(scope="module")
 def plan(tmp_path_factory):
     """Tiles of 64 pixels in shards of two, eight in each of two biomes."""
-    path = tmp_path_factory.mktemp("plan") / "plan.parquet"
-    centres = [site.polygon.centroid for site in sample_sites(connect())[:2]]
-    boxes = [{"bbox": [c.x - 0.02, c.y - 0.02, c.x + 0.02, c.y + 0.02]} for c in centres]
-    write_plan(make_plan(connect(), make_spec({
-        "name": "stops", "region": boxes, "windows": [["2021-06-01", "2021-08-01"]], "tile": {"size": 64},
-        "sampling": {"per_biome": 8}, "store": {"shard_tiles": 2}})), path)
-    return path
+    return plan_of_sites(tmp_path_factory.mktemp("plan"), "stops", sites=2, size=64, per_biome=8)
 
 
 @pytest.fixture(scope="module")

@@ -147,7 +147,9 @@ def test_over_http(store):
         for reader in ("TileReader", "dataset", "open_store"):
             with pytest.raises(InputError, match="biome_04/s1 tile [01].*is missing"):
                 READERS[reader](url)
-        (store / "biome_04" / "status" / "c" / "1").unlink()
+        drop(store, "status", "1")
+        assert (tile_table(url).query("group == 'biome_04'")["status"].iloc[4:8] == "pending").all()
+        finish(store)
         with pytest.raises(InputError, match="the column status .* is missing"):
             tile_table(url)
     finally:
