@@ -90,7 +90,7 @@ def class_figure(overall: dict[str, Any], legend: Legend) -> Figure:
         values = [np.nan if v is None else 100 * v for v in overall[name]]
         axis.bar(place + (i - 1) * 0.27, values, 0.25, label=name if name != "iou" else "IoU", color=legend.colours,
                  alpha=shade, edgecolor="#444", linewidth=0.4)
-    axis.set_xticks(place, legend.classes, rotation=30, ha="right")
+    axis.set_xticks(place, colours.class_words(legend.classes), rotation=30, ha="right")
     axis.set_ylabel("%")
     axis.set_ylim(0, 100)
     axis.set_title("IoU, precision and recall (from dark to light); no bar: no such pixel")
@@ -162,7 +162,8 @@ def _table(title: str, groups: dict[str, dict[str, Any]]) -> Any:
 
 
 def _classes(overall: dict[str, Any], legend: Legend) -> Any:
-    rows = [[charts.named(colour, name), *(_percent(overall[key][i]) for key in ("iou", "precision", "recall"))]
+    rows = [[charts.named(colour, colours.words(name)),
+             *(_percent(overall[key][i]) for key in ("iou", "precision", "recall"))]
             for i, (name, colour) in enumerate(zip(legend.classes, legend.colours, strict=True))]
     return charts.table(("class", "IoU", "precision", "recall"), rows)
 
@@ -191,7 +192,7 @@ def write_page(out: Path, found: dict[str, Any], result: Result, checkpoint: Che
     """Write the figures and ``index.html`` into a folder."""
     reference, legend = reference_of(found["label_sources"]), legend_of(found, "the evaluation")
     figures = {
-        "confusion": confusion_figure(np.asarray(found["confusion"]), reference, legend.classes),
+        "confusion": confusion_figure(np.asarray(found["confusion"]), reference, colours.class_words(legend.classes)),
         "classes": class_figure(found["overall"], legend), "biomes": group_figure(found["by_biome"], "By biome"),
         "gap": group_figure(found["by_gap_hours"], "By gap between S1 and S2"),
         "cloud": group_figure(found["by_cloud"], "By cloudiness of the S2 scene"),

@@ -20,6 +20,7 @@ from dwplus.maps.interpreters import RULES
 from dwplus.maps.intervals import KINDS
 from dwplus.maps.legend import open_map
 from dwplus.pages import sheets, skeleton
+from dwplus.pages.words import synthetic_map
 from pipelines.door import run_command
 
 
@@ -118,8 +119,9 @@ def _write(out: Path, options: Options, result: Accuracy, table: pd.DataFrame, m
         if parts is not None:
             sheets.write_csv(parts, out / "polygons.csv", float_format="%.6f")
         (out / "assessment.json").write_text(json.dumps(_plain(facts), indent=1) + "\n")
-        skeleton.put(out / "index.html", assess_page.page(Path(options.folder).name, words, result, table, matrix,
-                                                          parts))
+        folder = Path(options.folder)
+        skeleton.put(out / "index.html", assess_page.page(folder.name, words, result, table, matrix, parts,
+                                                          synthetic_map(folder)))
     except OSError as error:
         raise InputError(f"--out {out}: cannot be written ({error.strerror or error})") from None
 

@@ -25,6 +25,7 @@ from dwplus.maps.plan import clip_of, map_spec, plan_blocks, touching
 from dwplus.maps.product import OPTIONS, Product
 from dwplus.maps.transfer import correction
 from dwplus.maps.work import Work
+from dwplus.pages.words import synthetic
 from dwplus.planning import regions
 from dwplus.planning.plan import created, describe, read_plan, spec_of, write_plan
 from dwplus.spec import DatasetSpec, differences
@@ -100,7 +101,8 @@ FIRST_MAP = "9.1,51.15,9.3,51.27"
 
 @dataclass(frozen=True)
 class Ground:
-    """What is mapped: the blocks, where they come from, the region by zone, and when that was planned."""
+    """What is mapped: the blocks, where they come from, the region by zone, when that was planned, and the banner of
+    synthetic pixels, empty where they are none."""
 
     blocks: list[Block]
     source: inputs.Inputs
@@ -108,6 +110,7 @@ class Ground:
     created: str
     words: str
     earth: EarthConfig
+    synthetic: str
 
     def biomes(self) -> set[int]:
         """Biomes of the blocks, by their store or by the map of ecoregions; blocks at sea have none."""
@@ -181,7 +184,7 @@ def run(options: Options) -> int:
             out, work, ground.blocks, tally.outcomes, ground.clip, options.layers, reference, bool(options.transfer),
             f"Land cover, {out.name}", f"{ground.words}; {checkpoint.name}", ground.created,
             {"settings": settings, "blocks": tally.line, "made_from": _made_from(options, checkpoint, weights, ground),
-             "synthetic": not (options.store or options.project or options.world)})
+             "synthetic": bool(ground.synthetic)})
         table = product.write(options.polygons, options.name_field)
         work.sweep()
     _show(table, out)
@@ -288,7 +291,8 @@ def _from_earth(options: Options, spec: DatasetSpec, shape: WindowShape, folder:
     source = EarthInputs(_config(options), spec, shape, options.scheduler != "threads")
     windows = ", ".join(f"{w.start} to {w.end}" for w in spec.windows)
     own = {block.grid.epsg for block in blocks} if spec.tile.grid == "label" else ()
-    return Ground(blocks, source, clip_of(shapes, own), created(path), windows, _config(options))
+    return Ground(blocks, source, clip_of(shapes, own), created(path), windows, _config(options),
+                  synthetic("earth-engine" if options.project else "embedded-earth", session.version))
 
 
 def _from_store(options: Options, shape: WindowShape, checkpoint: Checkpoint, folder: Path) -> Ground:
@@ -298,6 +302,7 @@ def _from_store(options: Options, shape: WindowShape, checkpoint: Checkpoint, fo
     from dwplus.store import layout
     from dwplus.store.reader import tile_table
     from model.checkpoint import check_store
+    from model.scoring import synthetic_of
 
     store = str(options.store)
     root = layout.open_root(store)
@@ -326,7 +331,7 @@ def _from_store(options: Options, shape: WindowShape, checkpoint: Checkpoint, fo
     # Tiles drawn by people are unmarked where nobody drew: that is no cloud.
     masked = options.clouds == "mask" and attrs["label_source"] == "dynamic-world-v1"
     return Ground(blocks, inputs.StoreInputs(store, blocks, shape, masked), clip,
-                  created(folder / "settings.json"), words, _config(options))
+                  created(folder / "settings.json"), words, _config(options), synthetic_of([store]))
 
 
 @contextlib.contextmanager
@@ -359,8 +364,9 @@ def _made_from(options: Options, checkpoint: Checkpoint, weights: Path, ground: 
     from model.checkpoint import versions
 
     source = options.store or options.project or options.world
+    pixels = scrubbed(source) if source else "the embedded Earth's sample planet"
     return {"network": f"{checkpoint.name}, epoch {checkpoint.info['epoch']}, {weights}",
-            "pixels": scrubbed(source) if source else "the embedded Earth's sample planet (synthetic)",
+            "pixels": f"{pixels}{' (synthetic)' if ground.synthetic else ''}",
             "dates": ground.words, "scenes merged": f"{options.dates}, clouds: {options.clouds}",
             "made with": ", ".join(f"{k} {v}" for k, v in versions().items())}
 

@@ -12,12 +12,12 @@ from dwplus.pages import charts, colours, skeleton
 
 
 def page(name: str, words: list[str], result: Accuracy, table: pd.DataFrame, matrix: pd.DataFrame,
-         parts: pd.DataFrame | None) -> str:
+         parts: pd.DataFrame | None, banner: str = "") -> str:
     """The page as text.
 
     Parameters
     ----------
-    words : on the design first, then on whatever was left out or differs.
+    words : on the design first, then on whatever was left out or differs. banner : that pixels are synthetic.
     """
     rows, whole = [], float(table["mapped_km2"].sum())
     for c, row in enumerate(table.to_dict("records")):
@@ -39,7 +39,8 @@ def page(name: str, words: list[str], result: Accuracy, table: pd.DataFrame, mat
         sections.append(("Areas by polygon", "Counted, put right by the polygon's own points where there are enough of "
                          "them.", _polygons(parts)))
     facts = [(_span(result.overall), "overall accuracy"), (str(result.points), "points")]
-    return skeleton.sections(f"Accuracy and areas of {name}", facts, sections, lead=words[0], notes=words[1:])
+    return skeleton.sections(f"Accuracy and areas of {name}", facts, sections, lead=words[0],
+                             notes=[*filter(None, [banner]), *words[1:]])
 
 
 def _polygons(parts: pd.DataFrame) -> Any:

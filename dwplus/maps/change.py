@@ -16,6 +16,7 @@ from dwplus.maps import areas, look
 from dwplus.maps.blocks import Block
 from dwplus.maps.raster import CHANGE, CHANGE_COLOURS, extent, write_cog, write_vrt
 from dwplus.pages import charts, colours, skeleton
+from dwplus.pages.words import synthetic_map
 from dwplus.taxonomy import CLASSES, IGNORE, PALETTE
 
 #: Changes that the page lists.
@@ -40,12 +41,13 @@ def write(folder: Path, before: Path, after: Path, paths: tuple[Sequence[Path], 
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "change.json").unlink(missing_ok=True)
+        banner = synthetic_map(before) or synthetic_map(after)
         title = f"Change from {before.name} to {after.name}"
         rasters = _rasters(folder, paths, title)
         write_vrt(folder / "change.vrt", CHANGE, rasters)
         _picture(folder / "change.vrt", folder / "change.png", title)
-        skeleton.put(folder / "index.html", _page(title, table, folder / "change.png"))
-        facts = {"before": str(before.resolve()), "after": str(after.resolve()),
+        skeleton.put(folder / "index.html", _page(title, table, folder / "change.png", banner))
+        facts = {"synthetic": bool(banner), "before": str(before.resolve()), "after": str(after.resolve()),
                  "code": "10 * class before + class after", "classes": list(CLASSES), "design": areas.COUNTED,
                  "software": f"dwplus {dwplus.__version__}"}
         (folder / "change.json").write_text(json.dumps(facts, indent=1) + "\n")
@@ -103,7 +105,7 @@ def _picture(mosaic: Path, path: Path, title: str) -> None:
     FigureCanvasAgg(figure).print_png(path)
 
 
-def _page(title: str, table: pd.DataFrame, picture: Path) -> str:
+def _page(title: str, table: pd.DataFrame, picture: Path, banner: str) -> str:
     named = [charts.named(colour, colours.words(name)) for name, colour in zip(CLASSES, PALETTE, strict=True)]
     values = table.to_numpy()
     order = [(values[i, j], i, j) for i in range(len(CLASSES)) for j in range(len(CLASSES)) if i != j and values[i, j]]
@@ -119,4 +121,4 @@ def _page(title: str, table: pd.DataFrame, picture: Path) -> str:
         ("Where", "", skeleton.wide(picture.read_bytes(), title)),
         ("What became what", "", charts.table(("before", "after", "km²", "share"), rows)),
         ("By class", "", charts.table(("class", "before, km²", "after, km²", "lost, km²", "gained, km²"), sums))],
-        notes=[WORDS])
+        notes=[*filter(None, [banner]), WORDS])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 #: Said where pixels come from an embedded Earth.
 SYNTHETIC = ("Its pixels come from the embedded Earth: synthetic on the sample planet. Good for trying, testing and "
@@ -22,6 +24,17 @@ def synthetic(earth: str, version: str = "") -> str:
     earth, version : attributes ``earth`` and ``earth_version`` of a store.
     """
     return SYNTHETIC if earth == "embedded-earth" and version != ASSET_TREE else ""
+
+
+def synthetic_map(folder: Path) -> str:
+    """The banner of a finished map, or of a change: empty where its pixels are no sample planet's."""
+    for name in ("map.json", "change.json"):
+        try:
+            facts = json.loads((folder / name).read_text())
+        except (OSError, ValueError):
+            continue
+        return SYNTHETIC if isinstance(facts, dict) and facts.get("synthetic") else ""
+    return ""
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from rasterio.windows import Window
 
 from dwplus.errors import InputError
 from dwplus.pages import colours
+from dwplus.pages.words import synthetic_map
 from dwplus.taxonomy import CLASSES, IGNORE, PALETTE
 from dwplus.view.page import piece, rgba
 
@@ -101,7 +102,8 @@ class MapPage:
         draw()
         key = piece("key", entries=[(colour, colours.words(name))
                                                for name, colour in zip(CLASSES, PALETTE, strict=True)])
-        head = piece("heading", title=str(self.folder), banner="", words="what you zoom into is read again")
+        head = piece("heading", title=str(self.folder), banner=synthetic_map(self.folder),
+                     words="what you zoom into is read again")
         document.title = f"{self.folder.name}: dwplus view"
         document.add_root(column(Div(text=str(head), width=2 * SIDE), Div(text=str(key), width=2 * SIDE),
                                  row(*plots), values))

@@ -317,6 +317,7 @@ def test_change_is_a_raster_a_picture_a_page_and_a_map_to_sample(tmp_path, capsy
     later[:, 200:][truth[:, 200:] == 1] = 2
     later[0, :10] = (truth[0, :10] + 5) % 9
     before, after = map_folder(tmp_path / "a", truth), map_folder(tmp_path / "b", later)
+    (after / "map.json").write_text(json.dumps({**json.loads((after / "map.json").read_text()), "synthetic": True}))
     assert map_change.run(str(before), str(after), None) == 0
     assert "pixel count, not an estimate" in capsys.readouterr().out
     folder = after / "change_from_a"
@@ -325,7 +326,8 @@ def test_change_is_a_raster_a_picture_a_page_and_a_map_to_sample(tmp_path, capsy
     with rasterio.open(folder / "change_epsg32632.tif") as raster:
         assert (raster.read(1) == 10 * truth + later).all()
         assert raster.colormap(1)[12][:3] == raster.colormap(1)[62][:3]  # what became grass has one colour
-    assert "Pixel count, not an estimate" in (folder / "index.html").read_text()
+    page = (folder / "index.html").read_text()
+    assert "Pixel count, not an estimate" in page and "synthetic on the sample planet" in page
     shown = open_map(folder)
     assert shown.change and "trees to grass" in shown.names and shown.names[-1] == OTHER
     assert shown.counts().sum() == truth.size
@@ -334,6 +336,7 @@ def test_change_is_a_raster_a_picture_a_page_and_a_map_to_sample(tmp_path, capsy
     path = edited(table, lambda rows: rows.__setitem__("reference", [
         "water to bare" if m == OTHER else m for m in rows["map"]]))
     assert map_assess.run(map_assess.Options(str(folder), [str(path)])) == 0
+    assert "synthetic on the sample planet" in (tmp_path / "c.assessment" / "index.html").read_text()
     found = pd.read_csv(tmp_path / "c.assessment" / "classes.csv").set_index("class")
     right = ((truth == 1) & (later == 2)).sum() * 1e-4
     assert found.loc["trees to grass", "area_low_km2"] <= right <= found.loc["trees to grass", "area_high_km2"]
