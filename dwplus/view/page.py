@@ -47,6 +47,8 @@ ALL = "any class"
 RANGES = (("gap_hours", "gap, hours (S1 minus S2)", (-144.0, 144.0), 1.0),
           ("s2_cloud", "cloud of the scene, %", (0.0, 100.0), 1.0),
           ("valid_fraction", "complete pixels", (0.0, 1.0), 0.01))
+#: Columns that the page does not show: the fewer, the sooner it is there.
+UNSEEN = ("ecoregion", "orbit_pass")
 KEYS = "keys: n next, p previous, b bad, k keep, u unmark"
 
 
@@ -100,7 +102,7 @@ class Viewer:
 
     def __init__(self, subject: Subject, marks: Path) -> None:
         self.subject, self.path = subject, marks
-        self.marks = {(mark.tile_id, mark.window): mark for mark in read_marks(marks)} if marks.exists() else {}
+        self.marks = self._kept()
         self.rows = np.arange(len(subject.table))
         self.open: int | None = None
         self.tile: Tile | None = None
@@ -109,11 +111,16 @@ class Viewer:
         self._figures()
         self._marks()
 
+    def _kept(self) -> dict[tuple[str, str], Mark]:
+        """The marks of the file, which another page may have written, too."""
+        return {(mark.tile_id, mark.window): mark for mark in read_marks(self.path)} if self.path.exists() else {}
+
     # -- the table ------------------------------------------------------------------------------------------------
 
     def _data(self, rows: np.ndarray) -> dict[str, Any]:
         part = self.subject.table.iloc[rows]
-        data: dict[str, Any] = {name: part[name].to_numpy() for name in part if not str(name).startswith("share_")}
+        data: dict[str, Any] = {name: part[name].to_numpy() for name in part
+                                if not str(name).startswith("share_") and name not in UNSEEN}
         data["row"] = rows
         data["mark"] = [self._said(t, w) for t, w in zip(part["tile_id"], part["window"], strict=True)]
         return data
@@ -218,7 +225,7 @@ class Viewer:
         self.shown.on_change("value", lambda attr, old, new: self._draw())
         self.plots: dict[str, Any] = {}
         self.sources: dict[str, ColumnDataSource] = {}
-        self.pane = row(self._empty())
+        self.pane = row(self._empty(), styles={"flex-wrap": "wrap"}, width=1240)
 
     def _around(self, name: str, least: float, most: float) -> Range1d:
         """The tiles' extent and as much again on both sides, at least five degrees, within the world's."""
@@ -249,7 +256,7 @@ class Viewer:
         if self.subject.pixels is not None:
             try:
                 self.tile = self.subject.pixels(self.open)
-                self.values.text = piece("hint", words="move the pointer over a picture")
+                self.values.text = piece("hint", words=f"{shown['tile_id']}: move the pointer over a picture")
             except InputError as error:
                 self.values.text = piece("strong", words=str(error))
         else:
@@ -291,7 +298,7 @@ class Viewer:
         height, width = self.tile.label.shape
         x, y = math.floor(event.x), height - 1 - math.floor(event.y)
         if 0 <= x < width and 0 <= y < height:
-            self.values.text = piece("values", where=f"row {y}, column {x}",
+            self.values.text = piece("values", where=f"{self.subject.table.iloc[self.open]['tile_id']}, row {y}, column {x}",
                                      values=values_at(self.tile, self.subject, y, x))
 
     # -- marks ----------------------------------------------------------------------------------------------------
@@ -331,6 +338,11 @@ class Viewer:
             return
         shown = self.subject.table.iloc[self.open]
         key = shown["tile_id"], shown["window"]
+        try:
+            self.marks = self._kept()
+        except InputError as error:
+            self.values.text = piece("strong", words=str(error))
+            return
         if word:
             self.marks[key] = Mark(*key, word, self.note.value, self.subject.title, now())
         else:
@@ -357,7 +369,7 @@ class Viewer:
         """Put the page into a document."""
         document.title = f"{Path(self.subject.title).name}: dwplus view"
         side = column(self.count, self.text, *self.choices.values(), *self.ranges.values(),
-                      row(self.share_of, self.share), self.marked)
+                      *([row(self.share_of, self.share)] if len(self.share_of.options) > 1 else []), self.marked)
         parts: list[Any] = [self.head, row(side, column(self.map, self.time)), self.table]
         if self.subject.pixels is not None:
             parts += [row(self.shown, self.note, *self.buttons), self.values, self.pane,
@@ -374,6 +386,9 @@ class Viewer:
 
 
 def legend_text(subject: Subject) -> str:
-    """Names and colours of the classes as HTML."""
-    return piece("key", entries=[(colours.valid(colour), colours.words(name)) for name, colour in zip(
-        subject.classes, subject.palette, strict=True)])
+    """Names and colours of the classes as HTML, and of where a prediction differs."""
+    entries = [(colours.valid(colour), colours.words(name)) for name, colour in zip(
+        subject.classes, subject.palette, strict=True)]
+    if subject.predicts:
+        entries += [(colours.AGREES, "agrees with the label"), (colours.DIFFERS, "differs from it")]
+    return piece("key", entries=[*entries, (colours.NO_LABEL, "no label")])

@@ -54,7 +54,8 @@ class Subject:
     title : of the page. banner : a sentence above it, such as that pixels are synthetic; may be empty.
     table : a row a tile, with :data:`COLUMNS`, ``lon``, ``lat``, and ``share_<class>``, 0..1, where labels are known.
     classes, palette : names and colours of the labels. s2_bands, s1_bands : names. s1_unit, s2_unit : of the values.
-    pixels : of a row of the table, by its number; None where there are none to see.
+    pixels : of a row of the table, by its number; None where there are none to see. predicts : whether a network's
+    classes are among them.
     """
 
     title: str
@@ -67,6 +68,7 @@ class Subject:
     s2_unit: str = "reflectance"
     s1_unit: str = "dB"
     pixels: Callable[[int], Tile] | None = field(default=None, repr=False)
+    predicts: bool = False
 
 
 def of_store(path: str, predict: Predict | None = None) -> Subject:
@@ -106,7 +108,8 @@ def of_store(path: str, predict: Predict | None = None) -> Subject:
     units = units_of(attributes, bands["s2"], bands["s1"])
     banner = words.synthetic(str(attributes.get("earth", "")), str(attributes.get("earth_version", "")))
     return Subject(str(path), banner, _shown(table.assign(**shares)), known.classes, known.colours, bands["s2"],
-                   bands["s1"], units[bands["s2"][0]], units[bands["s1"][0]], pixels)
+                   bands["s1"], units[bands["s2"][0]], units[bands["s1"][0]], pixels,
+                   predict is not None)
 
 
 def of_plan(path: str) -> Subject:
