@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import os
+import select
 import shlex
 import shutil
 import signal
@@ -184,7 +186,7 @@ def run(action: Callable[[], int]) -> int:
 
     Returns
     -------
-    0 done, 1 finished with failures, 2 wrong usage or input, 130 interrupted, 143 terminated.
+    0 done, 1 finished with failures, 2 wrong usage or input, 130 interrupted, 141 nobody reads on, 143 terminated.
     """
     try:
         with terminated_as_interrupted():
@@ -202,9 +204,21 @@ def run(action: Callable[[], int]) -> int:
     except KeyboardInterrupt as stop:
         return stopped(stop, "what is exported stays; the same command goes on from here")
     except OSError as error:
+        if isinstance(error, BrokenPipeError) and unheard():
+            return 128 + signal.SIGPIPE
         where = f" ({error.filename})" if error.filename else ""
         complain(f"error: {error.strerror or error}{where}; what is exported stays, the same command goes on from here")
         return 1
+
+
+def unheard() -> bool:
+    """Whether stdout has lost its reader, as in ``| head``; nothing more is written to it then."""
+    watch = select.poll()
+    watch.register(sys.stdout.fileno(), 0)
+    if not any(event & select.POLLERR for _, event in watch.poll(0)):
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return True
 
 
 @contextlib.contextmanager

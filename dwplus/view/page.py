@@ -298,7 +298,8 @@ class Viewer:
         height, width = self.tile.label.shape
         x, y = math.floor(event.x), height - 1 - math.floor(event.y)
         if 0 <= x < width and 0 <= y < height:
-            self.values.text = piece("values", where=f"{self.subject.table.iloc[self.open]['tile_id']}, row {y}, column {x}",
+            name = self.subject.table["tile_id"].iat[self.open]
+            self.values.text = piece("values", where=f"{name}, row {y}, column {x}",
                                      values=values_at(self.tile, self.subject, y, x))
 
     # -- marks ----------------------------------------------------------------------------------------------------

@@ -112,6 +112,16 @@ def test_mistakes_are_one_sentence(words, said):
     assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1 and "Traceback" not in done.stderr
 
 
+def test_a_reader_that_goes_away_is_no_error():
+    """As after `dwplus keys | head -1`."""
+    program = subprocess.Popen([sys.executable, "-m", "dwplus", "keys"], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                               text=True)
+    assert program.stdout is not None and program.stderr is not None
+    program.stdout.close()
+    assert program.stderr.read() == "" and program.wait(60) == 141
+    program.stderr.close()
+
+
 def test_version():
     import dwplus as package
 
