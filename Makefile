@@ -29,6 +29,11 @@ POLYGONS ?=
 DEVICE ?=
 BEFORE ?=
 AFTER ?=
+MAP ?=
+POINTS ?=
+LABELLED ?=
+DATASET ?=
+FOLDER ?=
 SEED ?= 0
 MINUTES ?= 30
 SET ?=
@@ -56,7 +61,7 @@ endif
 QUICK := $(addprefix tests/unit/test_,$(addsuffix .py,annotated_files draw grid limiter model_losses model_metrics \
 	model_reliability pairing resplit sampling shards spec splits store tiles verify_bytes))
 
-.PHONY: help setup export-region regenerate train evaluate map change explain compare report test test-quick lint docs minimum \
+.PHONY: help setup export-region regenerate train evaluate map change explain compare sample assess import view notebooks report test test-quick lint docs minimum \
 	bench bench-map bench-peers bench-scaling bench-read soak chaos gpu-check
 
 help: ## list targets and variables
@@ -71,6 +76,9 @@ help: ## list targets and variables
 	@echo "  RUN= OUT= STORE=  map: folder of the run and of the map; a store to map in place of Earth Engine's pixels"
 	@echo "  DATES= CLOUDS=  map: best, all or a number of scenes to merge; mask or keep what Dynamic World calls cloud"
 	@echo "  LAYERS= POLYGONS= DEVICE=  map: also probabilities, sources; areas by polygon of this file; cpu or cuda"
+	@echo "  BEFORE= AFTER=  change: folders of two maps of one region"
+	@echo "  MAP= POINTS= LABELLED=  sample, assess, view: folder of a map; how many points to draw; files of labelled points"
+	@echo "  DATASET= FOLDER=  import: the data set (dwplus import --help lists them); the folder where it lies"
 	@echo "  SET=            train, compare: values of the config, as in SET='optim.epochs=8 data.crop=128'"
 	@echo "  SEED= MINUTES=  chaos: what is drawn follows from the seed; no new round after so many minutes"
 	@echo "  START= END=     label dates [START, END), YYYY-MM-DD; in place of the region's own"
@@ -117,6 +125,23 @@ explain: $(VENV)/.ready ## facts and words on each tile of a trained network: ST
 compare: $(VENV)/.ready ## one table of several networks under one budget: STORE= MODELS=
 	@$(BIN)/dwplus compare $(STORES) $(if $(MODELS),--models $(MODELS)) $(SETTINGS)
 
+sample: $(VENV)/.ready ## points of a map to label, and the page to label them on: MAP= POINTS= OUT=
+	@$(BIN)/dwplus sample '$(MAP)' $(if $(POINTS),-n '$(POINTS)') -o '$(or $(OUT),$(patsubst %/,%,$(MAP)).points.csv)'
+
+assess: $(VENV)/.ready ## accuracy and areas of a map, with intervals, from labelled points: MAP= LABELLED= POLYGONS=
+	@$(BIN)/dwplus assess '$(MAP)' $(foreach file,$(LABELLED),'$(file)') $(if $(POLYGONS),--polygons '$(POLYGONS)') \
+		$(if $(OUT),--out '$(OUT)')
+
+import: $(VENV)/.ready ## a store of a public data set, or of a folder of your own: DATASET= FOLDER= STORE=
+	@$(BIN)/dwplus import '$(DATASET)' '$(FOLDER)' '$(STORE)'
+
+view: $(VENV)/.ready ## look at tiles in the browser, filter and mark them; until Ctrl-C: STORE=, RUN= (with STORE=) or MAP=
+	@$(BIN)/dwplus view $(if $(RUN),'$(RUN)' --store '$(or $(STORE),data/sample.zarr)','$(or $(MAP),$(STORE),data/sample.zarr)')
+
+notebooks: $(VENV)/.ready ## open the notebooks in JupyterLab, which is installed once; until Ctrl-C
+	@test -x $(BIN)/jupyter-lab || $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[lab]'
+	@cd notebooks && ../$(BIN)/jupyter-lab
+
 report: $(VENV)/.ready ## one HTML page on a store: STORE=
 	@$(BIN)/dwplus report '$(or $(STORE),data/sample.zarr)' -o '$(or $(STORE),data/sample.zarr).report.html'
 
@@ -131,7 +156,8 @@ lint: $(VENV)/.ready ## ruff, import contracts and mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/mypy
 
-docs: $(VENV)/.ready ## build the documentation into site/; a warning is an error
+docs: $(VENV)/.ready ## build the documentation into site/, notebooks executed; a warning or dead link is an error
+	@$(BIN)/python -W ignore docs/run_notebooks.py
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
 	@echo "site/index.html"
 

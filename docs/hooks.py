@@ -1,21 +1,62 @@
-"""Fills the pages' tables of commands and keys from the code, when the site is built."""
+"""What the site has besides its pages: tables from the code, the figures, notebooks with outputs, no dead link."""
 
 from __future__ import annotations
 
+import logging
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import typer
+from mkdocs.plugins import event_priority
+from mkdocs.structure.files import Files
 
+sys.path.insert(0, str(Path(__file__).parent))
+from run_notebooks import copy_of  # noqa: E402
+
+log = logging.getLogger("mkdocs.hooks")
+ROOT = Path(__file__).parents[1]
+#: The page that shows a file of the repository's root.
+FIGURES = "benchmarks.md"
 MARK = re.compile(r"^<!-- table: ([a-z ]+) -->$", re.MULTILINE)
+LINK = re.compile(r"<[^<>]+?\s(?:href|src)=\"([^\"]+)\"")
 
 
-def on_page_markdown(markdown: str, **_: Any) -> str:
+def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     """MkDocs calls this with the text of each page."""
-    return MARK.sub(lambda match: "\n".join(TABLES[match[1]]()), markdown)
+    text = MARK.sub(lambda match: "\n".join(TABLES[match[1]]()), markdown)
+    if page.file.src_uri == FIGURES:
+        return (ROOT / "BENCHMARKS.md").read_text().replace("](docs/", "](")
+    # Links that readers of the repository follow to its root.
+    return re.sub(r"\]\((?:\.\./)+BENCHMARKS\.md", f"]({'../' * page.file.src_uri.count('/')}{FIGURES}", text)
+
+
+@event_priority(-100)  # after the notebooks were made pages
+def on_files(files: Files, config: Any) -> Files:
+    """MkDocs calls this with all files: notebooks give way to their executed copies, where `make docs` made them."""
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        copy, old = copy_of(path), files.get_file_from_path(f"notebooks/{path.name}")
+        if old is None or not copy.exists():
+            log.info("%s is shown without outputs; make docs executes it", path.name)
+            continue
+        old.abs_src_path = str(copy)
+    return files
+
+
+def on_post_build(config: Any) -> None:
+    """MkDocs calls this when the site is there: a link to nothing, also out of the pages' folder, is a warning."""
+    site = Path(config["site_dir"]).resolve()
+    for page in site.rglob("*.html"):
+        links = {match[1] for match in LINK.finditer(page.read_text()) if page.name != "404.html"}
+        for link in sorted(link for link in links if not re.match(r"[a-z]+:|#|//", link)):
+            path = unquote(link.partition("#")[0].partition("?")[0])
+            place = (site if path.startswith("/") else page.parent) / path.lstrip("/")
+            if not (place / "index.html" if place.is_dir() else place).exists():
+                log.warning("%s links to %s, which is not there", page.relative_to(site), link)
 
 
 def cell(text: Any) -> str:
