@@ -20,8 +20,8 @@ from run_notebooks import copy_of  # noqa: E402
 
 log = logging.getLogger("mkdocs.hooks")
 ROOT = Path(__file__).parents[1]
-#: The page that shows a file of the repository's root.
-FIGURES = "benchmarks.md"
+#: Pages that show a file from outside of their folder.
+SHOWN = {"benchmarks.md": "BENCHMARKS.md", "findings.md": "findings/README.md"}
 MARK = re.compile(r"^<!-- table: ([a-z ]+) -->$", re.MULTILINE)
 LINK = re.compile(r"<[^<>]+?\s(?:href|src)=\"([^\"]+)\"")
 
@@ -29,10 +29,12 @@ LINK = re.compile(r"<[^<>]+?\s(?:href|src)=\"([^\"]+)\"")
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     """MkDocs calls this with the text of each page."""
     text = MARK.sub(lambda match: "\n".join(TABLES[match[1]]()), markdown)
-    if page.file.src_uri == FIGURES:
-        return (ROOT / "BENCHMARKS.md").read_text().replace("](docs/", "](")
-    # Links that readers of the repository follow to its root.
-    return re.sub(r"\]\((?:\.\./)+BENCHMARKS\.md", f"]({'../' * page.file.src_uri.count('/')}{FIGURES}", text)
+    if page.file.src_uri in SHOWN:
+        return re.sub(r"\]\((?:\.\./)?docs/", "](", (ROOT / SHOWN[page.file.src_uri]).read_text())
+    # Links that readers of the repository follow out of the pages' folder.
+    for name, path in SHOWN.items():
+        text = re.sub(rf"\]\((?:\.\./)+{re.escape(path)}", f"]({'../' * page.file.src_uri.count('/')}{name}", text)
+    return text
 
 
 @event_priority(-100)  # after the notebooks were made pages
