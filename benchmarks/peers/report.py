@@ -88,7 +88,7 @@ def bars(document: dict[str, Any]) -> list[str]:
                      f"{BAR_PEERS:.0f}: {'met' if times >= BAR_PEERS else 'missed'}).")
     if "dwplus" in walls and "floor" in walls:
         times = walls["dwplus"] / walls["floor"]
-        lines.append(f"At {latency} ms {times:.2f} times the floor's time (bar {BAR_FLOOR}: "
+        lines.append(f"At {latency} ms {times:.2f} times the time of bare requests (bar {BAR_FLOOR}: "
                      f"{'met' if times <= BAR_FLOOR else 'missed'}).")
     return lines
 

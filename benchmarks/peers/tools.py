@@ -82,7 +82,7 @@ class Tool:
 
 
 TOOLS = (
-    Tool("floor", "bare requests to .npy (the floor)", "floor", "", 40,
+    Tool("floor", "bare requests to .npy", "floor", "", 40,
          "threads, raw, nothing compressed, checked or paired", rounds=3),
     Tool("dwplus", "dwplus export", "dwplus", "", 1, "defaults", rounds=3),
     Tool("xee", "xee in threads", "xee", "xee zarr", 32,
