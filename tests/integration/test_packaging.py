@@ -34,7 +34,8 @@ def built(tmp_path_factory):
 def test_the_wheel_holds_the_packages_and_their_files(built):
     names = set(zipfile.ZipFile(built[1]).namelist())
     wanted = sources("dwplus", "model", "pipelines")
-    for pattern in ("pipelines/regions/*.yaml", "model/configs/*.yaml", "*/py.typed"):
+    for pattern in ("pipelines/regions/*.yaml", "model/configs/*.yaml", "*/py.typed", "dwplus/pages/templates/*",
+                    "dwplus/maps/pages/*"):
         wanted |= {str(path.relative_to(ROOT)) for path in ROOT.glob(pattern)}
     assert {"dwplus/py.typed", "pipelines/regions/sample.yaml", "model/configs/small.yaml"} <= wanted
     assert wanted <= names, wanted - names

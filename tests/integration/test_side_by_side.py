@@ -33,7 +33,7 @@ def test_every_tool_gets_the_same_pixels_and_ours_resumes(tmp_path):
     ours = figures["dwplus"]
     assert ours["interrupted"]["right"] == 2 and ours["faults"]["right"] == 2
     assert 0 < ours["bytes"] < figures["floor"]["bytes"]
-    assert "| dwplus export |" in done.stdout and "times the floor's time" in done.stdout
+    assert "| dwplus export |" in done.stdout and "times the time of bare requests" in done.stdout
     assert (tmp_path / "chart.svg").read_text().count("<svg") == 1
 
 
