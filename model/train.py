@@ -273,7 +273,8 @@ class Trainer:
         if done.stopped == "early" or self.epoch >= optim.epochs:
             if first:
                 say(f"run {self.run} is finished: epoch {self.epoch}, best mIoU {_percent(done.best_miou)} at epoch "
-                    f"{done.best_epoch}; choose another RUN to train again")
+                    f"{done.best_epoch}; " + ("it was stopped early" if done.stopped == "early" else
+                                              "more optim.epochs go on from here") + ", another RUN begins anew")
             return done
         if first:
             self._begin()
