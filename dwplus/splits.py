@@ -314,8 +314,8 @@ def _dealt_tiles(table: pd.DataFrame, grids: Sequence[PixelGrid], seed: int, str
     shares = {name: share / sum(free.values()) for name, share in free.items()}
     keys = blocks_of(grids)
     blocks = sorted(set(keys))
-    place = {key: i for i, key in enumerate(blocks)}
-    block = [place[key] for key in keys]
+    number = {key: i for i, key in enumerate(blocks)}
+    block = [number[key] for key in keys]
     if stratify == "biome":
         strata = pd.get_dummies(table["biome"]).to_numpy("float64")
     else:

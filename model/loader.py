@@ -163,8 +163,8 @@ class Loader:
                       torch.tensor([max(i, ~i) % len(self.data) for i in samples]))
         into = (batch.s2.numpy(), batch.s1.numpy(), batch.label.numpy(), batch.keep.numpy())
 
-        def fill(place: int, sample: int) -> None:
-            own = Pixels(*(array[place] for array in into[:3]))
+        def fill(number: int, sample: int) -> None:
+            own = Pixels(*(array[number] for array in into[:3]))
             window, tile = divmod(max(sample, ~sample), len(self.data))
             raw = self.data.raw(tile, self.epoch, own, window=window,
                                 whole=None if self._kept is None else self._kept(tile))
@@ -173,9 +173,9 @@ class Loader:
                     target[...] = value
             if sample < 0:
                 own.label[...] = IGNORE
-            into[3][place] = raw.keep
+            into[3][number] = raw.keep
 
-        return batch, [pool.submit(fill, place, sample) for place, sample in enumerate(samples)]
+        return batch, [pool.submit(fill, number, sample) for number, sample in enumerate(samples)]
 
     def __iter__(self) -> Iterator[Batch]:
         pool = ThreadPoolExecutor(self.threads, thread_name_prefix="tiles")

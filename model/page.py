@@ -48,9 +48,9 @@ def chosen_tiles(result: Result, shown: int) -> list[int]:
     return list(dict.fromkeys(picked))
 
 
-def panels(data: TileDataset, place: int, checkpoint: Checkpoint) -> list[tuple[str, np.ndarray]]:
+def panels(data: TileDataset, row: int, checkpoint: Checkpoint) -> list[tuple[str, np.ndarray]]:
     """Sentinel-2, Sentinel-1, label, prediction, and where they differ, of one tile: names and uint8 (y, x, 3)."""
-    raw = data.tile(place)
+    raw = data.tile(row)
     said = predict(checkpoint, raw)
     return [("Sentinel-2", stretch.true_colour(raw.s2, data.s2_bands, unit=data.units[data.s2_bands[0]])),
             ("Sentinel-1", stretch.radar(decibels(raw.s1), unit=data.units[data.s1_bands[0]])),
@@ -85,12 +85,12 @@ def class_figure(overall: dict[str, Any], legend: Legend) -> Figure:
 
     figure = Figure(figsize=(9, 4), layout="constrained")
     axis = figure.subplots()
-    place = np.arange(len(legend))
+    at = np.arange(len(legend))
     for i, (name, shade) in enumerate((("iou", 1.0), ("precision", 0.65), ("recall", 0.35))):
         values = [np.nan if v is None else 100 * v for v in overall[name]]
-        axis.bar(place + (i - 1) * 0.27, values, 0.25, label=name if name != "iou" else "IoU", color=legend.colours,
+        axis.bar(at + (i - 1) * 0.27, values, 0.25, label=name if name != "iou" else "IoU", color=legend.colours,
                  alpha=shade, edgecolor="#444", linewidth=0.4)
-    axis.set_xticks(place, colours.class_words(legend.classes), rotation=30, ha="right")
+    axis.set_xticks(at, colours.class_words(legend.classes), rotation=30, ha="right")
     axis.set_ylabel("%")
     axis.set_ylim(0, 100)
     axis.set_title("IoU, precision and recall (from dark to light); no bar: no such pixel")
@@ -173,7 +173,7 @@ def _tile(result: Result, row: int, checkpoint: Checkpoint) -> dict[str, Any]:
     at = result.table.iloc[row]
     one = scores(result.confusion[result.main][row])
     accuracy = _percent(None if np.isnan(one["oa"]) else one["oa"])
-    shots = panels(result.sets[int(at["data"])], int(at["place"]), checkpoint)
+    shots = panels(result.sets[int(at["data"])], int(at["row"]), checkpoint)
     return {"shots": [(name, skeleton.image(shot, f"{name} of {at['tile_id']}",
                                             classes=not name.startswith("Sentinel"))) for name, shot in shots],
             # Imported tiles have neither biome nor dates.

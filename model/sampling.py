@@ -67,8 +67,8 @@ def drawn(weights: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """
     n = len(weights)
     line = np.cumsum(weights, dtype="float64")
-    places = (np.arange(n) + rng.random()) / n * line[-1]
-    out: np.ndarray = np.minimum(np.searchsorted(line, places, side="right"), n - 1)
+    drawn = (np.arange(n) + rng.random()) / n * line[-1]
+    out: np.ndarray = np.minimum(np.searchsorted(line, drawn, side="right"), n - 1)
     return out
 
 

@@ -44,7 +44,7 @@ class Result:
 
     Attributes
     ----------
-    table : one row per tile, with ``data`` (number of its dataset) and ``place`` (index in it). confusion : modality to
+    table : one row per tile, with ``data`` (number of its dataset) and ``row`` (index in it). confusion : modality to
         int64 (tiles, classes, classes). calibration : float64 (3, bins): sums of confidence, of hits, and pixels, of
         the first modality. legend : of the classes. calibrated : as calibration, with the run's temperature; None where
         it has none. against_truth, labels_against_truth : int64 (tiles, classes, classes), of the first modality and of
@@ -162,9 +162,9 @@ def count(checkpoint: Checkpoint, sets: list[TileDataset], *, device: torch.devi
                         hit = (said[valid] == labelled).double()
                         for number, probabilities in enumerate(found):
                             probability = probabilities.amax(1)[valid].double()
-                            place = (probability * CONFIDENCE_BINS).long().clamp_max(CONFIDENCE_BINS - 1)
+                            bins = (probability * CONFIDENCE_BINS).long().clamp_max(CONFIDENCE_BINS - 1)
                             for row, weights in enumerate((probability, hit, torch.ones_like(hit))):
-                                calibration[number, row] += torch.bincount(place, weights, CONFIDENCE_BINS)
+                                calibration[number, row] += torch.bincount(bins, weights, CONFIDENCE_BINS)
                         if truth is not None:
                             ground = np.stack([truth(data, int(i)) for i in batch.index])
                             for k, (true, drawn, mapped) in enumerate(zip(ground, label.cpu().numpy(),
@@ -174,7 +174,7 @@ def count(checkpoint: Checkpoint, sets: list[TileDataset], *, device: torch.devi
                                 ceiling[k] = confusion_matrix(true, np.where(drawn == IGNORE, 0, drawn), n)
                 done += len(batch)
                 show(done, "")
-    tables = [data.table.assign(data=i, place=np.arange(len(data))) for i, data in enumerate(sets)]
+    tables = [data.table.assign(data=i, row=np.arange(len(data))) for i, data in enumerate(sets)]
     before, *after = calibration.cpu().numpy()
     return Result(pd.concat(tables, ignore_index=True), sets, confusion, before, checkpoint.legend,
                   after[0] if after else None, *((against, ceiling) if truth is not None else ()))

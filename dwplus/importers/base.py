@@ -60,7 +60,7 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class Place:
+class Georeference:
     """Where an image lies: EPSG code (0 = not known), upper left corner and size of a pixel in its units."""
 
     epsg: int = 0
@@ -76,7 +76,7 @@ class Header:
     height: int
     width: int
     dtypes: tuple[str, str, str]
-    place: Place = Place()
+    georeference: Georeference = Georeference()
 
 
 @dataclass(frozen=True)

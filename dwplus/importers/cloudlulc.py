@@ -81,11 +81,11 @@ def _rows(table: Path) -> list[dict[str, str]]:
     return [dict(zip(COLUMNS, row, strict=False)) for row in cells]
 
 
-def _file(folder: Path, table: Path, cell: str, place: str) -> Path:
-    for path in (folder / cell, folder / place / Path(cell.replace("\\", "/")).name):
+def _file(folder: Path, table: Path, cell: str, inner: str) -> Path:
+    for path in (folder / cell, folder / inner / Path(cell.replace("\\", "/")).name):
         if cell and path.is_file():
             return path
-    raise InputError(f"table {table}: names {cell or 'no file'}, which is not in {folder / place}")
+    raise InputError(f"table {table}: names {cell or 'no file'}, which is not in {folder / inner}")
 
 
 def codes_by(met: Sequence[int]) -> dict[int, str]:

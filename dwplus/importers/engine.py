@@ -117,7 +117,7 @@ def make_spec(data: DataSet, found: Found, folder: Path, probed: Probed, options
     size = options.tile or min(data.tile or max(sizes), max(sizes))
     names = (data.optical_bands, data.radar_bands)
     radar = DECIBEL if probed.radar_unit == units.LINEAR else probed.radar_unit
-    pixels = {header.place.pixel for header in probed.headers if header.place.epsg}
+    pixels = {header.georeference.pixel for header in probed.headers if header.georeference.epsg}
     digest = hashlib.blake2b(digest_size=16)
     for pair in found.pairs:
         digest.update(repr([pair.name, pair.split, *(path.stat().st_size for path in pair.files)]).encode())
@@ -144,7 +144,7 @@ def plan(data: DataSet, found: Found, probed: Probed, spec: ImportSpec) -> gpd.G
                 "scene": pair.scene or pair.name, "scene_row": row, "scene_col": column, "split": pair.split,
                 "published_split": pair.published, "label_id": pair.label.paths[0].name,
                 "s2_id": pair.optical.paths[0].name, "s1_id": ",".join(path.name for path in pair.radar.paths),
-                **_placed(pair, header.place, spec, row, column)})
+                **_georeferenced(pair, header.georeference, spec, row, column)})
     if not rows:
         raise InputError(f"{data.name}: no scene is as large as a tile of {spec.tile.size} px; give a smaller --tile, "
                          f"or "
@@ -162,13 +162,13 @@ def plan(data: DataSet, found: Found, probed: Probed, spec: ImportSpec) -> gpd.G
     return gpd.GeoDataFrame(table, geometry=np.full(len(table), shapely.Point(), object), crs="EPSG:4326")
 
 
-def _placed(pair: Pair, place: Any, spec: ImportSpec, row: int, column: int) -> dict[str, Any]:
+def _georeferenced(pair: Pair, georeference: Any, spec: ImportSpec, row: int, column: int) -> dict[str, Any]:
     """Where a tile lies; 0 and NaN where that is not known, or its pixels are not those of the store."""
-    if not place.epsg or not math.isclose(place.pixel, spec.tile.scale, rel_tol=1e-6):
+    if not georeference.epsg or not math.isclose(georeference.pixel, spec.tile.scale, rel_tol=1e-6):
         return {"epsg": 0, "x0": math.nan, "y0": math.nan, "lon": pair.lon, "lat": pair.lat}
-    x0, y0 = place.x0 + column * place.pixel, place.y0 - row * place.pixel
-    lon, lat = PixelGrid(place.epsg, x0, y0, spec.tile.scale, spec.tile.size, spec.tile.size).center
-    return {"epsg": place.epsg, "x0": x0, "y0": y0, "lon": lon, "lat": lat}
+    x0, y0 = georeference.x0 + column * georeference.pixel, georeference.y0 - row * georeference.pixel
+    lon, lat = PixelGrid(georeference.epsg, x0, y0, spec.tile.scale, spec.tile.size, spec.tile.size).center
+    return {"epsg": georeference.epsg, "x0": x0, "y0": y0, "lon": lon, "lat": lat}
 
 
 def provenance(data: DataSet, found: Found, folder: Path, probed: Probed, options: Options) -> dict[str, Any]:
@@ -193,8 +193,8 @@ def _lines(data: DataSet, found: Found, probed: Probed, spec: ImportSpec, rows: 
     yield (f"{data.name}: {len(found.pairs)} pairs of {shown} px, {len(rows)} tiles of {spec.tile.size} px "
            f"({spec.tile.edge} at the edges)")
     total = max(1, sum(probed.codes.values()))
-    shares = {name: sum(n for code, n in probed.codes.items() if probed.lookup[code] == place) / total
-              for place, name in enumerate(probed.table.classes)}
+    shares = {name: sum(n for code, n in probed.codes.items() if probed.lookup[code] == label) / total
+              for label, name in enumerate(probed.table.classes)}
     yield "  classes " + ", ".join(f"{name} {share:.1%}" for name, share in shares.items()) + (
         f"; ignored {probed.ignored:.1%}")
     yield f"  splits: {found.splits}"
@@ -253,7 +253,7 @@ def _write(store: str | Path, found: Found, rows: pd.DataFrame, spec: ImportSpec
 
     step = spec.store.shard_tiles
     jobs = [(start, min(start + step, len(rows))) for start in range(0, len(rows), step)]
-    todo = {start: places for start, stop in jobs if (places := writer.unfinished(group, start, stop))}
+    todo = {start: left for start, stop in jobs if (left := writer.unfinished(group, start, stop))}
 
     def shard(start: int) -> int:
         results = {index: tile(index) for index in todo[start]}

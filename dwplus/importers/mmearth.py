@@ -132,7 +132,7 @@ def find(folder: Path, options: Options) -> Found:
         raise InputError(f"{files[0]}: names {len(names)} tiles in metadata and holds {count}")
     file = Files((files[0],), (1,))
     pairs, products = [], dict.fromkeys(("l1c", "l2a"), 0)
-    for place, tile in enumerate(names):
+    for number, tile in enumerate(names):
         about = info.get(tile)
         if not isinstance(about, dict):
             raise InputError(f"{folder / f'{name}_tile_info.json'}: says nothing of tile {tile}")
@@ -143,7 +143,7 @@ def find(folder: Path, options: Options) -> Found:
                              "l2a")
         products[product] += 1
         pairs.append(Pair(tile, file, file, file, tile, lon=_number(about.get("lon")), lat=_number(about.get("lat")),
-                          at=place, product={"l1c": "toa", "l2a": "sr"}[product]))
+                          at=number, product={"l1c": "toa", "l2a": "sr"}[product]))
     notes = [f"{products['l1c']} tiles are L1C, {products['l2a']} L2A; column s2_product says which",
              "radar is the ascending pass where there is one, else the descending one",
              "labels are made by models, not drawn by people"]

@@ -167,24 +167,24 @@ class _Merged(ClassTable):
     def lookup(self) -> np.ndarray:
         """As for every table."""
         found = super().lookup()
-        for code, place in vars(self)["more"].items():
-            found[code] = place
+        for code, label in vars(self)["more"].items():
+            found[code] = label
         return found
 
 
 def _ranges(found: Found) -> tuple[units.Range, units.Range]:
     """Ranges of the optics and the radar of some pairs."""
-    places = np.unique(np.linspace(0, len(found.pairs) - 1, LOOKED_AT).astype(int))
+    numbers = np.unique(np.linspace(0, len(found.pairs) - 1, LOOKED_AT).astype(int))
 
-    def look(place: int) -> tuple[units.Range, units.Range]:
-        pair = found.pairs[place]
+    def look(number: int) -> tuple[units.Range, units.Range]:
+        pair = found.pairs[number]
         raw = found.reader.read(pair)
         return (units.range_of(raw.optical, str(pair.optical.paths[0])),
                 units.range_of(raw.radar, str(pair.radar.paths[0])))
 
     # Few at a time: scenes are large.
     with ThreadPoolExecutor(2) as pool:
-        looked = list(pool.map(look, places.tolist()))
+        looked = list(pool.map(look, numbers.tolist()))
     radar = [one for _, one in looked if one.odd < 1]
     if not radar:
         raise InputError(f"radar {looked[0][1].where}: holds no finite value, as none that was looked at; download the "

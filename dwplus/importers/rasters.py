@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from dwplus.errors import InputError
-from dwplus.importers.base import Files, Header, Pair, Place, Raw
+from dwplus.importers.base import Files, Georeference, Header, Pair, Raw
 
 #: Most pixels of an image that is read whole.
 MOST_PIXELS = 1 << 30
@@ -49,7 +49,7 @@ class RasterReader:
         if np.dtype(parts[2]["dtype"]).kind not in "iu":
             raise InputError(f"{pair.label.paths[0]}: is {parts[2]['dtype']}, labels must be integers")
         height, width = first["shape"]
-        return Header(height, width, (first["dtype"], parts[1]["dtype"], parts[2]["dtype"]), first["place"])
+        return Header(height, width, (first["dtype"], parts[1]["dtype"], parts[2]["dtype"]), first["georeference"])
 
     def label(self, pair: Pair) -> np.ndarray:
         """Codes of a pair's label, int64 or smaller (y, x)."""
@@ -90,7 +90,8 @@ def _header(files: Files) -> dict[str, Any]:
             if raster.width * raster.height > MOST_PIXELS:
                 raise InputError(f"{path}: is {raster.width} x {raster.height} px, more than can be read at once; cut "
                                  "it first")
-            one = {"shape": (raster.height, raster.width), "dtype": raster.dtypes[0], "place": _place(raster)}
+            one = {"shape": (raster.height, raster.width), "dtype": raster.dtypes[0],
+                   "georeference": _georeference(raster)}
         if found and one["shape"] != found["shape"]:
             raise InputError(f"{path}: is {_size(one['shape'])} px, its partner {files.paths[0]} is "
                              f"{_size(found['shape'])}; files of a pair must be of one size")
@@ -98,14 +99,14 @@ def _header(files: Files) -> dict[str, Any]:
     return found
 
 
-def _place(raster: Any) -> Place:
-    """The place of squares of one size in a projection with metres; of others none is kept."""
+def _georeference(raster: Any) -> Georeference:
+    """The georeference of squares of one size in a projection with metres; of others none is kept."""
     transform, crs = raster.transform, raster.crs
     if crs is None or not crs.is_projected or transform.is_identity:
-        return Place()
+        return Georeference()
     square = math.isclose(transform.a, -transform.e, rel_tol=1e-6) and not transform.b and not transform.d
     epsg = crs.to_epsg() if square else None
-    return Place(int(epsg), transform.c, transform.f, transform.a) if epsg else Place()
+    return Georeference(int(epsg), transform.c, transform.f, transform.a) if epsg else Georeference()
 
 
 def _pixels(files: Files, masked: bool = False) -> np.ndarray:

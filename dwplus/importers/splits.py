@@ -99,8 +99,8 @@ def dealt(pairs: Sequence[Pair], key: Callable[[Pair], str]) -> list[Pair]:
     taken = dict.fromkeys(SPLITS, 0)
     wanted = {word: share * len(pairs) for word, share in zip(SPLITS, SHARES, strict=True)}
     # The first three groups go to one split each; the others to the one that lacks most of its share.
-    for place, name in enumerate(order):
-        word = SPLITS[place] if place < len(SPLITS) else max(SPLITS, key=lambda w: (wanted[w] - taken[w]) / wanted[w])
+    for number, name in enumerate(order):
+        word = SPLITS[number] if number < len(SPLITS) else max(SPLITS, key=lambda w: (wanted[w] - taken[w]) / wanted[w])
         split[name] = word
         taken[word] += groups[name]
     return [replace(pair, split=split[key(pair)]) for pair in pairs]

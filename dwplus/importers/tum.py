@@ -26,21 +26,21 @@ def _pairs(folder: Path, name: str, label: str) -> list[Pair]:
     """Pairs by the published rule: the partner's name has ``s1`` or the label's word in place of ``s2``."""
     seasons = sorted(path for path in folder.iterdir() if path.is_dir() and _SEASON.fullmatch(path.name))
     flat = all((folder / part).is_dir() for part in ("s1", "s2", label))
-    places = [(folder / "s2", "")] if flat and not seasons else [
-        (place, season.name) for season in seasons for place in sorted(season.iterdir())
-        if place.is_dir() and place.name.startswith("s2_")]
-    if not places:
+    opticals = [(folder / "s2", "")] if flat and not seasons else [
+        (optical, season.name) for season in seasons for optical in sorted(season.iterdir())
+        if optical.is_dir() and optical.name.startswith("s2_")]
+    if not opticals:
         raise InputError(f"folder {folder}: holds no folder of optical images; the layout is {LAYOUT[name]}")
     pairs = []
-    for place, season in places:
-        scene = place.name.removeprefix("s2_") if season else ""
-        partner = {word: place.with_name(word + place.name[2:]) for word in ("s1", label)}
+    for optical, season in opticals:
+        scene = optical.name.removeprefix("s2_") if season else ""
+        partner = {word: optical.with_name(word + optical.name[2:]) for word in ("s1", label)}
         for word, other in partner.items():
             if not other.is_dir():
                 more = "; lc holds MODIS labels of 500 m and must not be taken for dfc" if word == "dfc" and (
-                    place.with_name("lc" + place.name[2:])).is_dir() else ""
-                raise InputError(f"folder {place}: has no {other.name} beside it{more}; the layout is {LAYOUT[name]}")
-        for stem, path in folders.files_in(place).items():
+                    optical.with_name("lc" + optical.name[2:])).is_dir() else ""
+                raise InputError(f"folder {optical}: has no {other.name} beside it{more}; the layout is {LAYOUT[name]}")
+        for stem, path in folders.files_in(optical).items():
             files = {word: other / (re.sub(r"(^|_)s2(_|$)", rf"\g<1>{word}\g<2>", stem) + path.suffix)
                      for word, other in partner.items()}
             for other in files.values():
@@ -76,8 +76,8 @@ def _chosen(pairs: list[Pair], choice: str, official: Callable[[], tuple[list[Pa
 def find_sen12ms(folder: Path, options: Options) -> Found:
     """Pairs of SEN12MS."""
     pairs, notes = _pairs(folder, "sen12ms", "lc"), ["labels are MODIS's of about 500 m: coarse, not drawn"]
-    lists = {word: path for word in ("train", "val", "test") for place in (folder, folder / "splits")
-             if (path := place / f"{word}_list.txt").is_file()}
+    lists = {word: path for word in ("train", "val", "test") for inner in (folder, folder / "splits")
+             if (path := inner / f"{word}_list.txt").is_file()}
 
     def official() -> tuple[list[Pair], str]:
         if "train" not in lists or "test" not in lists:

@@ -89,10 +89,10 @@ def _by_sheets(pairs: list[Pair]) -> list[Pair]:
 
 def _lists(folder: Path) -> dict[str, list[str]]:
     """The published lists, by split; empty where there are none."""
-    for place in (folder, folder / "splits", folder / "split"):
-        if (place / DIVISION).is_file():
-            return _division(place / DIVISION)
-        names = {"train": place / "train_list.txt", "test": place / "test_list.txt"}
+    for inner in (folder, folder / "splits", folder / "split"):
+        if (inner / DIVISION).is_file():
+            return _division(inner / DIVISION)
+        names = {"train": inner / "train_list.txt", "test": inner / "test_list.txt"}
         if all(path.is_file() for path in names.values()):
             return {word: splits.read_list(path) for word, path in names.items()}
     return {}

@@ -110,9 +110,9 @@ def _chains(edges: np.ndarray, step: float) -> tuple[np.ndarray, np.ndarray, np.
     begin = np.cumsum(count + 2) - count - 2
     chain = np.empty((len(which) + 2 * len(edges), 2))
     chain[begin], chain[begin + count + 1] = edges[:, :2], edges[:, 2:]
-    place = begin[which] + 1 + number
-    chain[place, along[which]] = value
-    chain[place, across] = edges[which, across] + share * (edges[which, across + 2] - edges[which, across])
+    at = begin[which] + 1 + number
+    chain[at, along[which]] = value
+    chain[at, across] = edges[which, across] + share * (edges[which, across + 2] - edges[which, across])
     return chain, begin, count, back
 
 
@@ -122,8 +122,8 @@ def _chain(ring: shapely.LinearRing, step: float) -> np.ndarray:
     chain, begin, count, back = _chains(np.column_stack([xy[:-1], xy[1:]]), step)
     which = np.repeat(np.arange(len(begin)), count + 1)  # each edge without its last vertex, which begins the next
     number = np.arange(len(which)) - np.repeat(np.cumsum(count + 1) - count - 1, count + 1)
-    place = begin[which] + np.where(back[which], count[which] + 1 - number, number)
-    return np.vstack([chain[place], xy[-1:]])
+    at = begin[which] + np.where(back[which], count[which] + 1 - number, number)
+    return np.vstack([chain[at], xy[-1:]])
 
 
 def _near(shape: shapely.Geometry, grid: PixelGrid) -> shapely.Geometry:

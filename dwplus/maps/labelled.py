@@ -162,10 +162,10 @@ def _mapped_now(rows: pd.DataFrame, shown: Shown, where: str, notes: list[str]) 
     """Classes at the points in the map's rasters; without coordinates, what the table says."""
     if not {"epsg", "x", "y"} <= set(rows):
         return classes_of(rows, "map", shown.names, where)
-    place = {c: pd.to_numeric(rows[c], errors="coerce").to_numpy(float) for c in ("epsg", "x", "y")}
-    if (wrong := ~np.isfinite(np.column_stack(list(place.values()))).all(axis=1)).any():
+    points = {c: pd.to_numeric(rows[c], errors="coerce").to_numpy(float) for c in ("epsg", "x", "y")}
+    if (wrong := ~np.isfinite(np.column_stack(list(points.values()))).all(axis=1)).any():
         raise InputError(f"{where}: epsg, x and y must be numbers, in {row_words(pd.Series(wrong))}")
-    said = shown.at(place["epsg"], place["x"], place["y"])
+    said = shown.at(points["epsg"], points["x"], points["y"])
     if (gone := int((said == IGNORE).sum())):
         notes.append(f"{gone} points lie where this map has no data; they are left out")
     before = rows["map"].to_numpy(str)

@@ -124,8 +124,8 @@ def _one_stage(shown: Shown, plan: Plan, counts: np.ndarray, rng: np.random.Gene
         for s in np.flatnonzero(here):
             mine = wanted[s][np.searchsorted(wanted[s], passed[s]):np.searchsorted(wanted[s], passed[s] + here[s])]
             if len(mine):
-                place = np.flatnonzero(stratum.ravel() == s)[mine - passed[s]]
-                rows.append(_points(grid, place, found).assign(
+                taken = np.flatnonzero(stratum.ravel() == s)[mine - passed[s]]
+                rows.append(_points(grid, taken, found).assign(
                     stratum=names[s], stratum_pixels=int(pixels[s]), stratum_points=int(size[s]), block="",
                     weight=pixels[s] / size[s]))
         passed += here
@@ -144,10 +144,10 @@ def _two_stage(shown: Shown, plan: Plan, whole: int, rng: np.random.Generator) -
     for number, (grid, found) in enumerate(_blocks(shown)):
         for turn in wanted.get(number, ()):
             valid = np.flatnonzero(found.ravel() != IGNORE)
-            place = rng.choice(valid, min(plan.per_block, len(valid)), replace=False)
-            rows.append(_points(grid, place, found).assign(
+            taken = rng.choice(valid, min(plan.per_block, len(valid)), replace=False)
+            rows.append(_points(grid, taken, found).assign(
                 stratum="all", stratum_pixels=whole, stratum_points=0, block=f"draw {turn + 1}",
-                weight=whole / draws / len(place)))
+                weight=whole / draws / len(taken)))
     frame = pd.concat(rows, ignore_index=True)
     return frame.assign(stratum_points=len(frame))
 
@@ -165,18 +165,18 @@ def _blocks(shown: Shown) -> Iterator[tuple[PixelGrid, np.ndarray]]:
                            shown.index[raster.read(1, window=Window(col, row, width, height))])
 
 
-def _points(grid: PixelGrid, place: np.ndarray, found: np.ndarray) -> pd.DataFrame:
-    """Centres and classes of pixels by their place in a piece."""
-    row, col = np.divmod(place, grid.width)
+def _points(grid: PixelGrid, pixels: np.ndarray, found: np.ndarray) -> pd.DataFrame:
+    """Centres and classes of pixels by their numbers in a piece."""
+    row, col = np.divmod(pixels, grid.width)
     return pd.DataFrame({"epsg": grid.epsg, "x": grid.x0 + (col + 0.5) * grid.scale,
-                         "y": grid.y0 - (row + 0.5) * grid.scale, "map": found.ravel()[place].astype(int)})
+                         "y": grid.y0 - (row + 0.5) * grid.scale, "map": found.ravel()[pixels].astype(int)})
 
 
 def _degrees(frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     lon, lat = np.zeros(len(frame)), np.zeros(len(frame))
     for epsg, rows in frame.groupby("epsg"):
-        place = rows.index.to_numpy()
-        lon[place], lat[place] = transformer(int(epsg), 4326).transform(rows["x"].to_numpy(), rows["y"].to_numpy())
+        pixels = rows.index.to_numpy()
+        lon[pixels], lat[pixels] = transformer(int(epsg), 4326).transform(rows["x"].to_numpy(), rows["y"].to_numpy())
     return near(lon, 0.0), lat
 
 

@@ -123,10 +123,10 @@ def histogram(title: str, counts: Sequence[float], low: float, high: float, unit
     lines = [{"x": f"{x(value):.1f}", "title": f"{name} {number(value)} {unit}"}
              for name, value in (marks or {}).items() if low <= value <= high]
     # Ends are set inwards: text must not hang over into the neighbour.
-    places = [{"x": f"{x(value):.1f}", "text": number(value),
-               "anchor": "start" if x(value) < 14 else "end" if x(value) > width - 14 else "middle"}
-              for value in (at if at is not None else ticks(low, high))]
-    return part("histogram", title=title, note=note, unit=unit, columns=columns, marks=lines, ticks=places,
+    marked = [{"x": f"{x(value):.1f}", "text": number(value),
+                "anchor": "start" if x(value) < 14 else "end" if x(value) > width - 14 else "middle"}
+               for value in (at if at is not None else ticks(low, high))]
+    return part("histogram", title=title, note=note, unit=unit, columns=columns, marks=lines, ticks=marked,
                 width=f"{width:g}", height=f"{height + 14:g}", base=f"{base:g}")
 
 
@@ -146,9 +146,9 @@ def world_map(dots: Sequence[Dot], names: Mapping[int, str]) -> Markup:
     most = max([dot.tiles for dot in dots], default=1)
     true = np.array([(2 * d.lon, -2 * d.lat) for d in dots], "float64").reshape(-1, 2)
     radius = np.array([(8 if numbered else 2) + 4 * math.sqrt(d.tiles / most) for d in dots])
-    place = _apart(true, radius) if numbered else true
+    spots = _apart(true, radius) if numbered else true
     circles = []
-    for dot, at, (x, y), r in zip(dots, true, place, radius, strict=True):
+    for dot, at, (x, y), r in zip(dots, true, spots, radius, strict=True):
         colour = palette.biome(dot.biome)
         circles.append({
             "x": f"{x:.1f}", "y": f"{y:.1f}", "r": f"{r:.1f}", "colour": colour, "ink": palette.ink_on(colour),
@@ -161,14 +161,14 @@ def world_map(dots: Sequence[Dot], names: Mapping[int, str]) -> Markup:
 
 def _apart(true: np.ndarray, radius: np.ndarray) -> np.ndarray:
     """Places near the true ones at which circles do not overlap (as good as a few rounds give)."""
-    place: np.ndarray = true + np.column_stack([np.arange(len(true)), np.zeros(len(true))]) * 1e-3
+    spots: np.ndarray = true + np.column_stack([np.arange(len(true)), np.zeros(len(true))]) * 1e-3
     for _ in range(60):
-        for i in range(len(place)):
-            away = place[i] - place
+        for i in range(len(spots)):
+            away = spots[i] - spots
             distance = np.hypot(*away.T)
             short = radius[i] + radius + 0.5 - distance
             short[i] = 0
             push = np.where(short > 0, short / 2, 0)[:, None] * away / np.maximum(distance, 1e-6)[:, None]
-            place[i] += push.sum(axis=0)
-            place -= push
-    return place
+            spots[i] += push.sum(axis=0)
+            spots -= push
+    return spots

@@ -29,10 +29,10 @@ def unquoted(value: Any) -> Any:
 def safe(table: pd.DataFrame) -> pd.DataFrame:
     """A table whose texts, names of columns and rows included, no spreadsheet takes for a formula."""
     out = table.copy()
-    for place in range(out.shape[1]):
-        values = out.iloc[:, place]
+    for column in range(out.shape[1]):
+        values = out.iloc[:, column]
         if not pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_datetime64_any_dtype(values):
-            out.isetitem(place, values.astype(object).map(quoted))
+            out.isetitem(column, values.astype(object).map(quoted))
     out.columns = pd.Index([quoted(name) for name in out.columns], name=out.columns.name)
     if out.index.dtype.kind not in "iufM":
         out.index = pd.Index([quoted(name) for name in out.index], name=out.index.name)

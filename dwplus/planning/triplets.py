@@ -147,11 +147,11 @@ def _spread(scenes: Sequence[OpticalScene], most: int) -> list[OpticalScene]:
     """The first scene of every stratum, then the second, and so on, by what the whole scene's percentage says."""
     rank: Counter[int] = Counter()
     turns = []
-    for place, scene in enumerate(scenes):
+    for number, scene in enumerate(scenes):
         stratum = stratum_of(scene.cloud / 100)
-        turns.append((rank[stratum], place))
+        turns.append((rank[stratum], number))
         rank[stratum] += 1
-    return [scenes[place] for _, place in sorted(turns)[:most]]
+    return [scenes[number] for _, number in sorted(turns)[:most]]
 
 
 def _labelled(tile: shapely.Geometry, grid: PixelGrid, labels: Sequence[LabelScene], optical: OpticalTable,

@@ -67,8 +67,8 @@ class ImportedPage(Page):
         best = self.tiles.assign(mix=mix).sort_values(["mix", "tile_id"], ascending=[False, True]).head(SHOWN)
         reader = TileReader(self.store, exported=True)
         tiles = []
-        for row in best.rename(columns={"index": "place"}).itertuples():
-            shown = zip(pictures(self.root, reader, str(row.group), int(row.place)), ("optics", "radar", "label"),
+        for row in best.rename(columns={"index": "number"}).itertuples():
+            shown = zip(pictures(self.root, reader, str(row.group), int(row.number)), ("optics", "radar", "label"),
                         strict=True)
             tiles.append({"shots": [skeleton.image(picture, f"{what} of {row.tile_id}", classes=what == "label")
                                     for picture, what in shown], "title": str(row.tile_id), "words": str(row.split)})

@@ -263,9 +263,9 @@ def _copy(sources: Sequence[Source], rows: pd.DataFrame, out: str | Path, hold: 
         for name, start, stop, todo in jobs:
             group = layout.open_biome(out, name, "r+")
             known = writer.rows_of(group, slice(start, stop))
-            found = pool.map(lambda row: readers[row["from_store"]].tile(row, known[row["place"] - start]),  # noqa: B023
+            found = pool.map(lambda row: readers[row["from_store"]].tile(row, known[row["target"] - start]),  # noqa: B023
                              todo)
-            results = {row["place"]: tile for row, tile in zip(todo, found, strict=True)}
+            results = {row["target"]: tile for row, tile in zip(todo, found, strict=True)}
             hold.check()
             writer.write_shard(group, start, stop, results)
             copied += len(results)
@@ -275,7 +275,7 @@ def _copy(sources: Sequence[Source], rows: pd.DataFrame, out: str | Path, hold: 
 
 
 def _jobs(rows: pd.DataFrame, out: str | Path) -> Iterator[tuple[str, int, int, list[dict[str, Any]]]]:
-    """Shards of the target with tiles to copy: group, first and last + 1 tile, and their rows with ``place``."""
+    """Shards of the target with tiles to copy: group, first and last + 1 tile, and their rows with ``target``."""
     root = layout.open_root(out)
     wanted = rows["status"].astype(str).isin(("exported", "rejected")) & (rows["from_store"] >= 0)
     for name in layout.biome_groups(root):
@@ -290,7 +290,7 @@ def _jobs(rows: pd.DataFrame, out: str | Path) -> Iterator[tuple[str, int, int, 
             pick = part["wanted"].to_numpy() & (status[start:stop] == layout.PENDING)
             if pick.any():
                 todo = part[pick][["from_store", "group", "index", "tile_id"]].assign(
-                    place=start + np.flatnonzero(pick))
+                    target=start + np.flatnonzero(pick))
                 yield name, start, stop, todo.to_dict("records")
 
 
@@ -317,7 +317,7 @@ class _Reader:
         packed: dict[str, Any] = {}
         after: list[str] = []
         forms = self.reader.formats(name)
-        for place, (array, form) in enumerate(forms.items(), 1):
+        for number, (array, form) in enumerate(forms.items(), 1):
             if int(kept["status"]) != layout.EXPORTED:
                 after.append("")
                 continue
@@ -326,10 +326,10 @@ class _Reader:
                 pixels = form.unpack(span)
             except DamageError as error:
                 raise self._damage(name, array, index, row, str(error)) from None
-            if old and digests.of_array(old, array, pixels) != before[place]:
+            if old and digests.of_array(old, array, pixels) != before[number]:
                 raise self._damage(name, array, index, row, "is not what was written of this tile")
             packed[array] = (span,)
-            after.append(before[place] if old == own else digests.of_array(own, array, pixels))
+            after.append(before[number] if old == own else digests.of_array(own, array, pixels))
         reason = str(kept["reason"])
         tile = PackedTile(int(kept["status"]), reason, packed, kept["class_counts"], kept["valid_fraction"],
                           kept.get("cloud_fraction", np.nan), kept.get("stratum", -1),

@@ -178,18 +178,18 @@ def _histogram(values: np.ndarray, counts: np.ndarray, p1: float, p99: float,
     last = min(math.ceil((p99 + margin - values[0]) / step), VALUES - 1)
     wide = max(1, math.ceil((last - first + 1) / BARS))
     bars = math.ceil((last - first + 1) / wide)
-    place = np.clip((np.arange(VALUES) - first) // wide, 0, bars - 1)
-    found = np.bincount(place, counts, minlength=bars).astype("int64")
+    bar = np.clip((np.arange(VALUES) - first) // wide, 0, bars - 1)
+    found = np.bincount(bar, counts, minlength=bars).astype("int64")
     start = float(values[first] - step / 2)
     return (round(start, 6), round(start + bars * wide * step, 6)), tuple(map(int, found))
 
 
 def _count_shards(store: str, jobs: list[tuple[str, int, list[int]]]) -> tuple[np.ndarray, np.ndarray]:
-    """Counts of some shards, (s2, s1); each job is a group, a shard's number, and the places of tiles in it."""
+    """Counts of some shards, (s2, s1); each job is a group, a shard's number, and the rows of tiles in it."""
     root = layout.open_root(store)
     formats: dict[str, dict[str, ShardFormat]] = {}
     sums: dict[str, np.ndarray] = {}
-    for name, shard, places in jobs:
+    for name, shard, rows in jobs:
         if name not in formats:
             formats[name] = writer.formats(store, layout.group_of(root, name))
         for sensor in ("s2", "s1"):
@@ -197,10 +197,10 @@ def _count_shards(store: str, jobs: list[tuple[str, int, list[int]]]) -> tuple[n
             into = sums.setdefault(sensor, np.zeros((form.shape[0], VALUES), "int64"))
             try:
                 packed = form.read(shard)
-                for place in places:
-                    if packed[place] is None:
-                        raise AbsentError(f"tile {shard * form.tiles + place} is missing, though it was exported")
-                    count_values(form.unpack(packed[place]), into)
+                for row in rows:
+                    if packed[row] is None:
+                        raise AbsentError(f"tile {shard * form.tiles + row} is missing, though it was exported")
+                    count_values(form.unpack(packed[row]), into)
             except (DamageError, OSError) as error:
                 mend = getattr(error, "mend", DamageError.mend)
                 raise InputError(f"store {store}: {name}/{form.name}/{form.key(shard)}: {error}; run dwplus {mend} "

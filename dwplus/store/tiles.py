@@ -45,10 +45,10 @@ class _Shard:
         try:
             self.file = os.open(form.path(number), os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
-            self.places: list[tuple[int, int] | None] = [None] * form.tiles
+            self.spans: list[tuple[int, int] | None] = [None] * form.tiles
             return
         size = os.fstat(self.file).st_size
-        self.places = form.index(os.pread(self.file, form.index_bytes, max(0, size - form.index_bytes)), size)
+        self.spans = form.index(os.pread(self.file, form.index_bytes, max(0, size - form.index_bytes)), size)
 
     def read(self, offset: int, length: int) -> bytes:
         return os.pread(self.file, length, offset)
@@ -64,9 +64,9 @@ class _RemoteShard:
     def __init__(self, place: Bucket | Web, form: ShardFormat, number: int) -> None:
         self.place, self.key = place, form.key(number)
         try:
-            self.places = form.index(*place.tail(self.key, form.index_bytes))
+            self.spans = form.index(*place.tail(self.key, form.index_bytes))
         except FileNotFoundError:
-            self.places = [None] * form.tiles
+            self.spans = [None] * form.tiles
 
     def read(self, offset: int, length: int) -> bytes:
         return self.place.part(self.key, offset, length)
@@ -139,8 +139,8 @@ class TileReader:
         InputError
             Where its bytes are damaged or cannot be read.
         """
-        return Pixels(*(self.array(group, name, index, None if into is None else into[place])
-                        for place, name in enumerate(Pixels._fields)))
+        return Pixels(*(self.array(group, name, index, None if into is None else into[number])
+                        for number, name in enumerate(Pixels._fields)))
 
     def array(self, group: str, name: str, index: int, into: np.ndarray | None = None) -> np.ndarray:
         """One array of a tile, also those that only triplets have: ``cloud``, ``s2_clear``; as :meth:`read`."""
@@ -148,7 +148,7 @@ class TileReader:
         number, row = divmod(index, form.tiles)
         try:
             shard = self._shard(group, name, number)
-            span = shard.places[row]
+            span = shard.spans[row]
             if span is None and (self.exported or self._is_exported(group, index)):
                 raise AbsentError("is missing, though the tile was exported")
             return form.unpack(None if span is None else shard.read(*span), into)
@@ -172,8 +172,8 @@ class TileReader:
         number, row = divmod(index, self._formats[group][name].tiles)
         try:
             shard = self._shard(group, name, number)
-            if (place := shard.places[row]) is not None:
-                return shard.read(*place)
+            if (span := shard.spans[row]) is not None:
+                return shard.read(*span)
         except (DamageError, OSError):
             pass  # reading it whole says what is wrong
         self.array(group, name, index)
@@ -188,7 +188,7 @@ class TileReader:
             Where the shard's index is damaged or cannot be read.
         """
         number, row = divmod(index, self._formats[group][name].tiles)
-        return self._shard(group, name, number).places[row] is not None
+        return self._shard(group, name, number).spans[row] is not None
 
     def _is_exported(self, group: str, index: int) -> bool:
         """A tile's status, asked for where there are no bytes of it."""
@@ -222,14 +222,14 @@ def check_presence(store: str | Path, table: pd.DataFrame) -> None:
     reader = TileReader(store, exported=True)
 
     def look(job: tuple[str, str, list[int]]) -> None:
-        group, name, places = job
-        for place in places:
+        group, name, rows = job
+        for row in rows:
             try:
-                there = reader.holds(group, name, place)
+                there = reader.holds(group, name, row)
             except (DamageError, OSError):
                 there = False  # reading it says what is wrong
             if not there:
-                reader.array(group, name, place)
+                reader.array(group, name, row)
 
     exported = table[table["status"] == "exported"]
     jobs = [(str(group), name, [int(i) for i in rows["index"]]) for group, rows in exported.groupby("group")

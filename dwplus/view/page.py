@@ -329,9 +329,9 @@ class Viewer:
         """Open the next or the previous tile of those shown."""
         if not len(self.rows):
             return
-        places = np.flatnonzero(self.rows == (-1 if self.open is None else self.open))
-        place = int(places[0]) + by if len(places) else 0
-        self.source.selected.indices = [place % len(self.rows)]
+        found = np.flatnonzero(self.rows == (-1 if self.open is None else self.open))
+        at = int(found[0]) + by if len(found) else 0
+        self.source.selected.indices = [at % len(self.rows)]
 
     def mark(self, word: str) -> None:
         """Mark the tile that is open, or take its mark away; the file is written at once."""
@@ -354,9 +354,9 @@ class Viewer:
         except InputError as error:
             self.values.text = piece("strong", words=str(error))
             return
-        place = int(np.flatnonzero(self.rows == self.open)[0]) if self.open in self.rows else None
-        if place is not None:
-            self.source.patch({"mark": [(place, word)]})
+        at = int(np.flatnonzero(self.rows == self.open)[0]) if self.open in self.rows else None
+        if at is not None:
+            self.source.patch({"mark": [(at, word)]})
 
     def save_note(self) -> None:
         """Keep the note with the tile's mark, or alone."""
