@@ -444,9 +444,10 @@ class Trainer:
         if not self.config.run.sync_batch_norm:
             for buffer in self.net.buffers():
                 self.world.from_first(buffer)
-        if self.ema is not None:
+        # A network without batch norm has no buffers; the fused copy refuses empty lists.
+        if self.ema is not None and (averaged := list(self.ema.buffers())):
             with torch.no_grad():
-                torch._foreach_copy_(list(self.ema.buffers()), list(self.net.buffers()))
+                torch._foreach_copy_(averaged, list(self.net.buffers()))
 
     def _backward(self, part: Batch, pixels: Tensor) -> Tensor:
         """Gradients of one part; returns its share of the whole batch's loss."""
