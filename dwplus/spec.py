@@ -22,6 +22,7 @@ from pydantic import (
 )
 
 from dwplus.errors import InputError
+from dwplus.extras import FIRST_EMBEDDING, NAMES, Extra, extras_of
 from dwplus.longitude import polygons_of
 from dwplus.yaml_text import read_yaml
 
@@ -290,7 +291,18 @@ class StoreSpec(_Model):
                                                                        "float32: dB")
     codec: Literal["zstd", "lz4"] = Field("zstd", description="blosc compressor, with bitshuffle")
     level: int = Field(1, ge=0, le=9, description="blosc level")
+    embedding_dtype: Literal["float16", "int8"] = Field(
+        "float16", description="of extras: [embedding]: float16, of unit length to 0.1 %; int8: the publisher's own "
+                               "quantisation, half the bytes, and at 510 px one request a tile in place of two")
 
+
+def _in_order(names: tuple[str, ...]) -> tuple[str, ...]:
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"{twice[0]} is named twice")
+    return tuple(name for name in NAMES if name in names)
+
+
+ExtraName = Literal["dem", "embedding", "cloud_score", "worldcover"]
 
 #: What a kept spec means that does not speak of these keys: the earlier builds' only way.
 EARLIER_EDGES: dict[str, Any] = {"s1_edges": "threshold", "s1_edge_angles": [30.64, 45.24], "s1_edge_erode": 0.0}
@@ -313,6 +325,21 @@ class DatasetSpec(_Model):
     store: StoreSpec = StoreSpec()
     triplets: TripletsSpec | None = Field(None, description="land cover under cloud; without it S2 is the scene that "
                                                             "the label was made from")
+    extras: Annotated[tuple[ExtraName, ...], AfterValidator(_in_order)] = Field(
+        (), description="further arrays of the store: dem = elevation (Copernicus GLO-30, m above EGM2008, bilinear); "
+                        "embedding = annual satellite embedding (64 bands, from 2017) of the year of the label's "
+                        "scene; cloud_score = Cloud Score+ cs_cdf of the Sentinel-2 scene; worldcover = ESA "
+                        "WorldCover 2020 or 2021, whichever is nearer")
+
+    @model_validator(mode="after")
+    def _embedded_years(self) -> DatasetSpec:
+        if "embedding" in self.extras and (early := [w for w in self.windows if w.end.year < FIRST_EMBEDDING or (
+                w.end <= dt.date(FIRST_EMBEDDING, 1, 1))]):
+            raise ValueError(f"extras: embeddings begin with {FIRST_EMBEDDING}, window {early[0]} ends before; leave "
+                             "out embedding or the window")
+        if self.store.embedding_dtype != "float16" and "embedding" not in self.extras:
+            raise ValueError("store.embedding_dtype is of extras: [embedding], which this spec does not have")
+        return self
 
     @model_validator(mode="after")
     def _clouds_of_labels(self) -> DatasetSpec:
@@ -346,6 +373,11 @@ class DatasetSpec(_Model):
         return ("VV", "VH", "angle") if self.sentinel1.keep_angle else ("VV", "VH")
 
     @property
+    def extra_arrays(self) -> list[Extra]:
+        """The extras, in the order of a store's arrays."""
+        return extras_of(self.extras, self.store.embedding_dtype)
+
+    @property
     def triplet_sizes(self) -> list[int]:
         """Bytes a pixel of the bands that only triplets have: the mask, and the clear scene where it is kept."""
         if self.triplets is None:
@@ -353,8 +385,12 @@ class DatasetSpec(_Model):
         return [1, *[2] * (len(self.sentinel2.bands) * self.triplets.keep_clear)]
 
     def to_json(self) -> str:
-        """Canonical text: equal specs give equal texts. Without triplets it does not speak of them."""
-        found = self.model_dump(mode="json", exclude={"triplets"} if self.triplets is None else None)
+        """Canonical text: equal specs give equal texts. It does not speak of triplets and extras that there are not,
+        so that a spec of an earlier build keeps its text."""
+        absent = {name for name in ("triplets", "extras") if not getattr(self, name)}
+        found = self.model_dump(mode="json", exclude=absent)
+        if "embedding" not in self.extras:
+            del found["store"]["embedding_dtype"]
         for key, value in EARLIER_EDGES.items():
             if found["quality"][key] == value:
                 del found["quality"][key]  # so that a spec of an earlier build keeps its text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +14,7 @@ import shapely
 import shapely.geometry
 
 from dwplus.earth import pixels
-from dwplus.earth.images import dw_labels, dynamic_world, ecoregions, sentinel1, sentinel2
+from dwplus.earth.images import dw_labels, dynamic_world, ecoregions, extras, sentinel1, sentinel2
 from dwplus.earth.session import Session
 from dwplus.errors import AssetGoneError, InputError, RefusedError, TooLargeError
 from dwplus.grid import PixelGrid
@@ -107,6 +107,12 @@ def sample_sites(session: Session) -> list[Site]:
         raise InputError(f"region: sample is the sample planet's, and this Earth ({session.description}) has none; "
                          "give a bbox or a file") from error
     return [Site(f["properties"]["name"], shapely.geometry.shape(f["geometry"])) for f in answer["features"]]
+
+
+def embedding_years(session: Session, years: Iterable[int]) -> frozenset[int]:
+    """Which of some years have annual embeddings, anywhere; one request."""
+    found = session.compute(ee.Dictionary({str(year): extras.of_year(year).limit(1).size() for year in years}))
+    return frozenset(int(year) for year, count in found.items() if count)
 
 
 def catalogues(session: Session, spec: DatasetSpec, queries: Sequence[Query],

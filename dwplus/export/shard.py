@@ -188,5 +188,9 @@ def _judge(spec: DatasetSpec, answer: TileAnswer) -> TileResult:
     if pixels.cloud is not None and math.isnan(writer.cloud_fraction(pixels.cloud)):
         return TileResult(layout.REJECTED, Reason.CLOUD_UNKNOWN.says(
             "the mask of triplets.cloud knows no pixel of the tile"))
+    for one in spec.extra_arrays:
+        if not one.known(pixels.extras[one.name]).any():
+            return TileResult(layout.REJECTED, Reason.NO_EXTRA.says(
+                f"{one.name} knows no pixel of the tile: {one.missing()}"))
     return TileResult(layout.EXPORTED, "", pixels.s2, pixels.s1, pixels.label, pixels.cloud, pixels.s2_clear,
-                      counts, valid)
+                      counts, valid, pixels.extras)

@@ -38,14 +38,21 @@ MARKED = pairing.Rejection(Reason.MARKED, 0)
 NO_ECOREGION = pairing.Rejection(Reason.NO_ECOREGION, 0)
 OTHER_ECOREGION = pairing.Rejection(Reason.OTHER_ECOREGION, 0)
 FEW_LABELS = pairing.Rejection(Reason.FEW_LABELS, 2)
+NO_EMBEDDING = pairing.Rejection(Reason.NO_EMBEDDING, 1)
 DUPLICATE = pairing.Rejection(Reason.DUPLICATE, 2)
 
 
 class Archive:
-    """The scenes of one window, fetched once per area."""
+    """The scenes of one window, fetched once per area.
 
-    def __init__(self, session: Session, spec: DatasetSpec, window: Window) -> None:
-        self.session, self.spec, self.window = session, spec, window
+    Parameters
+    ----------
+    years : of which label scenes count, for others have no annual embedding; None for all.
+    """
+
+    def __init__(self, session: Session, spec: DatasetSpec, window: Window,
+                 years: frozenset[int] | None = None) -> None:
+        self.session, self.spec, self.window, self.years = session, spec, window, years
         self._lookups: dict[Key, pairing.Scenes] = {}
         #: Queries a request, by whether they are of single tiles.
         self._sizes = {False: CELLS_PER_REQUEST, True: TILES_PER_REQUEST}
@@ -60,7 +67,8 @@ class Archive:
             found = catalogues(self.session, self.spec, [queries[key] for key in bundle],
                                lambda count: self._learn(alone, count))
             product = self.spec.sentinel2.product
-            return [pairing.Scenes(scenes.labels, scenes.optical, scenes.radar, product) for scenes in found]
+            return [pairing.Scenes(self._counting(scenes.labels), scenes.optical, scenes.radar, product)
+                    for scenes in found]
 
         with ThreadPoolExecutor(LOOKUPS) as pool:
             while missing:
@@ -69,6 +77,9 @@ class Archive:
                 bundles = [wave[i:i + size] for i in range(0, len(wave), size)]
                 for bundle, found in zip(bundles, pool.map(look_up, bundles), strict=True):
                     self._lookups |= dict(zip(bundle, found, strict=True))
+
+    def _counting(self, labels: list[LabelScene]) -> list[LabelScene]:
+        return labels if self.years is None else [scene for scene in labels if scene.date.year in self.years]
 
     def _learn(self, alone: bool, count: int) -> None:
         """So many queries were too much for one request: later requests hold half of them."""
@@ -190,6 +201,8 @@ class Drawing:
             return None
         if candidate.duplicate:
             return DUPLICATE
+        if self.archive.years is not None and candidate.annotation.date.year not in self.archive.years:
+            return NO_EMBEDDING
         return FEW_LABELS if candidate.annotation.labelled < self.spec.quality.min_label_fraction else None
 
     def balance(self, candidate: Candidate, strata: StrataBalance, quota: float = math.inf) -> None:

@@ -20,7 +20,9 @@ import pyarrow.parquet as pq
 import shapely
 
 from dwplus.earth import Session
+from dwplus.earth.tables import embedding_years
 from dwplus.errors import InputError
+from dwplus.extras import FIRST_EMBEDDING
 from dwplus.files import fresh
 from dwplus.grid import PixelGrid, Tile, outlines
 from dwplus.longitude import cut
@@ -106,7 +108,7 @@ def make_plan(session: Session, spec: DatasetSpec, progress: Progress = lambda _
     parts: list[pd.DataFrame] = []
     seen: set[tuple[object, ...]] = set()
     for window in spec.windows:
-        archive = Archive(session, spec, window)
+        archive = Archive(session, spec, window, _embedded_years(session, spec, window))
         candidates = fixed if fixed is not None else place(session, spec, _label_tiles(archive, shapes, spec))
         if kept is None:
             candidates = guarded(candidates, spec)
@@ -119,6 +121,28 @@ def make_plan(session: Session, spec: DatasetSpec, progress: Progress = lambda _
             outline = outlines([grid for row in chunk if isinstance(grid := row.pop("grid"), PixelGrid)])
             parts.append(pd.DataFrame(chunk).assign(geometry=outline))
     return _frame(parts, spec)
+
+
+def _embedded_years(session: Session, spec: DatasetSpec, window: Window) -> frozenset[int] | None:
+    """Years of a window that have an annual embedding; None where the spec asks for none.
+
+    Raises
+    ------
+    InputError
+        Where the whole window has none.
+    """
+    if "embedding" not in spec.extras:
+        return None
+    # Label scenes of triplets may lie a little outside.
+    reach = dt.timedelta(days=0 if spec.triplets is None else math.ceil(spec.triplets.max_label_days))
+    last = (window.end + reach - dt.timedelta(days=1)).year
+    wanted = range(max(FIRST_EMBEDDING, (window.start - reach).year), last + 1)
+    found = embedding_years(session, wanted) if wanted else frozenset()
+    if not found:
+        raise InputError(f"windows: {window} has no annual embedding on {session.description}, which has one for a "
+                         f"year from {FIRST_EMBEDDING} on once it is over and processed; leave embedding out of "
+                         "extras, or the window")
+    return found
 
 
 def _label_tiles(archive: Archive, shapes: Iterable[shapely.Geometry], spec: DatasetSpec) -> list[Tile]:

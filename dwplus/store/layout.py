@@ -294,7 +294,8 @@ def _of_export(spec: DatasetSpec) -> dict[str, Any]:
     sources = {
         **SOURCES, "sentinel2": {**SOURCES["sentinel2"], "collection": product},
         **({"labels": {**ANNOTATIONS, "collection": spec.labels.asset or ANNOTATIONS["collection"]}}
-           if spec.labels.source == "annotations" else {})}
+           if spec.labels.source == "annotations" else {}),
+        **{one.name: one.source for one in spec.extra_arrays}}
     return {
         "band_units": dynamic_world_units(spec.sentinel2.bands, spec.s1_bands),
         "biomes": {str(number): name for number, name in BIOMES.items()}, "label_source": spec.labels.source,
@@ -357,6 +358,8 @@ def _make_group(root: zarr.Group, biome: int, rows: gpd.GeoDataFrame, spec: Data
             pixels("s2_clear", "uint16", len(spec.sentinel2.bands), S2_NODATA, {
                 "long_name": "Sentinel-2 reflectance of clear_id, the label's scene, as s2", "units": "1e-4",
                 "_FillValue": S2_NODATA})
+    for one in spec.extra_arrays:
+        pixels(one.name, one.dtype, len(one.bands) or None, one.fill, one.attributes)
 
     checked = _checked()
 
@@ -376,6 +379,9 @@ def _make_group(root: zarr.Group, biome: int, rows: gpd.GeoDataFrame, spec: Data
 
     column("s2_band", np.array(spec.sentinel2.bands, object), "s2_band")
     column("s1_band", np.array(spec.s1_bands, object), "s1_band")
+    for one in spec.extra_arrays:
+        if one.bands:
+            column(f"{one.name}_band", np.array(one.bands, object), f"{one.name}_band")
     column("class", np.array(legend.classes, object), "class")
     centers = np.array([_center(row) for row in rows.itertuples()])
     column("lon", centers[:, 0], attrs={"units": "degrees_east", "standard_name": "longitude"})

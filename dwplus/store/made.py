@@ -20,7 +20,8 @@ _BANDS = ("s2_band", "s1_band", "class")
 
 def bands(spec: DatasetSpec) -> dict[str, list[str]]:
     """What those arrays must hold."""
-    return dict(zip(_BANDS, (list(spec.sentinel2.bands), list(spec.s1_bands), list(CLASSES)), strict=True))
+    found = dict(zip(_BANDS, (list(spec.sentinel2.bands), list(spec.s1_bands), list(CLASSES)), strict=True))
+    return found | {f"{one.name}_band": list(one.bands) for one in spec.extra_arrays if one.bands}
 
 
 def wrong(spec: DatasetSpec, attributes: Mapping[str, Any], metadata: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -40,7 +41,7 @@ def wrong(spec: DatasetSpec, attributes: Mapping[str, Any], metadata: Mapping[st
             if not name:
                 yield from ((f"{path}/zarr.json", words) for words in _group(spec, group, meta["attributes"]))
             else:
-                tiles = None if name in _BANDS else metadata[f"{group}/label"]["shape"][0]
+                tiles = None if name in bands(spec) else metadata[f"{group}/label"]["shape"][0]
                 yield from ((f"{path}/zarr.json", words) for words in _array(spec, name, arrays.get(name, {}), meta,
                                                                              tiles))
         except (KeyError, TypeError, ValueError, IndexError) as error:
@@ -130,6 +131,11 @@ def _arrays(spec: DatasetSpec) -> dict[str, dict[str, Any]]:
         "s2_cloud": {"attributes": {"units": "percent"}}, "biome": {"data_type": "uint8"},
         "epsg": {"data_type": "int32"}, "relative_orbit": {"data_type": "int32"}, "s1_count": {"data_type": "int32"},
     }
+    for one in spec.extra_arrays:
+        found[one.name] = {
+            "data_type": one.dtype, "fill_value": "NaN" if one.fill != one.fill else one.fill,
+            "dimension_names": ["tile", *([f"{one.name}_band"] if one.bands else []), "y", "x"],
+            "attributes": one.attributes}
     return found
 
 
@@ -158,9 +164,10 @@ def _array(spec: DatasetSpec, name: str, want: Mapping[str, Any], meta: Mapping[
     if tiles is None:
         return
     side, shard = spec.tile.size, spec.store.shard_tiles
-    bands = {"s2": (len(spec.sentinel2.bands),), "s2_clear": (len(spec.sentinel2.bands),), "s1": (len(spec.s1_bands),)}
-    pixels = name in (*writer.PIXELS, *writer.TRIPLET_PIXELS)
-    tail = [*bands.get(name, ()), side, side] if pixels else [len(CLASSES)] if name == "class_counts" else []
+    many = {"s2": (len(spec.sentinel2.bands),), "s2_clear": (len(spec.sentinel2.bands),), "s1": (len(spec.s1_bands),),
+            **{one.name: (len(one.bands),) for one in spec.extra_arrays if one.bands}}
+    pixels = name in (*writer.PIXELS, *writer.MORE_PIXELS)
+    tail = [*many.get(name, ()), side, side] if pixels else [len(CLASSES)] if name == "class_counts" else []
     if meta["shape"] != [tiles, *tail]:
         yield f"says shape {meta['shape']}, must be {[tiles, *tail]}"
     chunk = meta["chunk_grid"]["configuration"]["chunk_shape"]

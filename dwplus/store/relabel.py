@@ -108,7 +108,9 @@ def _write(source: Source, rows: Any, out: str | Path, how: Recoding, classes: i
             return writer.TileResult(layout.REJECTED, str(row["reason"]))
         place, index = str(row["group"]), int(row["index"])
         more: dict[str, Any] = {name: reader.array(place, name, index) for name in writer.TRIPLET_PIXELS
-                if name in reader.formats(place)}
+                                if name in reader.formats(place)}
+        more["extras"] = {name: reader.array(place, name, index) for name in writer.EXTRA_PIXELS
+                          if name in reader.formats(place)}
         s2, s1, label = reader.read(place, index)
         return writer.TileResult(layout.EXPORTED, "", s2, s1, how(label), **more)
 

@@ -17,8 +17,9 @@ import shapely
 from ee import serializer
 from google.auth.credentials import AnonymousCredentials
 
+from dwplus import extras as arrays
 from dwplus.earth import tables
-from dwplus.earth.images import dw_labels, dynamic_world, ecoregions, sentinel1, sentinel2
+from dwplus.earth.images import dw_labels, dynamic_world, ecoregions, extras, sentinel1, sentinel2
 from dwplus.earth.probes import probe
 from dwplus.embedded_earth import EmbeddedEarth, http_transport, open_catalog
 from dwplus.grid import PixelGrid
@@ -73,6 +74,9 @@ def expressions() -> dict[str, Any]:
         "sentinel-1, angle, float32": sentinel1.backscatter(S1[:1], keep_angle=True, dtype="float32"),
         "sentinel-1, mean": sentinel1.backscatter(S1, policy="mean"),
         "sentinel-1, mean of dB": sentinel1.backscatter(S1, policy="mean", average="db"),
+        **{f"extras, {name}": extras.image(arrays.extra(name), grid, S2, S2) for name in arrays.NAMES},
+        "extras, embedding, int8": extras.image(arrays.extra("embedding", "int8"), grid, S2, S2),
+        "extras, years": _recorded(lambda s: tables.embedding_years(s, [2020, 2021])),
         "ecoregions": ecoregions.painted(),
         "sites": _recorded(tables.sample_sites),
         "catalogues": _recorded(lambda s: tables.catalogues(s, spec, [tables.Query(area, start, end)])),
