@@ -22,9 +22,9 @@ class Reason(enum.StrEnum):
 
     # While planning.
     NO_ECOREGION = "no_ecoregion", "the tile's centre lies at sea or on ice, outside every ecoregion"
-    NO_LABEL = "no_label", "no Dynamic World image of the tile's zone and ground in the window"
+    NO_LABEL = "no_label", "no Dynamic World image, or other label, of the tile's zone and ground in the window"
     OTHER_ECOREGION = "other_ecoregion", "the tile's centre lies in another ecoregion than a coarse map had it"
-    LABEL_PARTIAL = "label_partial", "no Dynamic World image covers the whole tile"
+    LABEL_PARTIAL = "label_partial", "no Dynamic World image, or other label, covers the whole tile"
     LABEL_OFF_GRID = "label_off_grid", "no Dynamic World image has the tile's pixels"
     NO_S2 = "no_s2", "the label's Sentinel-2 scene is not in the archive"
     S2_CLOUDY = "s2_cloudy", "every Sentinel-2 scene is cloudier than sentinel2.max_cloud"

@@ -11,7 +11,7 @@ import numpy as np
 
 from dwplus.earth import pixels
 from dwplus.earth.bundles import band_sizes, bundles
-from dwplus.earth.images import clouds, dw_labels, dynamic_world, extras, sentinel1, sentinel2
+from dwplus.earth.images import clouds, dw_labels, dynamic_world, extras, maps, sentinel1, sentinel2
 from dwplus.earth.session import Session
 from dwplus.extras import Extra
 from dwplus.grid import PixelGrid
@@ -222,7 +222,11 @@ def planes(answer: np.ndarray, *groups: Sequence[str]) -> list[np.ndarray]:
 
 
 def label_image(spec: DatasetSpec, label_id: str) -> ee.Image:
-    """Band ``label`` (uint8: 0..8, 255 = ignore) of a plan's ``label_id``, from the spec's label source."""
+    """Band ``label`` (uint8: places of the spec's class table, 255 = ignore) of a plan's ``label_id``, from the spec's
+    label source."""
+    if spec.labels.source == "asset":
+        assert spec.labels.asset is not None
+        return maps.label(spec.labels.asset, spec.labels.band_name, label_id.split(","), spec.labels.labels_by_code)
     if spec.labels.asset is not None:
         return dw_labels.label(spec.labels.asset, label_id)
     return dynamic_world.label(label_id.split(","), spec.labels.min_confidence)

@@ -38,8 +38,10 @@ def map_spec(region: DatasetSpec, trained: dict[str, Any], dates: int | None) ->
         Where the region's labels are drawn tiles, which cover no region.
     """
     if region.labels.source != "dynamic-world-v1":
-        raise InputError("REGION: its labels.source is annotations, tiles drawn by people here and there; a map needs "
-                         "dynamic-world-v1, which names every Sentinel-2 scene")
+        kind = ("tiles drawn by people here and there" if region.labels.source == "annotations" else
+                "a map of classes without scenes of its own")
+        raise InputError(f"REGION: its labels.source is {region.labels.source}, {kind}; a map needs dynamic-world-v1, "
+                         "which names every Sentinel-2 scene")
     raw = region.model_dump(mode="json")
     for key in SENSORS:
         if key not in region.model_fields_set and key in trained:

@@ -111,20 +111,22 @@ def provenance(store: str | Path, attrs: dict[str, Any]) -> dict[str, Any]:
 
 
 def _title(attrs: dict[str, Any]) -> str:
-    return f"{attrs['spec']['name']}: Sentinel-2, Sentinel-1 and Dynamic World labels"
+    return str(attrs.get("title") or f"{attrs['spec']['name']}: Sentinel-2, Sentinel-1 and Dynamic World labels")
 
 
 def _description(attrs: dict[str, Any], tiles: int) -> str:
     spec = attrs["spec"]
     windows = ", ".join(f"{w['start']} to {w['end']}" for w in spec["windows"])
-    labels = ("labels drawn by people (Dynamic World training data)" if attrs["label_source"] == "annotations" else
+    labels = (f"labels of {spec['labels']['asset']}" if attrs["label_source"] == "asset" else
+              "labels drawn by people (Dynamic World training data)" if attrs["label_source"] == "annotations" else
               "labels predicted by the Dynamic World V1 model, not drawn by people")
     synthetic = (" The pixels come from an embedded Earth Engine: synthetic on its sample planet, and then good for no "
                  "statement about the real Earth." if attrs["earth"] == "embedded-earth" else "")
-    shape = spec["tile"]
+    shape, number = spec["tile"], len(legend_of(attrs).classes)
+    classes = "nine" if number == 9 else str(number)
     return (f"{tiles} tiles of {shape['size']} x {shape['size']} pixels of {shape['scale']:g} m in "
-            f"UTM, each a land-cover label of nine classes, the Sentinel-2 scene it belongs to, and the Sentinel-1 GRD "
-            f"backscatter paired with it ({spec['sentinel1']['policy']}, |gap| <= "
+            f"UTM, each a land-cover label of {classes} classes, the Sentinel-2 scene it belongs to, and the "
+            f"Sentinel-1 GRD backscatter paired with it ({spec['sentinel1']['policy']}, |gap| <= "
             f"{spec['sentinel1']['max_gap_hours']:g} h); {labels}; label dates {windows}.{synthetic}")
 
 

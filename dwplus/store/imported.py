@@ -139,10 +139,9 @@ def exported_spec(attributes: Mapping[str, Any], where: str, what: str) -> Datas
     if isinstance(spec, ImportSpec):
         raise InputError(f"{where}: was imported from {spec.labels.source}, and {what} needs a store that was exported "
                          "from Earth Engine; import its folder again in place of it")
-    if (table := legend_of(attributes, where).table) != "dynamic-world":
-        raise InputError(f"{where}: was relabelled to {table}, and {what} gives Dynamic World's classes; do it to the "
-                         f"store "
-                         "it was made from, then relabel again")
+    if (table := legend_of(attributes, where).table) != (own := spec.labels.table.name):
+        raise InputError(f"{where}: was relabelled to {table}, and {what} gives the classes of {own}; do it to the "
+                         "store it was made from, then relabel again")
     return spec
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 
 from dwplus.spec import DatasetSpec
 from dwplus.store import layout, plan_rows, writer
-from dwplus.taxonomy import BIOMES, CLASSES, IGNORE, PALETTE, STRATUM_NAMES
+from dwplus.taxonomy import BIOMES, IGNORE, STRATUM_NAMES
 
 #: Arrays that no tile is an axis of.
 _BANDS = ("s2_band", "s1_band", "class")
@@ -20,7 +20,8 @@ _BANDS = ("s2_band", "s1_band", "class")
 
 def bands(spec: DatasetSpec) -> dict[str, list[str]]:
     """What those arrays must hold."""
-    found = dict(zip(_BANDS, (list(spec.sentinel2.bands), list(spec.s1_bands), list(CLASSES)), strict=True))
+    found = dict(zip(_BANDS, (list(spec.sentinel2.bands), list(spec.s1_bands), list(spec.labels.table.classes)),
+                     strict=True))
     return found | {f"{one.name}_band": list(one.bands) for one in spec.extra_arrays if one.bands}
 
 
@@ -56,13 +57,15 @@ def implied(spec: DatasetSpec, attributes: Mapping[str, Any], groups: Mapping[st
     ----------
     attributes : of the root. groups : fixed columns as stored, by group and name.
     """
+    # What a relabelling made of the classes is in no spec; the seal holds it.
+    free = ("classes", "palette", "class") if "relabelled" in attributes else ()
     for key, want in _root(spec).items():
-        if attributes.get(key) != want:
+        if attributes.get(key) != want and key not in free:
             yield "zarr.json", f"says {key} {_short(attributes.get(key))}, of its spec follows {_short(want)}"
     windows = {str(window) for window in spec.windows}
     for group, columns in groups.items():
         for name, words in bands(spec).items():
-            if (have := [str(word) for word in columns.get(name, [])]) != words:
+            if (have := [str(word) for word in columns.get(name, [])]) != words and name not in free:
                 yield f"{group}/{name}", f"holds {' '.join(have)}, of the spec follows {' '.join(words)}"
         if (wrong := sorted({*map(str, columns.get("window", []))} - windows)) and not wrong[0].startswith(
                 "2015-06-23/2100"):
@@ -86,8 +89,9 @@ def implied(spec: DatasetSpec, attributes: Mapping[str, Any], groups: Mapping[st
 
 
 def _root(spec: DatasetSpec) -> dict[str, Any]:
-    return {"classes": list(CLASSES), "biomes": {str(number): name for number, name in BIOMES.items()},
-            "palette": list(PALETTE), "label_source": spec.labels.source}
+    table = spec.labels.table
+    return {"classes": list(table.classes), "biomes": {str(number): name for number, name in BIOMES.items()},
+            "palette": list(table.colours), "label_source": spec.labels.source}
 
 
 def _group(spec: DatasetSpec, group: str, attributes: Mapping[str, Any]) -> Iterator[str]:
@@ -112,7 +116,7 @@ def _arrays(spec: DatasetSpec) -> dict[str, dict[str, Any]]:
     plain = {"data_type": "uint8", "dimension_names": ["tile", "y", "x"]}
     found: dict[str, dict[str, Any]] = {
         "s2": s2, "s1": s1, "s2_clear": s2,
-        "label": {**plain, "fill_value": IGNORE, "attributes": {**flags(CLASSES), "ignore": IGNORE}},
+        "label": {**plain, "fill_value": IGNORE, "attributes": {**flags(spec.labels.table.classes), "ignore": IGNORE}},
         "cloud": {**plain, "fill_value": layout.UNKNOWN_CLOUD, "attributes": flags(("clear", "cloud"))},
         "status": {"data_type": "uint8", "fill_value": 0, "attributes": flags(layout.STATUSES)},
         "stratum": {"data_type": "int8", "fill_value": -1, "attributes": flags(STRATUM_NAMES)},
@@ -167,7 +171,8 @@ def _array(spec: DatasetSpec, name: str, want: Mapping[str, Any], meta: Mapping[
     many = {"s2": (len(spec.sentinel2.bands),), "s2_clear": (len(spec.sentinel2.bands),), "s1": (len(spec.s1_bands),),
             **{one.name: (len(one.bands),) for one in spec.extra_arrays if one.bands}}
     pixels = name in (*writer.PIXELS, *writer.MORE_PIXELS)
-    tail = [*many.get(name, ()), side, side] if pixels else [len(CLASSES)] if name == "class_counts" else []
+    classes = [len(spec.labels.table.classes)] if name == "class_counts" else []
+    tail = [*many.get(name, ()), side, side] if pixels else classes
     if meta["shape"] != [tiles, *tail]:
         yield f"says shape {meta['shape']}, must be {[tiles, *tail]}"
     chunk = meta["chunk_grid"]["configuration"]["chunk_shape"]

@@ -17,10 +17,10 @@ from dwplus.spec import DatasetSpec
 from dwplus.store import columns, layout, tables, writer
 from dwplus.store.copies import KEPT, Source, in_order
 from dwplus.store.imported import ImportSpec
-from dwplus.store.legend import Legend, legend_of
+from dwplus.store.legend import Legend, legend_from, legend_of
 from dwplus.store.locks import only_run, sweep
 from dwplus.store.places import place_of
-from dwplus.store.recode import Recoding, legend_from, read_table, recoding
+from dwplus.store.recode import Recoding, read_table, recoding
 from dwplus.store.tiles import TileReader
 
 

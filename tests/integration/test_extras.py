@@ -93,6 +93,7 @@ def test_store_is_sound_and_copies_keep_all(made, tmp_path):
     summary, faults = extend(one, path, tmp_path / "grown.zarr", EarthConfig())
     assert faults == [] and summary.exported == 3
     relabel(store, tmp_path / "six.zarr", "cloudlulc")
+    assert verify(tmp_path / "six.zarr").faults == []
     for copy in ("both", "grown", "six"):
         found = zarr.open_group(tmp_path / f"{copy}.zarr", mode="r")["biome_04"]
         for name in ALL:
