@@ -35,6 +35,12 @@ SCORE_STEP, NO_SCORE = 0.005, 255
 #: Elevation that stands for none on its way: no place on land lies there.
 NO_HEIGHT = -9999.0
 
+#: Extras that networks may take as further bands of the optical branch. Land cover is a map of classes, not a measure.
+INPUTS = ("dem", "embedding", "cloud_score")
+#: How they are turned into 16 bits for it: added, then multiplied. 65535 is no data.
+CODING = {"dem": (1000.0, 5.0), "embedding": (1.0, 30_000.0), "cloud_score": (0.0, 200.0)}
+NO_INPUT = 65535
+
 
 @dataclass(frozen=True)
 class Extra:
@@ -164,3 +170,37 @@ def unquantised(codes: np.ndarray) -> np.ndarray:
 def worldcover_of(year: int) -> str:
     """Collection of the map nearest to a year."""
     return WORLDCOVER[min(max(year, min(WORLDCOVER)), max(WORLDCOVER))]
+
+
+def bands_of(name: str) -> tuple[str, ...]:
+    """Names of the bands that an extra is as an input."""
+    return EMBEDDING_BANDS if name == "embedding" else (name,)
+
+
+def input_bands(names: Sequence[str]) -> tuple[str, ...]:
+    """Names of the bands that extras are as inputs, in their order."""
+    return tuple(band for name in INPUTS if name in names for band in bands_of(name))
+
+
+def inputs_in(bands: Sequence[str]) -> tuple[str, ...]:
+    """The extras whose bands stand at the end of a network's optical bands."""
+    found = tuple(name for name in INPUTS if set(bands_of(name)) <= set(bands))
+    own = input_bands(found)
+    return found if own and tuple(bands)[-len(own):] == own else ()
+
+
+def input_units() -> dict[str, str]:
+    """Unit of each band as an input, by name."""
+    words = {"dem": "0.2 m from -1000 m", "embedding": "1/30000 from -1", "cloud_score": "1/200"}
+    return {band: words[name] for name in INPUTS for band in bands_of(name)}
+
+
+def as_input(one: Extra, stored: np.ndarray) -> np.ndarray:
+    """An extra as bands of the optical branch, uint16 (band, y, x), see :data:`CODING`."""
+    values = np.atleast_3d(one.decoded(stored).T).T
+    add, times = CODING[one.name]
+    out = values + np.float32(add)
+    out *= np.float32(times)
+    known = np.isfinite(out)
+    coded: np.ndarray = np.where(known, np.clip(np.rint(out), 0, NO_INPUT - 1), NO_INPUT).astype("uint16")
+    return coded

@@ -13,7 +13,7 @@ from dwplus.earth import pixels
 from dwplus.earth.bundles import band_sizes, bundles
 from dwplus.earth.images import clouds, dw_labels, dynamic_world, extras, maps, sentinel1, sentinel2
 from dwplus.earth.session import Session
-from dwplus.extras import Extra
+from dwplus.extras import INPUTS, Extra, as_input
 from dwplus.grid import PixelGrid
 from dwplus.scenes.annotated import read_labels
 from dwplus.spec import DatasetSpec
@@ -152,13 +152,15 @@ def _shared_last(one: Extra) -> bool:
 
 
 def fetch_inputs(session: Session, spec: DatasetSpec, grid: PixelGrid, s2_id: str, s1_ids: list[str],
-                 product: str | None = None, mask_id: str = "") -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+                 product: str | None = None, mask_id: str = "",
+                 with_extras: bool = False) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """What a network looks at, without labels: Sentinel-2 and Sentinel-1 as in :class:`TilePixels`.
 
     Parameters
     ----------
     mask_id : a Dynamic World V1 image (comma-joined, several of one sensing) whose mask (clouds, shadows, the scene's
         edge) is wanted as well.
+    with_extras : whether the spec's extras are further bands behind Sentinel-2's, see :func:`dwplus.extras.as_input`.
 
     Returns
     -------
@@ -173,9 +175,16 @@ def fetch_inputs(session: Session, spec: DatasetSpec, grid: PixelGrid, s2_id: st
     if mask_id:
         image = image.addBands(dynamic_world.label(mask_id.split(",")))
         fields.append(("label", np.dtype("u1")))
+    wanted = [one for one in spec.extra_arrays if one.name in INPUTS] if with_extras else []
+    for one in wanted:
+        image = image.addBands(extras.image(one, grid, s2_id, s2_id))
+        fields += [(name, np.dtype(one.wire)) for name in one.wire_bands]
     answer = pixels.fetch(session, image, grid, np.dtype(fields))
     with session.cpu:
-        s2, s1 = planes(answer, spec.sentinel2.bands, spec.s1_bands)
+        s2, s1, *more = planes(answer, spec.sentinel2.bands, spec.s1_bands, *(one.wire_bands for one in wanted))
+        if wanted:
+            s2 = np.concatenate([s2, *(as_input(one, one.stored(found))
+                                       for one, found in zip(wanted, more, strict=True))])
         return s2, s1, answer["label"] != IGNORE if mask_id else None
 
 
