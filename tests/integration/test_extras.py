@@ -23,9 +23,11 @@ from dwplus.grid import PixelGrid
 from dwplus.planning.plan import make_plan, read_plan, spec_of, write_plan
 from dwplus.planning.preview import cost, preview
 from dwplus.spec import DatasetSpec, make_spec
+from dwplus.store.card import write_card
 from dwplus.store.copies import merge, subset
 from dwplus.store.geotiff import write_geotiffs
 from dwplus.store.relabel import relabel
+from dwplus.store.tars import export_tar
 from dwplus.store.tiles import TileReader
 from dwplus.store.verify import verify
 
@@ -140,6 +142,12 @@ def test_a_tile_can_be_looked_at(made, tmp_path):
         assert raster.count == 64 and raster.descriptions[63] == "A63"
     with rasterio.open(written["worldcover"]) as raster:
         assert raster.nodata == 0 and raster.colormap(1)[10] == (0, 100, 0, 255)
+    export_tar(store, tmp_path / "tar")
+    said = json.loads((tmp_path / "tar" / "dataset.json").read_text())["extras"]
+    assert said["dem"]["units"] == "m" and said["dem"]["nodata"] is None and said["worldcover"]["nodata"] == 0
+    write_card(store, tmp_path / "card")
+    items = json.loads((tmp_path / "card" / "collection.json").read_text())["item_assets"]
+    assert items["embedding"]["data_type"] == "float16" and len(items["embedding"]["bands"]) == 64
     tree = dwplus.open_store(store)
     assert float(tree["biome_04"]["cloud_score"].max()) <= 1
 
