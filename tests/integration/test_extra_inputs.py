@@ -41,7 +41,7 @@ def store(tmp_path_factory):
     boxes = [{"bbox": [x, 51.15, x + 0.04, 51.19]} for x in (8.85, 9.2, 9.5)]
     write_plan(make_plan(connect(), make_spec({
         "name": "inputs", "region": boxes, "windows": [["2021-06-01", "2021-08-01"]], "tile": {"size": 32},
-        "sampling": {"per_biome": 24}, "store": {"shard_tiles": 8}, "sentinel2": {"bands": BANDS},
+        "sampling": {"per_biome": 12}, "store": {"shard_tiles": 8}, "sentinel2": {"bands": BANDS},
         "extras": ["dem", "embedding"]})), folder / "plan.parquet")
     export(folder / "plan.parquet", folder / "store.zarr", EarthConfig())
     return folder / "store.zarr"

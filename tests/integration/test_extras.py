@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,9 +13,9 @@ import zarr
 
 import dwplus
 from dwplus import extras
-from dwplus.earth import EarthConfig, connect
+from dwplus.earth import EarthConfig, connect, pixels
 from dwplus.earth.bundles import bundles, requests_of
-from dwplus.earth.images.extras import year_of
+from dwplus.earth.images import extras as images
 from dwplus.embedded_earth.planet import Planet
 from dwplus.errors import EarthError, InputError
 from dwplus.export import export, repair
@@ -22,7 +23,7 @@ from dwplus.export.extend import extend
 from dwplus.grid import PixelGrid
 from dwplus.planning.plan import make_plan, read_plan, spec_of, write_plan
 from dwplus.planning.preview import cost, preview
-from dwplus.spec import DatasetSpec, make_spec
+from dwplus.spec import DatasetSpec, load_spec, make_spec
 from dwplus.store.card import write_card
 from dwplus.store.copies import merge, subset
 from dwplus.store.geotiff import write_geotiffs
@@ -82,6 +83,17 @@ def test_elevation_is_the_planets_relief(made):
     heights = zarr.open_group(made[1], mode="r")["biome_04"]["dem"][0]
     assert np.abs(heights - land.height(x, y)).max() < 3
     assert np.unique(heights).size > 900  # no steps of 30 m
+
+
+def test_elevation_has_no_seam_between_degrees():
+    """Across 9 E, where one image of the model ends, as smooth and as right as elsewhere."""
+    grid = PixelGrid(32632, 499_840.0, 5_672_000.0, 10.0, 32, 32)  # 500 km east is 9 E
+    one = extras.extra("dem")
+    answer = pixels.fetch(connect(), images.image(one, grid, "", ""), grid, np.dtype([("dem", "<f4")]))
+    land = next(world.landscape for world in Planet()._worlds if world.site.name == "hesse")
+    x, y = np.meshgrid(grid.x0 + 10 * (np.arange(32) + 0.5), grid.y0 - 10 * (np.arange(32) + 0.5))
+    assert np.abs(answer["dem"] - land.height(x, y)).max() < 3
+    assert np.abs(np.diff(answer["dem"], axis=1)).max() < 6
 
 
 def test_store_is_sound_and_copies_keep_all(made, tmp_path):
@@ -167,6 +179,21 @@ def test_int8_is_the_publishers_quantisation(made, tmp_path):
     assert extras.unquantised(np.array([-51, 0, 127], "int8")) == pytest.approx([-0.16, 0, 0.99217], abs=1e-5)
 
 
+def test_coarse_embeddings_are_of_unit_length():
+    """Means of vectors are shorter than 1: at 20 m they are brought back, in the direction of the mean."""
+    fine = PixelGrid(32632, 513_600.0, 5_672_000.0, 10.0, 16, 16)
+    coarse = PixelGrid(32632, 513_600.0, 5_672_000.0, 20.0, 8, 8)
+    one, scene = extras.extra("embedding"), "20210723T132241_20210723T132241_T32UNC"
+    bands = np.dtype([(name, "<i2") for name in one.wire_bands])
+    exact, mean = (np.stack([answer[name] for name in one.wire_bands]).astype("f4") / extras.WIRE_UNIT for answer in (
+        pixels.fetch(connect(), images.image(one, grid, scene, scene), grid, bands) for grid in (fine, coarse)))
+    assert np.abs(np.sqrt((mean**2).sum(axis=0)) - 1).max() < 1e-3
+    want = exact.reshape(64, 8, 2, 8, 2).mean(axis=(2, 4))
+    length = np.sqrt((want**2).sum(axis=0))
+    assert length.min() < 0.98
+    np.testing.assert_allclose(mean, want / length, atol=1e-3)
+
+
 def test_requests_are_few_and_counted(made):
     plan = read_plan(made[0])
     assert cost(plan, spec_of(plan)).requests == 3
@@ -217,9 +244,9 @@ def test_bad_specs_say_why(more, words):
 def test_years_without_embedding_are_said_before_the_export(made):
     with pytest.raises(InputError, match="has no annual embedding"):
         make_plan(connect(), spec(windows=[["2025-06-01", "2025-08-01"]]))
-    assert year_of("20210723T132241_20210723T132241_T22JGS") == 2021
+    assert images.year_of("20210723T132241_20210723T132241_T22JGS") == 2021
     with pytest.raises(EarthError, match="begins with no date"):
-        year_of("somewhere")
+        images.year_of("somewhere")
 
 
 def test_a_tile_beyond_the_elevation_model_is_rejected(made, tmp_path, monkeypatch):
@@ -232,6 +259,15 @@ def test_a_tile_beyond_the_elevation_model_is_rejected(made, tmp_path, monkeypat
     reason = str(zarr.open_group(tmp_path / "store.zarr", mode="r")["biome_04"]["reason"][0])
     assert reason.startswith("no_extra: dem knows no pixel of the tile")
     assert verify(tmp_path / "store.zarr").faults == []
+
+
+def test_the_shipped_region_asks_for_one_request_a_tile():
+    """At 510 px with elevation and int8 embeddings, on the smallest part of it planned as it is."""
+    whole = load_spec(Path(__file__).parents[2] / "pipelines/regions/analysis-ready.yaml")
+    assert {"dem", "embedding"} <= set(whole.extras) and requests_of(whole, whole.tile.size) == 1
+    small = {"region": [{"bbox": BOX}], "tile": {"size": 32}, "sampling": {"per_biome": 1}}
+    plan = make_plan(connect(), make_spec(whole.model_dump(mode="json") | small))
+    assert len(plan.query("state == 'planned'")) == 1
 
 
 def test_a_spec_without_extras_keeps_its_text():

@@ -28,6 +28,8 @@ from dwplus.extras import (
 from dwplus.grid import PixelGrid
 
 GLO30, EMBEDDING = "COPERNICUS/DEM/GLO30_2024_1", "GOOGLE/SATELLITE_EMBEDDING/V1/ANNUAL"
+#: Metres a pixel of the embeddings.
+EMBEDDING_SCALE = 10.0
 #: Metres around a tile in which images are looked for: interpolation needs the neighbours of its last pixels.
 MARGIN = 200.0
 
@@ -57,10 +59,15 @@ def elevation(area: ee.Geometry) -> ee.Image:
     return found
 
 
-def embedding(year: int, area: ee.Geometry) -> ee.Image:
-    """Bands A00..A63 of a year, -1..1, nearest neighbour: what lies between two vectors of unit length is shorter."""
+def embedding(year: int, area: ee.Geometry, scale: float = EMBEDDING_SCALE) -> ee.Image:
+    """Bands A00..A63 of a year, -1..1, nearest neighbour: what lies between two vectors of unit length is shorter.
+
+    Pixels coarser than the embeddings' own come from the service's means of them, and are brought back to unit length.
+    """
     images = of_year(year).filterBounds(area).select(list(EMBEDDING_BANDS))
     found: ee.Image = images.merge(_nothing(EMBEDDING_BANDS)).mosaic()
+    if scale > EMBEDDING_SCALE:
+        found = found.divide(found.multiply(found).reduce(ee.Reducer.sum()).sqrt())
     return found
 
 
@@ -101,7 +108,7 @@ def image(one: Extra, grid: PixelGrid, s2_index: str, label_s2_index: str) -> ee
     if one.name == "dem":
         found = elevation(area_of(grid)).unmask(NO_HEIGHT, False).toFloat()
     elif one.name == "embedding":
-        values = embedding(year_of(label_s2_index), area_of(grid))
+        values = embedding(year_of(label_s2_index), area_of(grid), grid.scale)
         if one.dtype == "int8":
             codes = values.abs().sqrt().multiply(QUANTUM).round().multiply(values.signum())
             found = codes.unmask(NO_CODE, False).toInt8()
