@@ -158,7 +158,7 @@ class Labels(_Model):
                                                 "projects/wri-datalab/dynamic_world/v1/DW_LABELS; asset: an image, or "
                                                 "a collection of which a tile takes what lies over it, e.g. "
                                                 "ESA/WorldCover/v200")
-    band: str | None = Field(None, description="asset: its band of whole-number codes 0 to 255; WorldCover's is known")
+    band: str | None = Field(None, description="asset: its band of whole-number codes; WorldCover's is known")
     codes: Annotated[str | tuple[tuple[int, str], ...] | None, BeforeValidator(_codes)] = Field(
         None, description="asset: what its codes mean: a class table by name (such as esa-worldcover), or {code: "
                           "class, ...} of the spec's own, where several codes may be one class; other codes become "
@@ -209,8 +209,10 @@ class Labels(_Model):
             raise ValueError(f"codes {self.codes!r} must be one of {', '.join(TABLES)}, or {{code: class, ...}}")
         if isinstance(self.codes, tuple):
             numbers = [code for code, _ in self.codes]
-            if not numbers or min(numbers) < 0 or max(numbers) > 255 or len(set(numbers)) < len(numbers):
-                raise ValueError("codes must be different whole numbers 0 to 255, each with the name of its class")
+            if not numbers or min(numbers) < 0 or max(numbers) > 65_535 or len(set(numbers)) < len(numbers):
+                raise ValueError("codes must be different whole numbers 0 to 65535, each with the name of its class")
+            if len({name for _, name in self.codes}) > 254:
+                raise ValueError("codes must name at most 254 classes, for labels are bytes and 255 is none")
             if wrong := [name for _, name in self.codes if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", name)]:
                 raise ValueError(f"codes: class {wrong[0]!r} must be one word of letters, digits, _ and -")
         return self

@@ -40,7 +40,8 @@ BLOCK_METRES = 25_500
 
 @dataclass
 class Raw:
-    """One sample as stored: s2 uint16 (bands, y, x), s1 int16 or float32 (bands, y, x), label uint8 (y, x)."""
+    """One sample as stored: s2 uint16 (bands, y, x), extras behind Sentinel-2's own; s1 int16 or float32 (bands, y, x);
+    label uint8 (y, x)."""
 
     s2: np.ndarray
     s1: np.ndarray

@@ -23,6 +23,7 @@ from dwplus.export.extend import extend
 from dwplus.grid import PixelGrid
 from dwplus.planning.plan import make_plan, read_plan, spec_of, write_plan
 from dwplus.planning.preview import cost, preview
+from dwplus.report.text import describe
 from dwplus.spec import DatasetSpec, load_spec, make_spec
 from dwplus.store.card import write_card
 from dwplus.store.copies import merge, subset
@@ -154,6 +155,7 @@ def test_a_tile_can_be_looked_at(made, tmp_path):
         assert raster.count == 64 and raster.descriptions[63] == "A63"
     with rasterio.open(written["worldcover"]) as raster:
         assert raster.nodata == 0 and raster.colormap(1)[10] == (0, 100, 0, 255)
+    assert "extras        dem, embedding, cloud_score, worldcover" in describe(store)
     export_tar(store, tmp_path / "tar")
     said = json.loads((tmp_path / "tar" / "dataset.json").read_text())["extras"]
     assert said["dem"]["units"] == "m" and said["dem"]["nodata"] is None and said["worldcover"]["nodata"] == 0
