@@ -195,6 +195,20 @@ def table_from(values: Any, where: str) -> tuple[ClassTable, dict[str, str]]:
     return ClassTable(name, names, tuple(range(len(names))), colours, (), where), becomes
 
 
+#: Assets whose band and class table are known.
+KNOWN_ASSETS = {"ESA/WorldCover/v100": ("Map", "esa-worldcover"), "ESA/WorldCover/v200": ("Map", "esa-worldcover")}
+#: Name of a table that a spec's ``labels.codes`` gives.
+OWN_TABLE = "labels.codes"
+
+
+def table_of_codes(pairs: Sequence[tuple[int, str]]) -> ClassTable:
+    """A table of codes and classes as a user lists them; codes of one class may be several."""
+    names = tuple(dict.fromkeys(name for _, name in pairs))
+    first = {name: code for code, name in reversed(pairs)}
+    return ClassTable(OWN_TABLE, names, tuple(first[name] for name in names),
+                      tuple(spare_colour(i) for i in range(len(names))), (), "the spec")
+
+
 def spare_colour(place: int) -> str:
     """A colour for a class that has none."""
     spare = tuple(_OURS.values())

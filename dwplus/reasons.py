@@ -22,9 +22,9 @@ class Reason(enum.StrEnum):
 
     # While planning.
     NO_ECOREGION = "no_ecoregion", "the tile's centre lies at sea or on ice, outside every ecoregion"
-    NO_LABEL = "no_label", "no Dynamic World image of the tile's zone and ground in the window"
+    NO_LABEL = "no_label", "no Dynamic World image, or other label, of the tile's zone and ground in the window"
     OTHER_ECOREGION = "other_ecoregion", "the tile's centre lies in another ecoregion than a coarse map had it"
-    LABEL_PARTIAL = "label_partial", "no Dynamic World image covers the whole tile"
+    LABEL_PARTIAL = "label_partial", "no Dynamic World image, or other label, covers the whole tile"
     LABEL_OFF_GRID = "label_off_grid", "no Dynamic World image has the tile's pixels"
     NO_S2 = "no_s2", "the label's Sentinel-2 scene is not in the archive"
     S2_CLOUDY = "s2_cloudy", "every Sentinel-2 scene is cloudier than sentinel2.max_cloud"
@@ -36,6 +36,7 @@ class Reason(enum.StrEnum):
     DUPLICATE = "duplicate", "the same tile and label are planned already"
     NO_CLEAR_LABEL = "no_clear_label", "no scene within triplets.max_label_days is clear over the tile and has a label"
     CLOUD_UNKNOWN = "cloud_unknown", "the mask of triplets.cloud knows no scene of the window"
+    NO_EMBEDDING = "no_embedding", "the year of the label's scene has no annual embedding"
     STRATUM_FULL = "stratum_full", "the strata of cloud that the tile could fill are full"
     MARKED = "marked", "a person marked the tile as bad"
     BY_HAND = "by_hand", "the plan was edited, and gives no reason"
@@ -45,6 +46,7 @@ class Reason(enum.StrEnum):
     NO_VALID_PIXEL = "no_valid_pixel", "no pixel has all that is asked of it"
     S2_INVALID = "s2_invalid", "less than quality.min_s2_valid of the tile has Sentinel-2 data"
     S1_INVALID = "s1_invalid", "less than quality.min_s1_valid of the tile has Sentinel-1 data above the border noise"
+    NO_EXTRA = "no_extra", "an array of extras has no pixel of the tile"
     NO_SCENE = "no_scene", "no pair of scenes"
     # Failures: the same command tries again.
     TRANSIENT = "transient", "the service was busy, or the connection or an answer was cut off"

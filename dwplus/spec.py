@@ -6,6 +6,7 @@ import datetime as dt
 import difflib
 import json
 import math
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -21,7 +22,9 @@ from pydantic import (
     model_validator,
 )
 
+from dwplus.classes import KNOWN_ASSETS, TABLES, ClassTable, table_of_codes
 from dwplus.errors import InputError
+from dwplus.extras import FIRST_EMBEDDING, NAMES, Extra, extras_of
 from dwplus.longitude import polygons_of
 from dwplus.yaml_text import read_yaml
 
@@ -134,17 +137,35 @@ class Window(_Model):
         return f"{self.start}/{self.end}"
 
 
+def _codes(value: Any) -> Any:
+    """A mapping of codes as pairs, in order of the codes."""
+    if isinstance(value, dict):
+        return tuple(sorted(value.items(), key=lambda item: str(item[0]).rjust(20)))
+    return value
+
+
 class Labels(_Model):
     """Where labels come from."""
 
-    source: Literal["dynamic-world-v1", "annotations"] = Field(
+    source: Literal["dynamic-world-v1", "annotations", "asset"] = Field(
         "dynamic-world-v1", description="dynamic-world-v1: the model's own image of a Sentinel-2 scene; annotations: "
-                                        "tiles drawn by people, on fixed dates, from labels.path or labels.asset")
+                                        "tiles drawn by people, on fixed dates, from labels.path or labels.asset; "
+                                        "asset: any map of classes on Earth Engine, labels.asset")
     path: str | None = Field(None, description="annotations: folder of GeoTIFFs as published (PANGAEA 933475: codes "
                                                "0..10, names dw_<lon>_<lat>-<yyyymmdd>.tif), with the metadata sheet "
                                                "when there; relative to the spec file")
     asset: str | None = Field(None, description="annotations: Earth Engine image collection of the same tiles, e.g. "
-                                                "projects/wri-datalab/dynamic_world/v1/DW_LABELS")
+                                                "projects/wri-datalab/dynamic_world/v1/DW_LABELS; asset: an image, or "
+                                                "a collection of which a tile takes what lies over it, e.g. "
+                                                "ESA/WorldCover/v200")
+    band: str | None = Field(None, description="asset: its band of whole-number codes; WorldCover's is known")
+    codes: Annotated[str | tuple[tuple[int, str], ...] | None, BeforeValidator(_codes)] = Field(
+        None, description="asset: what its codes mean: a class table by name (such as esa-worldcover), or {code: "
+                          "class, ...} of the spec's own, where several codes may be one class; other codes become "
+                          "255")
+    date: Literal["any", "year", "nearest"] = Field(
+        "any", description="asset: which images of a collection may label a Sentinel-2 scene: any = all, the newest "
+                           "on top; year = those of the scene's calendar year; nearest = the ones nearest in time")
     per_window: Literal["best", "all", "mode"] = Field(
         "best", description="label scenes per tile and window: best = the clearest that pairs (see quality.clouds), "
                             "all = each one, mode = the most frequent class of all, with the best one's S2 and S1")
@@ -158,13 +179,64 @@ class Labels(_Model):
             if len(given) != 1:
                 raise ValueError("annotations need a path (a folder of GeoTIFFs) or an asset (an Earth Engine "
                                  f"collection), {'not both' if given else 'found neither'}")
-            if self.per_window == "mode":
-                raise ValueError("per_window mode is Dynamic World V1's; annotations have one date each")
-            if self.min_confidence:
-                raise ValueError("min_confidence is Dynamic World V1's; annotations carry no probabilities")
+        elif self.source == "asset":
+            if given != ["asset"]:
+                raise ValueError("source asset needs asset, the id of an Earth Engine image or collection"
+                                 + (", and no path" if self.path else ""))
         elif given:
-            raise ValueError(f"{given[0]} belongs to source annotations, found source {self.source!r}")
+            raise ValueError(f"{given[0]} belongs to source annotations or asset, found source {self.source!r}")
+        if self.source != "dynamic-world-v1":
+            if self.per_window == "mode":
+                raise ValueError("per_window mode is Dynamic World V1's; " + (
+                    "annotations have one date each" if self.source == "annotations" else "a map has one label"))
+            if self.min_confidence:
+                raise ValueError(f"min_confidence is Dynamic World V1's; {self.source} carry no probabilities"
+                                 if self.source == "annotations" else
+                                 "min_confidence is Dynamic World V1's; a map of classes carries no probabilities")
         return self
+
+    @model_validator(mode="after")
+    def _of_asset(self) -> Labels:
+        if self.source != "asset":
+            if more := [key for key in ("band", "codes") if getattr(self, key)] + ["date"] * (self.date != "any"):
+                raise ValueError(f"{more[0]} belongs to source asset, found source {self.source!r}")
+            return self
+        if self.asset not in KNOWN_ASSETS and (self.band is None or self.codes is None):
+            lacks = "band" if self.band is None else "codes"
+            raise ValueError(f"{lacks} of asset {self.asset} is not known: give band, its name, and codes, a class "
+                             f"table ({', '.join(TABLES)}) or {{code: class, ...}}")
+        if isinstance(self.codes, str) and self.codes not in TABLES:
+            raise ValueError(f"codes {self.codes!r} must be one of {', '.join(TABLES)}, or {{code: class, ...}}")
+        if isinstance(self.codes, tuple):
+            numbers = [code for code, _ in self.codes]
+            if not numbers or min(numbers) < 0 or max(numbers) > 65_535 or len(set(numbers)) < len(numbers):
+                raise ValueError("codes must be different whole numbers 0 to 65535, each with the name of its class")
+            if len({name for _, name in self.codes}) > 254:
+                raise ValueError("codes must name at most 254 classes, for labels are bytes and 255 is none")
+            if wrong := [name for _, name in self.codes if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", name)]:
+                raise ValueError(f"codes: class {wrong[0]!r} must be one word of letters, digits, _ and -")
+        return self
+
+    @property
+    def band_name(self) -> str:
+        """Band of the asset's codes."""
+        return self.band or KNOWN_ASSETS[self.asset or ""][0]
+
+    @property
+    def table(self) -> ClassTable:
+        """The classes of the labels."""
+        if self.source != "asset":
+            return TABLES["dynamic-world"]
+        codes = self.codes or KNOWN_ASSETS[self.asset or ""][1]
+        return TABLES[codes] if isinstance(codes, str) else table_of_codes(codes)
+
+    @property
+    def labels_by_code(self) -> dict[int, int]:
+        """Label of each code of the asset."""
+        table = self.table
+        if isinstance(self.codes, tuple):
+            return {code: table.classes.index(name) for code, name in self.codes}
+        return {code: place for place, code in enumerate(table.codes)}
 
 
 class TileShape(_Model):
@@ -290,7 +362,18 @@ class StoreSpec(_Model):
                                                                        "float32: dB")
     codec: Literal["zstd", "lz4"] = Field("zstd", description="blosc compressor, with bitshuffle")
     level: int = Field(1, ge=0, le=9, description="blosc level")
+    embedding_dtype: Literal["float16", "int8"] = Field(
+        "float16", description="of extras: [embedding]: float16, of unit length to 0.1 %; int8: the publisher's own "
+                               "quantisation, half the bytes, and at 510 px one request a tile in place of two")
 
+
+def _in_order(names: tuple[str, ...]) -> tuple[str, ...]:
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"{twice[0]} is named twice")
+    return tuple(name for name in NAMES if name in names)
+
+
+ExtraName = Literal["dem", "embedding", "cloud_score", "worldcover"]
 
 #: What a kept spec means that does not speak of these keys: the earlier builds' only way.
 EARLIER_EDGES: dict[str, Any] = {"s1_edges": "threshold", "s1_edge_angles": [30.64, 45.24], "s1_edge_erode": 0.0}
@@ -313,12 +396,34 @@ class DatasetSpec(_Model):
     store: StoreSpec = StoreSpec()
     triplets: TripletsSpec | None = Field(None, description="land cover under cloud; without it S2 is the scene that "
                                                             "the label was made from")
+    extras: Annotated[tuple[ExtraName, ...], AfterValidator(_in_order)] = Field(
+        (), description="further arrays of the store: dem = elevation (Copernicus GLO-30, m above EGM2008, bilinear); "
+                        "embedding = annual satellite embedding (64 bands, from 2017) of the year of the label's "
+                        "scene; cloud_score = Cloud Score+ cs_cdf of the Sentinel-2 scene; worldcover = ESA "
+                        "WorldCover 2020 or 2021, whichever is nearer")
+
+    @model_validator(mode="after")
+    def _embedded_years(self) -> DatasetSpec:
+        if "embedding" in self.extras and (early := [w for w in self.windows if w.end.year < FIRST_EMBEDDING or (
+                w.end <= dt.date(FIRST_EMBEDDING, 1, 1))]):
+            raise ValueError(f"extras: embeddings begin with {FIRST_EMBEDDING}, window {early[0]} ends before; leave "
+                             "out embedding or the window")
+        if self.store.embedding_dtype != "float16" and "embedding" not in self.extras:
+            raise ValueError("store.embedding_dtype is of extras: [embedding], which this spec does not have")
+        return self
 
     @model_validator(mode="after")
     def _clouds_of_labels(self) -> DatasetSpec:
-        if self.labels.source == "annotations" and self.quality.clouds == "label":
-            raise ValueError("quality.clouds label is Dynamic World V1's mask; for annotations take scene or "
+        if self.labels.source != "dynamic-world-v1" and self.quality.clouds == "label":
+            raise ValueError(f"quality.clouds label is Dynamic World V1's mask; for {self.labels.source} take scene or "
                              "cloud-score-plus")
+        if self.labels.source == "asset":
+            if self.tile.grid != "utm":
+                raise ValueError("tile.grid label is of Dynamic World's images and annotations; for source asset take "
+                                 "utm")
+            if self.sampling.strategy != "grid":
+                raise ValueError("sampling.strategy stratified rates Dynamic World's classes; for source asset take "
+                                 "grid, and dwplus split --stratify class after the export")
         return self
 
     @model_validator(mode="after")
@@ -346,6 +451,11 @@ class DatasetSpec(_Model):
         return ("VV", "VH", "angle") if self.sentinel1.keep_angle else ("VV", "VH")
 
     @property
+    def extra_arrays(self) -> list[Extra]:
+        """The extras, in the order of a store's arrays."""
+        return extras_of(self.extras, self.store.embedding_dtype)
+
+    @property
     def triplet_sizes(self) -> list[int]:
         """Bytes a pixel of the bands that only triplets have: the mask, and the clear scene where it is kept."""
         if self.triplets is None:
@@ -353,8 +463,15 @@ class DatasetSpec(_Model):
         return [1, *[2] * (len(self.sentinel2.bands) * self.triplets.keep_clear)]
 
     def to_json(self) -> str:
-        """Canonical text: equal specs give equal texts. Without triplets it does not speak of them."""
-        found = self.model_dump(mode="json", exclude={"triplets"} if self.triplets is None else None)
+        """Canonical text: equal specs give equal texts. It does not speak of triplets and extras that there are not,
+        so that a spec of an earlier build keeps its text."""
+        absent = {name for name in ("triplets", "extras") if not getattr(self, name)}
+        found = self.model_dump(mode="json", exclude=absent)
+        if "embedding" not in self.extras:
+            del found["store"]["embedding_dtype"]
+        if self.labels.source != "asset":
+            for key in ("band", "codes", "date"):
+                del found["labels"][key]
         for key, value in EARLIER_EDGES.items():
             if found["quality"][key] == value:
                 del found["quality"][key]  # so that a spec of an earlier build keeps its text

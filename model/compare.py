@@ -243,10 +243,11 @@ def group(found: list[Measured], mask: np.ndarray, blocks: np.ndarray, reference
             "controls": plain(beside)}
 
 
-def control_entries(entries: Sequence[Entry]) -> list[Entry]:
+def control_entries(entries: Sequence[Entry], config: TrainConfig | None = None) -> list[Entry]:
     """The controls that stand beside these entries: a pixel MLP unless it is one of them, and what is fitted."""
     named = [] if any(entry.name == "pixel_mlp" for entry in entries) else [parse_entry("pixel_mlp")]
-    return named + [Entry(name, name, "", ()) for name in controls.FITTED]
+    fitted = controls.FITTED if config is None else controls.fitted_names(config)
+    return named + [Entry(name, name, "", ()) for name in fitted]
 
 
 def measure_fitted(entry: Entry, paths: list[str], config: TrainConfig, seeds: Sequence[int], split: str,
@@ -317,7 +318,7 @@ def compare(stores: str | Path | Sequence[str | Path], out: str | Path, config: 
         build(entry.name, **config_of(entry, config, 0).model.options)  # a bad option is said before hours of training
     controls.check()
     truth = None if config.data.classes else truth  # the truth is in the stores' own classes
-    beside = control_entries(entries)
+    beside, fitted = control_entries(entries, config), controls.fitted_names(config)
     out, where = Path(out), device_of(device)
     found: list[Measured] = []
     table = None
@@ -346,8 +347,8 @@ def compare(stores: str | Path | Sequence[str | Path], out: str | Path, config: 
                               entry in beside, stacked(against), trust))
     assert table is not None and kept is not None
     for entry in beside:
-        if entry.name in controls.FITTED:
-            speak(f"-- {entry.text}, a control: {controls.FITTED[entry.name]}")
+        if entry.name in fitted:
+            speak(f"-- {entry.text}, a control: {fitted[entry.name]}")
             found.append(measure_fitted(entry, paths, config, seeds, split, kept.normalisation, where, truth))
             speak(f"   mIoU {100 * score_all(found[-1].confusion.sum(1)).mean(0)[0]:.2f}")
     names = kept.legend.classes
@@ -360,7 +361,7 @@ def compare(stores: str | Path | Sequence[str | Path], out: str | Path, config: 
         "config": config.to_dict(),
         "tile_px": size, "machine": machine(where), "versions": checkpoints.versions(), "command": command,
         "date": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-        "controls": {e.text: controls.FITTED.get(e.name, "a network without neighbours, trained like the others")
+        "controls": {e.text: fitted.get(e.name, "a network without neighbours, trained like the others")
                      for e in beside},
         "against_truth": None if result.labels_against_truth is None else truth_group(
             found, result.labels_against_truth, blocks, draws, names),

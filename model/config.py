@@ -50,6 +50,9 @@ class DataPart(_Part):
     shuffle_buffer: int | None = Field(None, ge=1, description="tiles in play at a time, so that a shard's tiles are "
                                                                "read near each other (remote or slow disks); none = "
                                                                "a permutation of all")
+    extras: tuple[Literal["dem", "embedding", "cloud_score"], ...] = Field(
+        (), description="extras of the stores that are further bands of the optical branch, behind Sentinel-2's; they "
+                        "go where that branch is hidden or dropped")
     classes: str | None = Field(None, description="class table that labels are turned into, by name or as a YAML file; "
                                                   "none = the stores' own, which must agree")
     share: float = Field(1.0, gt=0, le=1, description="share of the training tiles, a seeded draw stratified by class")

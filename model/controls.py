@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from dwplus.errors import InputError
+from dwplus.extras import EMBEDDING_BANDS
 from dwplus.store.legend import attributes_of
 from dwplus.taxonomy import IGNORE
 from model.checkpoint import Checkpoint
@@ -24,6 +25,9 @@ from model.normalise import Normalisation, Normaliser
 #: Controls that are fitted here, with what they are.
 FITTED = {"random_forest": "scikit-learn's random forest on single pixels of the training tiles",
           "majority": "the training tiles' most frequent class everywhere"}
+#: One more, where the data have the annual embedding among their extras.
+EMBEDDING_HEAD = "embedding_head"
+WITH_EMBEDDING = {EMBEDDING_HEAD: "a linear head on single pixels of the annual embedding, which sees neither sensor"}
 #: Labelled pixels that the forest is grown on, over all training tiles.
 FOREST_PIXELS = 60_000
 #: Of the forest. Ours: small enough to answer a tile of 510 px in seconds.
@@ -76,13 +80,46 @@ class Forest(nn.Module):
         return out.reshape(*bands.shape[:-1], self.classes).movedim(-1, 1).to(s2.device)
 
 
+class EmbeddingHead(nn.Module):
+    """A linear map from the embedding's bands, wherever they stand among the optical ones, to logits."""
+
+    def __init__(self, first: int, weights: np.ndarray, offsets: np.ndarray, known: np.ndarray, classes: int) -> None:
+        super().__init__()
+        self.bands = slice(first, first + weights.shape[1])
+        every, least = torch.zeros(classes, weights.shape[1]), torch.full((classes, 1, 1), RULED_OUT)
+        every[torch.from_numpy(known)] = torch.from_numpy(weights).float()
+        least[torch.from_numpy(known), 0, 0] = torch.from_numpy(offsets).float()
+        self.weights, self.offsets = nn.Buffer(every), nn.Buffer(least)
+
+    def forward(self, s2: Tensor, s1: Tensor) -> Tensor:
+        vectors = s2[:, self.bands].float()
+        return torch.einsum("bchw,kc->bkhw", vectors, self.weights) + self.offsets
+
+
+def fitted_names(config: TrainConfig) -> dict[str, str]:
+    """The controls that are fitted beside a comparison of this config, with what they are."""
+    return FITTED | (WITH_EMBEDDING if "embedding" in config.data.extras else {})
+
+
+def _embedding_head(data: TileDataset, normalisation: Normalisation, seed: int) -> EmbeddingHead:
+    from sklearn.linear_model import LogisticRegression
+
+    first = data.s2_bands.index(EMBEDDING_BANDS[0])
+    bands, labels = drawn_pixels(data, normalisation, seed)
+    head = LogisticRegression(max_iter=300).fit(bands[:, first:first + len(EMBEDDING_BANDS)], labels)
+    known, weights, offsets = np.asarray(head.classes_, "int64"), head.coef_, head.intercept_
+    if len(known) == 2:  # of two classes scikit-learn keeps one row, for the second
+        weights, offsets = np.stack([0 * weights[0], weights[0]]), np.array([0.0, offsets[0]])
+    return EmbeddingHead(first, weights, offsets, known, len(data.legend))
+
+
 def training_tiles(stores: list[str], config: TrainConfig) -> TileDataset:
     """The tiles that a run of this config trains on, whole."""
     data = config.data
     return TileDataset(stores, "train", seed=config.run.seed, max_tiles=data.max_tiles,
                        min_gap_hours=data.min_gap_hours, max_gap_hours=data.max_gap_hours, max_cloud=data.max_cloud,
                        biomes=data.biomes, min_valid_fraction=data.min_valid_fraction, exclude=data.exclude,
-                       classes=data.classes, share=data.share)
+                       classes=data.classes, share=data.share, extras=data.extras)
 
 
 def drawn_pixels(data: TileDataset, normalisation: Normalisation, seed: int,
@@ -103,7 +140,7 @@ def drawn_pixels(data: TileDataset, normalisation: Normalisation, seed: int,
 
 
 def fitted(name: str, stores: list[str], config: TrainConfig, normalisation: Normalisation) -> tuple[Checkpoint, float]:
-    """A control of :data:`FITTED`, as a trained network, and the minutes it took.
+    """A control of :func:`fitted_names`, as a trained network, and the minutes it took.
 
     Raises
     ------
@@ -116,6 +153,8 @@ def fitted(name: str, stores: list[str], config: TrainConfig, normalisation: Nor
         raise InputError(f"store {', '.join(stores)}: the training tiles hold no labelled pixel")
     if name == "majority":
         net: nn.Module = Majority(int(data.class_counts.argmax()), len(data.legend))
+    elif name == EMBEDDING_HEAD:
+        net = _embedding_head(data, normalisation, config.run.seed)
     else:
         from sklearn.ensemble import RandomForestClassifier
 

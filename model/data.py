@@ -17,6 +17,7 @@ import pandas as pd
 import torch
 import zarr
 
+from dwplus import extras as more
 from dwplus.errors import EmptySplitError, InputError
 from dwplus.store import layout, stats
 from dwplus.store.legend import Legend, legend_of, units_of
@@ -39,7 +40,8 @@ BLOCK_METRES = 25_500
 
 @dataclass
 class Raw:
-    """One sample as stored: s2 uint16 (bands, y, x), s1 int16 or float32 (bands, y, x), label uint8 (y, x)."""
+    """One sample as stored: s2 uint16 (bands, y, x), extras behind Sentinel-2's own; s1 int16 or float32 (bands, y, x);
+    label uint8 (y, x)."""
 
     s2: np.ndarray
     s1: np.ndarray
@@ -70,6 +72,8 @@ class TileDataset(torch.utils.data.Dataset[dict[str, Any]]):
     max_tiles : keep a seeded draw of this many.
     classes : class table that labels are turned into on reading, by name or as a YAML file; None = the stores' own,
         which then must agree. share : share of the tiles to keep, a seeded draw stratified by class.
+    extras : of the stores, further bands of ``s2`` in 16 bits (:func:`dwplus.extras.as_input`); None = those that the
+        normalisation is of.
     tables : of the stores, as another dataset of them has them (:attr:`tables`): reading them is half of opening one.
 
     Raises
@@ -85,7 +89,7 @@ class TileDataset(torch.utils.data.Dataset[dict[str, Any]]):
                  exclude: str | Path | None = None, drop_s2: float = 0.0,
                  drop_s1: float = 0.0, normalisation: Normalisation | None = None, reader: str = "auto",
                  max_tiles: int | None = None, classes: str | None = None, share: float = 1.0,
-                 tables: Sequence[pd.DataFrame] | None = None) -> None:
+                 extras: Sequence[str] | None = None, tables: Sequence[pd.DataFrame] | None = None) -> None:
         if reader not in ("auto", "direct", "tensorstore", "zarr"):
             raise InputError(f"reader {reader!r}: must be auto, direct, tensorstore or zarr")
         if split not in (*layout.SPLITS, "all"):
@@ -114,7 +118,13 @@ class TileDataset(torch.utils.data.Dataset[dict[str, Any]]):
         self.legend, self._recodings = recodings([d["legend"] for d in (first, *rest)], self.stores, classes)
         #: Unit of every band, by name.
         self.units: dict[str, str] = first["units"]
-        self.s2_bands: tuple[str, ...] = first["s2_bands"]
+        if extras is None:
+            extras = () if normalisation is None else more.inputs_in(normalisation.s2.bands)
+        #: Extras that are bands of the samples, each as its stores hold it; Sentinel-2's own bands come before them.
+        self.extras: list[more.Extra] = _extras(self.stores, (first, *rest), extras)
+        self.own = len(first["s2_bands"])
+        self.s2_bands: tuple[str, ...] = (*first["s2_bands"], *more.input_bands([e.name for e in self.extras]))
+        self.units = {**self.units, **{band: more.input_units()[band] for band in self.s2_bands[self.own:]}}
         self.s1_bands: tuple[str, ...] = first["s1_bands"]
         self.s1_dtype: str = first["s1_dtype"]
         self.label_source: str = first["label_source"]
@@ -177,7 +187,7 @@ class TileDataset(torch.utils.data.Dataset[dict[str, Any]]):
     def normalisation(self) -> Normalisation:
         """The given statistics, or those of the train split, measured once."""
         if self._normalisation is None:
-            self._normalisation = statistics(self.stores, reader=self.reader)
+            self._normalisation = statistics(self.stores, reader=self.reader, extras=[e.name for e in self.extras])
         return self._normalisation
 
     def tile(self, index: int, into: Pixels | None = None) -> Raw:
@@ -195,7 +205,8 @@ class TileDataset(torch.utils.data.Dataset[dict[str, Any]]):
         number, group, row = self._rows[index]
         where = f"store {self.stores[number]}: tile {self.table['tile_id'].iat[index]} ({group}, row {row})"
         try:
-            s2, s1, label = self._read(self.stores[number], group, int(row), into)
+            s2, s1, label = self._with_extras(self.stores[number], group, int(row), into) if self.extras else (
+                self._read(self.stores[number], group, int(row), into))
         except InputError:
             raise  # what is missing or damaged says where, and what to run
         except Exception as error:  # noqa: BLE001  TensorStore raises ValueError, zarr several: all mean a broken chunk
@@ -277,6 +288,25 @@ class TileDataset(torch.utils.data.Dataset[dict[str, Any]]):
         self._demand(store, group, row, Pixels(*found))
         return found  # type: ignore[return-value]
 
+    def _with_extras(self, store: str, group: str, row: int,
+                     into: Pixels | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """A tile with its extras behind Sentinel-2's bands."""
+        if into is not None:
+            own = Pixels(into.s2[:self.own], into.s1, into.label)
+            whole = into.s2
+            s2, s1, label = self._read(store, group, row, own)
+        else:
+            s2, s1, label = self._read(store, group, row)
+            whole = np.empty((len(self.s2_bands), *s2.shape[1:]), s2.dtype)
+        if not np.shares_memory(whole, s2):
+            whole[:self.own] = s2
+        start = self.own
+        for one in self.extras:
+            bands = more.as_input(one, self._direct(store).array(group, one.name, row))
+            whole[start:start + len(bands)] = bands
+            start += len(bands)
+        return whole, s1, label
+
     def _demand(self, store: str, group: str, row: int, found: Pixels) -> None:
         """Zarr and TensorStore answer with fill values for what is missing; the direct reader tells the two apart."""
         fill = {"s2": layout.S2_NODATA, "s1": layout.S1_NODATA, "label": IGNORE}
@@ -296,6 +326,31 @@ class TileDataset(torch.utils.data.Dataset[dict[str, Any]]):
         if key not in self._arrays:
             self._arrays[key] = _open_array(store, name, self.reader)
         return self._arrays[key]
+
+
+def _extras(stores: Sequence[str], described: Sequence[dict[str, Any]], names: Sequence[str]) -> list[more.Extra]:
+    """The extras that are asked for, as the stores hold them.
+
+    Raises
+    ------
+    InputError
+        Where one is no input, or a store has it not, or otherwise than the first.
+    """
+    found = []
+    for name in names:
+        if name not in more.INPUTS:
+            raise InputError(f"data.extras {name!r}: must be of {', '.join(more.INPUTS)}")
+    for name in (name for name in more.INPUTS if name in names):
+        types = [one["extras"].get(name) for one in described]
+        for store, dtype in zip(stores, types, strict=True):
+            if dtype is None:
+                raise InputError(f"data.extras {name}: store {store} has no array {name}; export a spec with "
+                                 f"extras: [{name}]")
+            if dtype != types[0]:
+                raise InputError(f"data.extras {name}: store {store} holds it as {dtype}, {stores[0]} as {types[0]}; "
+                                 "give stores of one embedding_dtype")
+        found.append(more.extra(name, str(types[0])))
+    return found
 
 
 def _open_array(store: str, name: str, reader: str) -> Any:
@@ -345,6 +400,8 @@ def _describe(path: str) -> dict[str, Any]:
             "units": units_of(attributes, s2_bands, s1_bands), "s1_dtype": str(array.dtype),
             "shard": array.shards[0] if array.shards else 1, "size": int(array.shape[-1]),
             "half": array.shape[-1] * scale / 2, "spec": spec,
+            "extras": {name: str(array_there.dtype) for name in more.INPUTS
+                       if isinstance(array_there := group.get(name), zarr.Array)},
             "label_source": str(root.attrs["label_source"])}
 
 
@@ -493,7 +550,7 @@ def keep_statistics(stores: Sequence[str], found: Statistics, beside: Path) -> N
     InputError
         Where the file cannot be written either.
     """
-    if len(stores) == 1:
+    if len(stores) == 1 and not more.inputs_in([band.name for band in found.s2]):
         # A store on the web, read-only, or being written by another run: the file serves this run.
         with contextlib.suppress(InputError):
             stats.keep(stores[0], found)

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from dwplus.errors import InputError
 from dwplus.store.layout import S2_NODATA
 from model.checkpoint import Checkpoint, load, versions
-from model.normalise import Normalisation, Scaling
+from model.normalise import Normalisation, Scaling, own_bands
 
 #: Files of an export.
 ONNX, PROGRAM, WEIGHTS, CONFIG, CARD = "model.onnx", "model.pt2", "model.safetensors", "config.json", "README.md"
@@ -40,6 +40,7 @@ class Whole(nn.Module):
     def __init__(self, net: nn.Module, normalisation: Normalisation) -> None:
         super().__init__()
         self.net = net
+        self.own = own_bands(normalisation.s2.bands)
         for sensor in ("s2", "s1"):
             scaling: Scaling = getattr(normalisation, sensor)
             for key in ("mean", "std", "low", "high"):
@@ -61,7 +62,10 @@ class Whole(nn.Module):
         s2 : (B, bands, H, W) float32 DN or grey values, NaN or 65535 = no data. s1 : (B, bands, H, W) float32 dB or
             grey values, NaN = no data.
         """
-        no_s2 = (torch.isnan(s2) | (s2 == float(S2_NODATA))).any(dim=1, keepdim=True)
+        nothing = torch.isnan(s2) | (s2 == float(S2_NODATA))
+        no_s2 = nothing[:, :self.own].any(dim=1, keepdim=True)
+        if self.own < s2.shape[1]:
+            no_s2 = torch.cat([no_s2.expand(-1, self.own, -1, -1), nothing[:, self.own:]], dim=1)
         no_s1 = torch.isnan(s1).any(dim=1, keepdim=True)
         out: Tensor = self.net(self._standard(s2, no_s2, "s2"), self._standard(s1, no_s1, "s1"))
         return out

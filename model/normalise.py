@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dwplus import extras
 from dwplus.errors import InputError
 from dwplus.store.layout import S1_NODATA, S1_SCALE, S2_NODATA
 from dwplus.store.stats import BandStatistics, Statistics
@@ -79,16 +80,22 @@ class Normalisation:
         return cls(s2, s1, int(values["tiles"]))
 
 
+def own_bands(bands: Sequence[str]) -> int:
+    """Number of Sentinel-2's own among a network's optical bands; the others are extras, see :mod:`dwplus.extras`."""
+    return len(bands) - len(extras.input_bands(extras.inputs_in(bands)))
+
+
 class Normaliser(torch.nn.Module):
     """Stored pixels to network inputs, on any device.
 
     Clipping and standardising need the same numbers in training, evaluation and mapping: they travel in the
     checkpoint. A pixel without data becomes 0, the mean of its band, in every band of that sensor; a pixel that neither
-    sensor saw loses its label.
+    sensor saw loses its label. Extras behind Sentinel-2's bands have their own no data, each band for itself.
     """
 
     def __init__(self, normalisation: Normalisation) -> None:
         super().__init__()
+        self.own = own_bands(normalisation.s2.bands)
         for sensor in ("s2", "s1"):
             scaling: Scaling = getattr(normalisation, sensor)
             for key in ("mean", "std", "low", "high"):
@@ -117,10 +124,14 @@ class Normaliser(torch.nn.Module):
         """
         optical = s2.to(torch.float32, copy=True)
         # No data is the type's largest value, and the largest of the bands is found four times as fast as any of them.
-        no_s2 = (optical.amax(1, keepdim=True) == S2_NODATA) | ~keep[:, 0, None, None, None]
+        hidden = ~keep[:, 0, None, None, None]
+        no_s2 = (optical[:, :self.own].amax(1, keepdim=True) == S2_NODATA) | hidden
         radar = s1.to(torch.float32, copy=True)
         no_s1 = (~torch.isfinite(radar) | (radar == S1_NODATA)).any(1, keepdim=True) | ~keep[:, 1, None, None, None]
         if not s1.dtype.is_floating_point:
             radar.mul_(S1_SCALE)
         label = torch.where((no_s2 & no_s1)[:, 0], torch.full_like(label, IGNORE), label)
+        if self.own < optical.shape[1]:
+            beside = (optical[:, self.own:] == S2_NODATA) | hidden
+            no_s2 = torch.cat([no_s2.expand(-1, self.own, -1, -1), beside], 1)
         return self._standard(optical, no_s2, "s2"), self._standard(radar, no_s1, "s1"), label

@@ -115,7 +115,7 @@ class Trainer:
         filters: dict[str, Any] = {"min_gap_hours": data.min_gap_hours, "max_gap_hours": data.max_gap_hours,
                                    "max_cloud": data.max_cloud, "biomes": data.biomes,
                                    "min_valid_fraction": data.min_valid_fraction, "exclude": data.exclude,
-                                   "classes": data.classes}
+                                   "classes": data.classes, "extras": data.extras}
         crop = _crop(data.crop, tile_sizes(stores), stores,
                      gives_way=data.crop_gives_way or (run / "last.safetensors").exists())
         self.data = TileDataset(stores, "train", crop=crop, augment=data.augment, seed=config.run.seed,

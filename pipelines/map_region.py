@@ -18,6 +18,7 @@ from dwplus.earth import connect
 from dwplus.earth.session import EarthConfig, connect_config
 from dwplus.earth.tables import habitats
 from dwplus.errors import InputError, scrubbed, scrubbed_values
+from dwplus.extras import extra, input_bands, inputs_in
 from dwplus.maps import areas, inputs
 from dwplus.maps.blocks import Block, Frame, WindowShape
 from dwplus.maps.earth_inputs import EarthInputs
@@ -210,8 +211,9 @@ def _spec(options: Options, checkpoint: Checkpoint) -> DatasetSpec | None:
     spec = spec_for(options.region, options.start, options.end)
     if options.store:
         return spec
-    spec = map_spec(spec, checkpoint.info["specs"][0], inputs.check_dates(options.dates))
-    for name, bands in (("s2_bands", spec.sentinel2.bands), ("s1_bands", spec.s1_bands)):
+    spec = map_spec(spec, checkpoint.info["specs"][0], inputs.check_dates(options.dates),
+                    inputs_in(checkpoint.info["s2_bands"]))
+    for name, bands in (("s2_bands", (*spec.sentinel2.bands, *input_bands(spec.extras))), ("s1_bands", spec.s1_bands)):
         if tuple(checkpoint.info[name]) != tuple(bands):
             raise InputError(f"REGION {options.region}: asks for {name} {' '.join(bands)}, checkpoint "
                              f"{checkpoint.path} was trained on {' '.join(checkpoint.info[name])}; ask for these")
@@ -298,6 +300,7 @@ def _from_earth(options: Options, spec: DatasetSpec, shape: WindowShape, folder:
 def _from_store(options: Options, shape: WindowShape, checkpoint: Checkpoint, folder: Path) -> Ground:
     import numpy as np
     import pandas as pd
+    import zarr
 
     from dwplus.store import layout
     from dwplus.store.reader import tile_table
@@ -308,7 +311,9 @@ def _from_store(options: Options, shape: WindowShape, checkpoint: Checkpoint, fo
     root = layout.open_root(store)
     first = layout.biome_groups(root)[0]
     s2_bands, s1_bands = (tuple(map(str, np.asarray(root[f"{first}/{sensor}_band"]))) for sensor in ("s2", "s1"))
-    check_store(checkpoint, s2_bands, s1_bands, store)
+    arrays = {name: root.get(f"{first}/{name}") for name in inputs_in(checkpoint.info["s2_bands"])}
+    extras = [extra(name, str(array.dtype)) for name, array in arrays.items() if isinstance(array, zarr.Array)]
+    check_store(checkpoint, (*s2_bands, *input_bands([one.name for one in extras])), s1_bands, store)
     table = tile_table(store)
     if options.start and options.end:
         start, end = (pd.Timestamp(day, tz="UTC") for day in (options.start, options.end))
@@ -330,7 +335,7 @@ def _from_store(options: Options, shape: WindowShape, checkpoint: Checkpoint, fo
     words = f"{days.min():%Y-%m-%d} to {days.max():%Y-%m-%d}" if len(days) else "no dates"
     # Tiles drawn by people are unmarked where nobody drew: that is no cloud.
     masked = options.clouds == "mask" and attrs["label_source"] == "dynamic-world-v1"
-    return Ground(blocks, inputs.StoreInputs(store, blocks, shape, masked), clip,
+    return Ground(blocks, inputs.StoreInputs(store, blocks, shape, masked, extras), clip,
                   created(folder / "settings.json"), words, _config(options), synthetic_of([store]))
 
 

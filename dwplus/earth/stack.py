@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import ee
 import numpy as np
 
 from dwplus.earth import pixels
-from dwplus.earth.images import clouds, dw_labels, dynamic_world, sentinel1, sentinel2
+from dwplus.earth.bundles import band_sizes, bundles
+from dwplus.earth.images import clouds, dw_labels, dynamic_world, extras, maps, sentinel1, sentinel2
 from dwplus.earth.session import Session
+from dwplus.extras import INPUTS, Extra, as_input
 from dwplus.grid import PixelGrid
 from dwplus.scenes.annotated import read_labels
 from dwplus.spec import DatasetSpec
@@ -19,6 +21,8 @@ from dwplus.taxonomy import IGNORE
 
 #: Rows of a tile that fit a core's cache: 32 of 510 pixels and 25 bytes are 0.4 MB.
 ROWS = 32
+#: The extra whose bands may be shared out among requests; they come last.
+SHARED = "embedding"
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,7 @@ class TilePixels:
     label : uint8 (y, x), 0..8, 255 = ignore.
     cloud : of triplets, the mask of ``s2``: uint8 (y, x), 0 clear, 1 cloud, 255 not known.
     s2_clear : of triplets that keep it, the label's scene, as ``s2``.
+    extras : by name, as stored, see :mod:`dwplus.extras`.
     """
 
     s2: np.ndarray
@@ -39,6 +44,7 @@ class TilePixels:
     label: np.ndarray
     cloud: np.ndarray | None = None
     s2_clear: np.ndarray | None = None
+    extras: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -49,17 +55,26 @@ class TileAnswer:
     ----------
     bands : structured (y, x). groups : their names, by attribute of :class:`TilePixels`.
     annotated : labels of annotations in a folder, which are not in the answer.
+    extras : of the spec. more : further answers with the embedding's last bands, where one request could not hold them.
     """
 
     bands: np.ndarray
     groups: dict[str, Sequence[str]]
     annotated: np.ndarray | None
+    extras: Sequence[Extra] = ()
+    more: Sequence[np.ndarray] = ()
 
     def pixels(self) -> TilePixels:
         """The answer taken apart: work for a core (:attr:`dwplus.earth.Session.cpu`)."""
-        found = dict(zip(self.groups, planes(self.bands, *self.groups.values()), strict=True))
+        here = self.bands.dtype.names or ()
+        groups = {name: own for name, names in self.groups.items() if (own := [n for n in names if n in here])}
+        found = dict(zip(groups, planes(self.bands, *groups.values()), strict=True))
+        if self.more:
+            parts = [planes(answer, answer.dtype.names or ())[0] for answer in self.more]
+            found[SHARED] = np.concatenate([found[SHARED], *parts] if SHARED in found else parts)
         return TilePixels(found["s2"], found["s1"], found["label"][0] if self.annotated is None else self.annotated,
-                          found["cloud"][0] if "cloud" in found else None, found.get("s2_clear"))
+                          found["cloud"][0] if "cloud" in found else None, found.get("s2_clear"),
+                          {one.name: one.stored(found[one.name]) for one in self.extras})
 
 
 def fetch_tile(session: Session, spec: DatasetSpec, grid: PixelGrid, label_id: str, s2_id: str,
@@ -88,15 +103,26 @@ def request_tile(session: Session, spec: DatasetSpec, grid: PixelGrid, label_id:
         As :func:`dwplus.earth.pixels.fetch`.
     """
     annotated = None if spec.labels.path is None else read_labels(spec.labels.path, label_id, grid)
-    image, dtype, groups = _tile_image(spec, label_id, s2_id, tuple(s1_ids), product, clear_id)
-    return TileAnswer(pixels.fetch(session, image, grid, dtype), groups, annotated)
+    image, dtype, groups = _tile_image(spec, label_id, s2_id, tuple(s1_ids), product, clear_id,
+                                       grid if spec.extras else None)
+    base, alike = band_sizes(spec)
+    first, *rest = bundles(*grid.shape, base, alike)
+    if not rest:
+        return TileAnswer(pixels.fetch(session, image, grid, dtype), groups, annotated, spec.extra_arrays)
+    answers, start = [], 0
+    for count in (len(base) + first, *rest):
+        names = list(dtype.names or ())[start:start + count]
+        start += count
+        part = np.dtype([(name, dtype[name]) for name in names])
+        answers.append(pixels.fetch(session, image.select(names), grid, part))
+    return TileAnswer(answers[0], groups, annotated, spec.extra_arrays, answers[1:])
 
 
 @functools.lru_cache(maxsize=256)
 def _tile_image(spec: DatasetSpec, label_id: str, s2_id: str, s1_ids: tuple[str, ...], product: str | None,
-                clear_id: str) -> tuple[ee.Image, np.dtype, dict[str, Sequence[str]]]:
+                clear_id: str, place: PixelGrid | None) -> tuple[ee.Image, np.dtype, dict[str, Sequence[str]]]:
     """The image, the types of its bands and their groups; kept, for many tiles of a region lie in the same scenes and
-    the client takes 1 ms to put it together."""
+    the client takes 1 ms to put it together. Extras are looked for at the tile's ``place``."""
     image, fields = _sensors(spec, s2_id, s1_ids, product)
     bands = spec.sentinel2.bands
     groups: dict[str, Sequence[str]] = {"s2": bands, "s1": spec.s1_bands}
@@ -113,17 +139,28 @@ def _tile_image(spec: DatasetSpec, label_id: str, s2_id: str, s1_ids: tuple[str,
             image = image.addBands(sentinel2.reflectance(clear_id, product or spec.sentinel2.product, bands)
                                    .rename(groups["s2_clear"]))
             fields += [(name, np.dtype("<u2")) for name in groups["s2_clear"]]
+    if place is not None:
+        for one in sorted(spec.extra_arrays, key=_shared_last):
+            image = image.addBands(extras.image(one, place, s2_id, clear_id or s2_id))
+            fields += [(name, np.dtype(one.wire)) for name in one.wire_bands]
+            groups[one.name] = one.wire_bands
     return image, np.dtype(fields), groups
 
 
+def _shared_last(one: Extra) -> bool:
+    return one.name == SHARED
+
+
 def fetch_inputs(session: Session, spec: DatasetSpec, grid: PixelGrid, s2_id: str, s1_ids: list[str],
-                 product: str | None = None, mask_id: str = "") -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+                 product: str | None = None, mask_id: str = "",
+                 with_extras: bool = False) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """What a network looks at, without labels: Sentinel-2 and Sentinel-1 as in :class:`TilePixels`.
 
     Parameters
     ----------
     mask_id : a Dynamic World V1 image (comma-joined, several of one sensing) whose mask (clouds, shadows, the scene's
         edge) is wanted as well.
+    with_extras : whether the spec's extras are further bands behind Sentinel-2's, see :func:`dwplus.extras.as_input`.
 
     Returns
     -------
@@ -138,9 +175,16 @@ def fetch_inputs(session: Session, spec: DatasetSpec, grid: PixelGrid, s2_id: st
     if mask_id:
         image = image.addBands(dynamic_world.label(mask_id.split(",")))
         fields.append(("label", np.dtype("u1")))
+    wanted = [one for one in spec.extra_arrays if one.name in INPUTS] if with_extras else []
+    for one in wanted:
+        image = image.addBands(extras.image(one, grid, s2_id, s2_id))
+        fields += [(name, np.dtype(one.wire)) for name in one.wire_bands]
     answer = pixels.fetch(session, image, grid, np.dtype(fields))
     with session.cpu:
-        s2, s1 = planes(answer, spec.sentinel2.bands, spec.s1_bands)
+        s2, s1, *more = planes(answer, spec.sentinel2.bands, spec.s1_bands, *(one.wire_bands for one in wanted))
+        if wanted:
+            s2 = np.concatenate([s2, *(as_input(one, one.stored(found))
+                                       for one, found in zip(wanted, more, strict=True))])
         return s2, s1, answer["label"] != IGNORE if mask_id else None
 
 
@@ -187,7 +231,11 @@ def planes(answer: np.ndarray, *groups: Sequence[str]) -> list[np.ndarray]:
 
 
 def label_image(spec: DatasetSpec, label_id: str) -> ee.Image:
-    """Band ``label`` (uint8: 0..8, 255 = ignore) of a plan's ``label_id``, from the spec's label source."""
+    """Band ``label`` (uint8: places of the spec's class table, 255 = ignore) of a plan's ``label_id``, from the spec's
+    label source."""
+    if spec.labels.source == "asset":
+        assert spec.labels.asset is not None
+        return maps.label(spec.labels.asset, spec.labels.band_name, label_id.split(","), spec.labels.labels_by_code)
     if spec.labels.asset is not None:
         return dw_labels.label(spec.labels.asset, label_id)
     return dynamic_world.label(label_id.split(","), spec.labels.min_confidence)

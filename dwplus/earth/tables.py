@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,12 +14,12 @@ import shapely
 import shapely.geometry
 
 from dwplus.earth import pixels
-from dwplus.earth.images import dw_labels, dynamic_world, ecoregions, sentinel1, sentinel2
+from dwplus.earth.images import dw_labels, dynamic_world, ecoregions, extras, maps, sentinel1, sentinel2
 from dwplus.earth.session import Session
 from dwplus.errors import AssetGoneError, InputError, RefusedError, TooLargeError
 from dwplus.grid import PixelGrid
 from dwplus.scenes.annotated import Annotation, annotation, plain_id
-from dwplus.scenes.records import LabelScene, OpticalScene, RadarScene
+from dwplus.scenes.records import LabelScene, MapImage, OpticalScene, RadarScene
 from dwplus.spec import DatasetSpec
 
 #: Points per request for biomes: below the 5,000 elements of an answer, and about 200 bytes each of a 10 MiB request.
@@ -107,6 +107,12 @@ def sample_sites(session: Session) -> list[Site]:
         raise InputError(f"region: sample is the sample planet's, and this Earth ({session.description}) has none; "
                          "give a bbox or a file") from error
     return [Site(f["properties"]["name"], shapely.geometry.shape(f["geometry"])) for f in answer["features"]]
+
+
+def embedding_years(session: Session, years: Iterable[int]) -> frozenset[int]:
+    """Which of some years have annual embeddings, anywhere; one request."""
+    found = session.compute(ee.Dictionary({str(year): extras.of_year(year).limit(1).size() for year in years}))
+    return frozenset(int(year) for year, count in found.items() if count)
 
 
 def catalogues(session: Session, spec: DatasetSpec, queries: Sequence[Query],
@@ -225,6 +231,66 @@ def annotations_of(session: Session, asset: str, start: dt.date, end: dt.date, a
         found.append(annotation(scene.index, dw_id, properties, scene.footprint, scene.crs, scene.transform,
                                 scene.shape, str(properties.get("folder") or "")))
     return sorted(found, key=lambda a: a.scene.index)
+
+
+def map_images(session: Session, asset: str, band: str, area: shapely.Geometry | None = None) -> list[MapImage]:
+    """The images of a map of classes, or the one image that it is; two requests at most.
+
+    Parameters
+    ----------
+    area : polygon in EPSG:4326 that an image must touch; None for the whole globe.
+
+    Raises
+    ------
+    InputError
+        Where there is no such asset, or it has no such band.
+    """
+    whole = ee.ImageCollection(asset)
+    found = whole if area is None else whole.filterBounds(ee.Geometry(shapely.geometry.mapping(area), None, False))
+    names = ["system:index", "system:time_start", "system:time_end"]
+    try:
+        answer = _of_map(session, whole, _features(found, names))
+    except TooLargeError as error:
+        raise InputError(f"labels.asset {asset}: has too many images over the region ({error}); take a smaller "
+                         "region") from None
+    except RefusedError:  # there is no such collection
+        try:
+            one = ee.Image(asset)
+            answer = _of_map(session, ee.ImageCollection([one]), _features(ee.ImageCollection([one]), names))
+        except RefusedError as error:
+            raise InputError(f"labels.asset {asset}: is no image and no collection of images on this Earth "
+                             f"({session.description}): {error}") from None
+        for feature in answer["images"]["features"]:
+            feature["properties"]["system:index"] = maps.name_of(asset)
+    if not answer["images"]["features"]:
+        raise InputError(f"labels.asset {asset}: has no image over the region")
+    if band not in answer["bands"]:
+        raise InputError(f"labels.band {band!r}: asset {asset} has {', '.join(answer['bands'])}")
+    return [MapImage(str(p["index"]), _whole_or_none(p.get("start")), _whole_or_none(p.get("end")), shape)
+            for p, shape in _map_rows(answer["images"])]
+
+
+def _of_map(session: Session, whole: ee.ImageCollection, images: ee.FeatureCollection) -> dict[str, Any]:
+    bands = ee.Image(whole.first()).bandNames()
+    answer: dict[str, Any] = session.compute(ee.Dictionary({"images": images, "bands": bands}))
+    return answer
+
+
+def _map_rows(collection: dict[str, Any]) -> Iterator[tuple[dict[str, Any], shapely.Geometry | None]]:
+    names = {"system:index": "index", "system:time_start": "start", "system:time_end": "end"}
+    for feature in collection["features"]:
+        properties = {new: feature["properties"][old] for old, new in names.items() if old in feature["properties"]}
+        properties.setdefault("index", feature.get("id"))
+        try:
+            shape = _polygon(feature["geometry"])
+        except (KeyError, TypeError, ValueError, AttributeError, shapely.errors.ShapelyError):
+            shape = None  # without bounds: an image of all of the globe
+        globe = shape is None or not np.isfinite(shape.bounds).all() or shape.bounds[2] - shape.bounds[0] > 359
+        yield properties, None if globe else shape
+
+
+def _whole_or_none(value: Any) -> int | None:
+    return None if value is None else int(value)
 
 
 def habitats(session: Session, points: list[tuple[float, float]],

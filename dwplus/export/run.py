@@ -21,6 +21,7 @@ import zarr
 import dwplus
 from dwplus import cluster
 from dwplus.earth import EarthConfig, connect_config
+from dwplus.earth.bundles import band_sizes
 from dwplus.earth.limiter import Counts, Traffic
 from dwplus.errors import InputError, StopError
 from dwplus.export.budget import NO_LIMIT, Budget
@@ -239,9 +240,10 @@ def unfinished_shards(store: str | Path, shard_tiles: int) -> Iterator[tuple[str
 
 
 def _check_space(store: str | Path, tiles: int, spec: DatasetSpec) -> None:
-    """Refuse to begin what cannot fit: half of the raw bytes is what a store needs at the least (measured 0.42)."""
-    pixel = 2 * len(spec.sentinel2.bands) + (2 if spec.store.s1_dtype == "int16" else 4) * len(spec.s1_bands) + 1 \
-        + sum(spec.triplet_sizes)
+    """Refuse to begin what cannot fit: half of the raw bytes is what a store needs at the least (measured 0.42; of
+    embeddings 0.9)."""
+    base, alike = band_sizes(spec)
+    pixel = sum(base) + (spec.labels.path is not None) + 2 * sum(alike)
     needed = tiles * spec.tile.size ** 2 * pixel // 2
     place = place_of(store)
     if isinstance(place, Folder) and needed > (free := shutil.disk_usage(place.path).free):

@@ -104,6 +104,7 @@ def export_shard(task: ShardTask, config: EarthConfig, shared: bool) -> ShardRep
         todo = set(writer.unfinished(group, task.start, task.stop))  # a worker of an earlier run may have been at it
         shards = writer.formats(task.store, group)
         known = writer.rows_of(group, slice(task.start, task.stop))
+        classes = len(spec.labels.table.classes)
         stopping = threading.Event()
 
         def one(item: tuple[int, dict[str, Any]]) -> tuple[int, PackedTile | str, float]:
@@ -117,7 +118,8 @@ def export_shard(task: ShardTask, config: EarthConfig, shared: bool) -> ShardRep
                 return item[0], str(error), time.monotonic() - began
             with session.cpu:
                 result = found if isinstance(found, TileResult) else _judge(spec, found)
-                return item[0], writer.pack(shards, result, known[item[0] - task.start]), time.monotonic() - began
+                packed = writer.pack(shards, result, known[item[0] - task.start], classes)
+                return item[0], packed, time.monotonic() - began
 
         found = list(_pool(cluster.fetchers(config)).map(one, [row for row in task.rows if row[0] in todo]))
         done = {index: tile for index, tile, _ in found if isinstance(tile, PackedTile)}
@@ -175,7 +177,7 @@ def _request(session: Session, spec: DatasetSpec, row: dict[str, Any]) -> TileAn
 def _judge(spec: DatasetSpec, answer: TileAnswer) -> TileResult:
     """The pixels of an answer, or why they are not good enough."""
     pixels = answer.pixels()
-    counts = writer.class_counts(pixels.label)
+    counts = writer.class_counts(pixels.label, len(spec.labels.table.classes))
     share = counts.sum() / pixels.label.size
     if share < spec.quality.min_label_fraction:
         return TileResult(layout.REJECTED, Reason.FEW_LABELS.says(
@@ -188,5 +190,9 @@ def _judge(spec: DatasetSpec, answer: TileAnswer) -> TileResult:
     if pixels.cloud is not None and math.isnan(writer.cloud_fraction(pixels.cloud)):
         return TileResult(layout.REJECTED, Reason.CLOUD_UNKNOWN.says(
             "the mask of triplets.cloud knows no pixel of the tile"))
+    for one in spec.extra_arrays:
+        if not one.known(pixels.extras[one.name]).any():
+            return TileResult(layout.REJECTED, Reason.NO_EXTRA.says(
+                f"{one.name} knows no pixel of the tile: {one.missing()}"))
     return TileResult(layout.EXPORTED, "", pixels.s2, pixels.s1, pixels.label, pixels.cloud, pixels.s2_clear,
-                      counts, valid)
+                      counts, valid, pixels.extras)

@@ -40,10 +40,10 @@ class EarthInputs:
         session = connect_config(self.config)
         window = self.shape.window(block.grid)
         s2, s1, clear = fetch_inputs(session, self.spec, window, scene.s2_id, scene.s1_id.split(","),
-                                     scene.product or None, scene.mask_id)
+                                     scene.product or None, scene.mask_id, bool(self.spec.extras))
         core = overlap(window, block.grid)
         assert core is not None
         here = (slice(None), *core[0])
-        if reason := quality.refuse(*has_data(s2[here], s1[here]), self.spec.quality):
+        if reason := quality.refuse(*has_data(s2[here][:len(self.spec.sentinel2.bands)], s1[here]), self.spec.quality):
             raise RejectedError(reason)
         return WindowPixels(s2, s1, clear)

@@ -15,6 +15,7 @@ import pandas as pd
 
 from dwplus import _names
 from dwplus.errors import InputError
+from dwplus.extras import Extra, as_input
 from dwplus.grid import PixelGrid
 from dwplus.maps.blocks import Block, Frame, Scene, WindowShape, overlap
 from dwplus.scenes.records import sensing_groups
@@ -70,19 +71,22 @@ class StoreInputs:
     ----------
     blocks : all blocks of the map, with their places in the store.
     clouds : whether pixels without a label are taken for clouded, as Dynamic World's labels mean it.
+    extras : of the store, bands behind Sentinel-2's.
     """
 
     store: str
     blocks: Sequence[Block]
     shape: WindowShape
     clouds: bool = True
+    extras: Sequence[Extra] = ()
     _ready: tuple[TileReader, Frame] | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         self._lock, self._kept = threading.Lock(), OrderedDict[tuple[str, int], Pixels]()
 
     def __getstate__(self) -> dict[str, object]:
-        return {"store": self.store, "blocks": self.blocks, "shape": self.shape, "clouds": self.clouds}
+        return {"store": self.store, "blocks": self.blocks, "shape": self.shape, "clouds": self.clouds,
+                "extras": self.extras}
 
     def __setstate__(self, state: dict[str, object]) -> None:
         self.__dict__.update(state, _ready=None)
@@ -99,6 +103,9 @@ class StoreInputs:
                 self._kept.move_to_end(key)
                 return self._kept[key]
         found = reader.read(*key)
+        if self.extras:
+            more = [as_input(one, reader.array(scene.group, one.name, scene.row)) for one in self.extras]
+            found = found._replace(s2=np.concatenate([found.s2, *more]))
         with self._lock:
             self._kept[key] = found
             while len(self._kept) > KEPT_TILES:

@@ -23,7 +23,8 @@ from dwplus.spec import DatasetSpec, make_spec
 SENSORS = ("sentinel1", "sentinel2", "quality", "store")
 
 
-def map_spec(region: DatasetSpec, trained: dict[str, Any], dates: int | None) -> DatasetSpec:
+def map_spec(region: DatasetSpec, trained: dict[str, Any], dates: int | None,
+             extras: Sequence[str] = ()) -> DatasetSpec:
     """The spec of a map: the ground and dates of a region, everything else as in training unless the region says it.
 
     Every tile is wanted, whatever its biome, and a label's only use is to name the Sentinel-2 scene.
@@ -31,6 +32,7 @@ def map_spec(region: DatasetSpec, trained: dict[str, Any], dates: int | None) ->
     Parameters
     ----------
     trained : spec of the store the network was trained on. dates : per block; None for all.
+    extras : what the network takes beside both sensors.
 
     Raises
     ------
@@ -38,16 +40,21 @@ def map_spec(region: DatasetSpec, trained: dict[str, Any], dates: int | None) ->
         Where the region's labels are drawn tiles, which cover no region.
     """
     if region.labels.source != "dynamic-world-v1":
-        raise InputError("REGION: its labels.source is annotations, tiles drawn by people here and there; a map needs "
-                         "dynamic-world-v1, which names every Sentinel-2 scene")
+        kind = ("tiles drawn by people here and there" if region.labels.source == "annotations" else
+                "a map of classes without scenes of its own")
+        raise InputError(f"REGION: its labels.source is {region.labels.source}, {kind}; a map needs dynamic-world-v1, "
+                         "which names every Sentinel-2 scene")
     raw = region.model_dump(mode="json")
     for key in SENSORS:
         if key not in region.model_fields_set and key in trained:
-            raw[key] = trained[key]
+            raw[key] = dict(trained[key])
     if "tile" not in region.model_fields_set and "tile" in trained:
         raw["tile"] = {**trained["tile"], "grid": "utm"}
     raw["labels"] = {"per_window": "best" if dates == 1 else "all"}
     raw["sampling"] = {"per_biome": None}
+    raw["extras"] = list(extras)
+    if "embedding" not in extras:
+        raw["store"].pop("embedding_dtype", None)
     return make_spec(raw, "REGION")
 
 

@@ -296,15 +296,21 @@ def annotated(session: Session, spec: DatasetSpec, shapes: Sequence[shapely.Geom
     return sorted(candidates, key=lambda c: (c.draw, c.id))
 
 
+def boxes_of(shapes: Sequence[shapely.Geometry]) -> shapely.Geometry | None:
+    """The shapes' boxes, to filter images by; None where they are many or as wide as half the globe."""
+    boxes = [shape.bounds for shape in shapes]
+    if len(boxes) > FILTER_PARTS or any(e - w >= 180 for w, _, e, _ in boxes):
+        return None
+    return shapely.MultiPolygon([part for box in boxes for part in longitude.polygons_of(
+        longitude.cut(shapely.box(*box)))])
+
+
 def _annotations(session: Session, spec: DatasetSpec, shapes: Sequence[shapely.Geometry]) -> list[Annotation]:
     if spec.labels.path is not None:
         found = read_folder(spec.labels.path)
     else:
         assert spec.labels.asset is not None
-        boxes = [shape.bounds for shape in shapes]
-        plain = len(boxes) <= FILTER_PARTS and all(e - w < 180 for w, _, e, _ in boxes)
-        area = shapely.MultiPolygon([part for box in boxes for part in longitude.polygons_of(
-            longitude.cut(shapely.box(*box)))]) if plain else None
+        area = boxes_of(shapes)
         unique: dict[str, Annotation] = {}
         for window in spec.windows:
             there = annotations_of(session, spec.labels.asset, window.start, window.end, area)

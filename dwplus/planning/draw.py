@@ -7,17 +7,18 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import shapely
 
 from dwplus.earth import Session
 from dwplus.earth.probes import Probe, probe
-from dwplus.earth.tables import Habitat, Query, catalogues, habitats
-from dwplus.planning import clouded, pairing, sampling
+from dwplus.earth.tables import Catalogue, Habitat, Query, catalogues, habitats
+from dwplus.planning import clouded, mapped, pairing, sampling
 from dwplus.planning.candidates import Candidate, Key, areas_of, lookups
 from dwplus.planning.triplets import STRATUM_FULL, StrataBalance, Triplet
 from dwplus.reasons import Reason
-from dwplus.scenes.records import LabelScene
+from dwplus.scenes.records import LabelScene, MapImage
 from dwplus.spec import DatasetSpec, Window
 
 #: Queries bundled into one metadata request (of cells; of single tiles, which are smaller), and requests in flight.
@@ -38,14 +39,22 @@ MARKED = pairing.Rejection(Reason.MARKED, 0)
 NO_ECOREGION = pairing.Rejection(Reason.NO_ECOREGION, 0)
 OTHER_ECOREGION = pairing.Rejection(Reason.OTHER_ECOREGION, 0)
 FEW_LABELS = pairing.Rejection(Reason.FEW_LABELS, 2)
+NO_EMBEDDING = pairing.Rejection(Reason.NO_EMBEDDING, 1)
 DUPLICATE = pairing.Rejection(Reason.DUPLICATE, 2)
 
 
 class Archive:
-    """The scenes of one window, fetched once per area."""
+    """The scenes of one window, fetched once per area.
 
-    def __init__(self, session: Session, spec: DatasetSpec, window: Window) -> None:
-        self.session, self.spec, self.window = session, spec, window
+    Parameters
+    ----------
+    years : of which label scenes count, for others have no annual embedding; None for all.
+    images : of the map that the labels come from; None where they come from scenes of their own.
+    """
+
+    def __init__(self, session: Session, spec: DatasetSpec, window: Window, years: frozenset[int] | None = None,
+                 images: Sequence[MapImage] | None = None) -> None:
+        self.session, self.spec, self.window, self.years, self.images = session, spec, window, years, images
         self._lookups: dict[Key, pairing.Scenes] = {}
         #: Queries a request, by whether they are of single tiles.
         self._sizes = {False: CELLS_PER_REQUEST, True: TILES_PER_REQUEST}
@@ -60,7 +69,8 @@ class Archive:
             found = catalogues(self.session, self.spec, [queries[key] for key in bundle],
                                lambda count: self._learn(alone, count))
             product = self.spec.sentinel2.product
-            return [pairing.Scenes(scenes.labels, scenes.optical, scenes.radar, product) for scenes in found]
+            return [pairing.Scenes(self._counting(self._labels(scenes)), scenes.optical, scenes.radar, product)
+                    for scenes in found]
 
         with ThreadPoolExecutor(LOOKUPS) as pool:
             while missing:
@@ -70,6 +80,16 @@ class Archive:
                 for bundle, found in zip(bundles, pool.map(look_up, bundles), strict=True):
                     self._lookups |= dict(zip(bundle, found, strict=True))
 
+    def _labels(self, scenes: Catalogue) -> list[LabelScene]:
+        """The label scenes; of a map every Sentinel-2 scene of the window is one, for the map labels it."""
+        if self.images is None:
+            return scenes.labels
+        return [LabelScene(scene.index, scene.time_ms, scene.footprint) for scene in scenes.optical
+                if self.window.start <= scene.date < self.window.end]
+
+    def _counting(self, labels: list[LabelScene]) -> list[LabelScene]:
+        return labels if self.years is None else [scene for scene in labels if scene.date.year in self.years]
+
     def _learn(self, alone: bool, count: int) -> None:
         """So many queries were too much for one request: later requests hold half of them."""
         self._sizes[alone] = max(1, min(self._sizes[alone], count // 2))
@@ -78,7 +98,7 @@ class Archive:
         day = key[2]
         if day is None:
             reach = dt.timedelta(days=0 if self.spec.triplets is None else math.ceil(self.spec.triplets.max_label_days))
-            return Query(area, self.window.start - reach, self.window.end + reach)
+            return Query(area, self.window.start - reach, self.window.end + reach, labels=self.images is None)
         return Query(area, day, day + dt.timedelta(days=1), labels=False)
 
     def labels(self) -> Iterator[LabelScene]:
@@ -190,6 +210,8 @@ class Drawing:
             return None
         if candidate.duplicate:
             return DUPLICATE
+        if self.archive.years is not None and candidate.annotation.date.year not in self.archive.years:
+            return NO_EMBEDDING
         return FEW_LABELS if candidate.annotation.labelled < self.spec.quality.min_label_fraction else None
 
     def balance(self, candidate: Candidate, strata: StrataBalance, quota: float = math.inf) -> None:
@@ -202,8 +224,21 @@ class Drawing:
     def _pair(self, candidate: Candidate) -> Outcome:
         scenes = self._scenes(candidate)
         labels = scenes.labels if candidate.annotation is None else [candidate.annotation.scene]
+        images = self.archive.images
+        if images is None:
+            named = {}
+        else:
+            tile, labels_of = candidate.tile.grid.footprint(), self.spec.labels
+            said = {scene.time_ms: mapped.images_for(tile, scene.time_ms, images, labels_of.date,
+                                                     self.spec.quality.min_coverage) for scene in labels}
+            named = {time: ids for time, ids in said.items() if isinstance(ids, tuple)}
+            if said and not named:
+                return max((r for r in said.values() if isinstance(r, pairing.Rejection)), key=lambda r: r.stage)
+            labels = [scene for scene in labels if scene.time_ms in named]
         found = pairing.pair(candidate.tile.grid, labels, scenes.optical, scenes.passes, self._rules,
                              best_only=self._best)
+        if isinstance(found, list) and images is not None:
+            return [replace(pair, labels=named[pair.label.time_ms]) for pair in found]
         if isinstance(found, list) and self.spec.labels.per_window == "mode":
             return self._with_mode(candidate, labels, found)
         return found

@@ -20,7 +20,9 @@ import pyarrow.parquet as pq
 import shapely
 
 from dwplus.earth import Session
+from dwplus.earth.tables import embedding_years, map_images
 from dwplus.errors import InputError
+from dwplus.extras import FIRST_EMBEDDING
 from dwplus.files import fresh
 from dwplus.grid import PixelGrid, Tile, outlines
 from dwplus.longitude import cut
@@ -28,6 +30,7 @@ from dwplus.planning import pairing, regions, table
 from dwplus.planning.candidates import (
     Candidate,
     annotated,
+    boxes_of,
     candidates_of,
     cells,
     guarded,
@@ -42,6 +45,7 @@ from dwplus.planning.draw import Archive, Drawing, Progress
 from dwplus.planning.draw import drawn as in_order
 from dwplus.planning.triplets import Triplet
 from dwplus.reasons import Reason, meaning
+from dwplus.scenes.records import MapImage
 from dwplus.spec import DatasetSpec, Window
 
 __all__ = ["COLUMNS", "MORE_COLUMNS", "Candidate", "candidates_of", "created", "describe", "make_plan",
@@ -103,10 +107,11 @@ def make_plan(session: Session, spec: DatasetSpec, progress: Progress = lambda _
             fixed = place(session, spec, cells_of)
     elif kept is None:
         regions.check_ground(session, shapes)
+    images = _images_of_map(session, spec, shapes)
     parts: list[pd.DataFrame] = []
     seen: set[tuple[object, ...]] = set()
     for window in spec.windows:
-        archive = Archive(session, spec, window)
+        archive = Archive(session, spec, window, _embedded_years(session, spec, window), images)
         candidates = fixed if fixed is not None else place(session, spec, _label_tiles(archive, shapes, spec))
         if kept is None:
             candidates = guarded(candidates, spec)
@@ -119,6 +124,36 @@ def make_plan(session: Session, spec: DatasetSpec, progress: Progress = lambda _
             outline = outlines([grid for row in chunk if isinstance(grid := row.pop("grid"), PixelGrid)])
             parts.append(pd.DataFrame(chunk).assign(geometry=outline))
     return _frame(parts, spec)
+
+
+def _images_of_map(session: Session, spec: DatasetSpec, shapes: Sequence[shapely.Geometry]) -> list[MapImage] | None:
+    """The images of the asset that labels come from; None where they come from elsewhere."""
+    if spec.labels.source != "asset":
+        return None
+    assert spec.labels.asset is not None
+    return map_images(session, spec.labels.asset, spec.labels.band_name, boxes_of(shapes) if shapes else None)
+
+
+def _embedded_years(session: Session, spec: DatasetSpec, window: Window) -> frozenset[int] | None:
+    """Years of a window that have an annual embedding; None where the spec asks for none.
+
+    Raises
+    ------
+    InputError
+        Where the whole window has none.
+    """
+    if "embedding" not in spec.extras:
+        return None
+    # Label scenes of triplets may lie a little outside.
+    reach = dt.timedelta(days=0 if spec.triplets is None else math.ceil(spec.triplets.max_label_days))
+    last = (window.end + reach - dt.timedelta(days=1)).year
+    wanted = range(max(FIRST_EMBEDDING, (window.start - reach).year), last + 1)
+    found = embedding_years(session, wanted) if wanted else frozenset()
+    if not found:
+        raise InputError(f"windows: {window} has no annual embedding on {session.description}, which has one for a "
+                         f"year from {FIRST_EMBEDDING} on once it is over and processed; leave embedding out of "
+                         "extras, or the window")
+    return found
 
 
 def _label_tiles(archive: Archive, shapes: Iterable[shapely.Geometry], spec: DatasetSpec) -> list[Tile]:

@@ -12,8 +12,8 @@ import pandas as pd
 import shapely
 
 from dwplus.earth import limits
+from dwplus.earth.bundles import band_sizes, requests_of
 from dwplus.earth.cost import EECU_PER_SECOND
-from dwplus.earth.pixels import blocks
 from dwplus.errors import InputError
 from dwplus.pages import colours, skeleton
 from dwplus.planning.plan import spec_of, summary
@@ -37,6 +37,8 @@ MEASURED = "eecu_seconds"
 #: Share of the raw bytes that a store takes: 2.76 of 6.55 MB a tile of 512 x 512 (10 + 2 + 1 bands), as measured for
 #: the design.
 PACKED = 0.42
+#: The same of embeddings, whose bits are mostly noise: measured on the sample planet, int8 and float16 alike.
+PACKED_EMBEDDING = 0.9
 #: Tiles of the published Dynamic World+.
 PUBLISHED = {"dynamic-world-plus": (16_893, 299)}
 
@@ -75,18 +77,16 @@ class Cost:
 def cost(plan: gpd.GeoDataFrame, spec: DatasetSpec) -> Cost:
     """Cost of a plan's export."""
     planned = plan[plan["state"] == "planned"]
-    s1 = 2 if spec.store.s1_dtype == "int16" else 4
-    sizes = [*[2] * len(spec.sentinel2.bands), *[s1] * len(spec.s1_bands)]
-    if spec.labels.path is None:
-        sizes.append(1)
-    sizes += spec.triplet_sizes
+    base, alike = band_sizes(spec)
     raw = requests = 0
+    packed = 0.0
     pixels = 0.0 if planned.empty else float(megapixels(planned, spec).sum())
     for size, rows in planned.groupby("size"):
         side = int(size)
-        requests += len(rows) * len(blocks(side, side, sizes))
-        raw += len(rows) * side ** 2 * sum(sizes)
-    return Cost(len(planned), requests, raw, round(PACKED * raw),
+        requests += len(rows) * requests_of(spec, side)
+        raw += len(rows) * side ** 2 * sum([*base, *alike])
+        packed += len(rows) * side ** 2 * (PACKED * sum(base) + PACKED_EMBEDDING * sum(alike))
+    return Cost(len(planned), requests, raw, round(packed),
                 requests * SECONDS_PER_REQUEST + pixels * SECONDS_PER_MEGAPIXEL, measured_seconds(plan))
 
 
@@ -94,7 +94,7 @@ def megapixels(planned: pd.DataFrame, spec: DatasetSpec) -> pd.Series:
     """Million pixels that each planned tile reads: its own, times bands and scenes."""
     slices = planned["s1_id"].str.count(",") + 1
     labels = (planned["label_id"].str.count(",") + 1) * (spec.labels.path is None)
-    optical = len(spec.sentinel2.bands) + len(spec.triplet_sizes)
+    optical = len(spec.sentinel2.bands) + len(spec.triplet_sizes) + sum(len(e.wire_bands) for e in spec.extra_arrays)
     found: pd.Series = planned["size"].astype("float64") ** 2 * (optical + slices * len(spec.s1_bands) + labels) / 1e6
     return found
 
@@ -136,6 +136,9 @@ def preview(plan: gpd.GeoDataFrame, budget: float | None = None) -> list[str]:
     if doubts is not None:
         lines += ["", f"warning: {doubts}"]
     lines += ["", *_cost_lines(cost(plan, spec), budget)]
+    if spec.extras:
+        lines.append(f"  extras: {', '.join(spec.extras)}; {requests_of(spec, spec.tile.size)} request(s) a tile of "
+                     f"{spec.tile.size} px")
     if spec.name in PUBLISHED:
         training, test = PUBLISHED[spec.name]
         held_out = int((planned["label_set"] == "validation").sum())

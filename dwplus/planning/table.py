@@ -177,7 +177,8 @@ def _corners_of(table: pd.DataFrame, demand: Any, every: np.ndarray) -> pd.DataF
 def _check_scenes(table: pd.DataFrame, spec: DatasetSpec, demand: Any, planned: np.ndarray) -> None:
     """Ids of scenes: as many as there may be, each as Earth Engine spells a ``system:index``."""
     halves = "one id, or the two of a product's halves, comma-joined"
-    most = {"label_id": None if spec.labels.per_window == "mode" else 2, "s2_id": 2, "s1_id": None, "clear_id": 2}
+    many = spec.labels.per_window == "mode" or spec.labels.source == "asset"
+    most = {"label_id": None if many else 2, "s2_id": 2, "s1_id": None, "clear_id": 2}
     files = spec.labels.source == "annotations" and spec.labels.path is not None
     for name, number in most.items():
         if name not in table or (name == "clear_id" and spec.triplets is None):
@@ -249,12 +250,13 @@ def _check_radar(table: pd.DataFrame, spec: DatasetSpec, demand: Any, planned: n
 def _check_once(table: pd.DataFrame, spec: DatasetSpec, path: object, planned: np.ndarray) -> None:
     """A tile is planned once a window (and label, where the spec wants all), and lies in one split."""
     rows = table[planned]
-    keys = ["tile_id", "window", *(["label_id"] if spec.labels.per_window == "all" else [])]
+    of_scene = "s2_id" if spec.labels.source == "asset" else "label_id"
+    keys = ["tile_id", "window", *([of_scene] if spec.labels.per_window == "all" else [])]
     twice = np.zeros(len(table), bool)
     twice[planned] = rows.duplicated(keys).to_numpy()
     refuse(table, path, "tile_id", twice, "is planned twice" + (" with the same label" if len(keys) > 2 else
                                                                  " in the same window") + "; keep one of the rows")
-    if spec.labels.source == "dynamic-world-v1":
+    if spec.labels.source != "annotations":
         other = np.zeros(len(table), bool)
         first = rows.groupby("tile_id")["split"].transform("first")
         other[planned] = (rows["split"] != first).to_numpy()

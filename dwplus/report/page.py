@@ -101,7 +101,8 @@ class Page:
         human = self.attrs["label_source"] == "annotations"
         return skeleton.render(
             "store.html", title=f"{self.spec['name']}: a Dynamic World+ data set", spec=self.spec,
-            labels="labels drawn by people" if human else "predictions of the Dynamic World V1 model as labels",
+            labels=f"labels of {self.spec['labels']['asset']}" if self.attrs["label_source"] == "asset" else
+            "labels drawn by people" if human else "predictions of the Dynamic World V1 model as labels",
             windows=", ".join(f"{w['start']} to {w['end']}" for w in self.spec["windows"]), facts=self._facts(),
             synthetic=words.synthetic(str(self.attrs.get("earth", "")), str(self.attrs.get("earth_version", ""))),
             rejects=self._rejects(), provenance=self._provenance(), version=self.attrs["dwplus_version"], **parts)

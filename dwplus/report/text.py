@@ -63,9 +63,11 @@ def describe(store: str | Path) -> str:
 
 def _exported(spec: Any, attrs: Any) -> list[str]:
     windows = ", ".join(f"{w['start']} to {w['end']}" for w in spec["windows"])
-    return [f"  labels        {attrs['label_source']}, {windows}",
+    source = spec["labels"].get("asset") if attrs["label_source"] == "asset" else attrs["label_source"]
+    return [f"  labels        {source}, {windows}",
             f"  Sentinel-2    {spec['sentinel2']['product']}: {' '.join(spec['sentinel2']['bands'])}",
-            f"  Sentinel-1    {spec['sentinel1']['policy']}, |gap| <= {spec['sentinel1']['max_gap_hours']:g} h"]
+            f"  Sentinel-1    {spec['sentinel1']['policy']}, |gap| <= {spec['sentinel1']['max_gap_hours']:g} h",
+            *([f"  extras        {', '.join(spec['extras'])}"] if spec.get("extras") else [])]
 
 
 def _imported(spec: Any, attrs: Any) -> list[str]:

@@ -70,6 +70,22 @@ class LabelScene:
 
 
 @dataclass(frozen=True)
+class MapImage:
+    """An image of a map of classes.
+
+    Attributes
+    ----------
+    index : ``system:index``. start_ms, end_ms : its span of time, None where it has none.
+    footprint : polygon in EPSG:4326; None for all of the globe.
+    """
+
+    index: str
+    start_ms: int | None
+    end_ms: int | None
+    footprint: shapely.Geometry | None
+
+
+@dataclass(frozen=True)
 class OpticalScene:
     """A Sentinel-2 image; ``cloud`` is CLOUDY_PIXEL_PERCENTAGE, NaN where unknown, ``product`` is ``sr`` or ``toa``."""
 

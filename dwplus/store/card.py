@@ -22,6 +22,7 @@ import pandas as pd
 
 import dwplus
 from dwplus.errors import InputError
+from dwplus.extras import Extra, extras_of
 from dwplus.longitude import box_of, cut
 from dwplus.pages import skeleton
 from dwplus.splits import GUARD, grids_of
@@ -111,20 +112,33 @@ def provenance(store: str | Path, attrs: dict[str, Any]) -> dict[str, Any]:
 
 
 def _title(attrs: dict[str, Any]) -> str:
-    return f"{attrs['spec']['name']}: Sentinel-2, Sentinel-1 and Dynamic World labels"
+    return str(attrs.get("title") or f"{attrs['spec']['name']}: Sentinel-2, Sentinel-1 and Dynamic World labels")
+
+
+def _label_title(attrs: dict[str, Any]) -> str:
+    table = legend_of(attrs).table
+    return "Dynamic World class" if table == "dynamic-world" else f"class of {table}"
+
+
+def _extras(attrs: dict[str, Any]) -> list[Extra]:
+    """The store's extras."""
+    spec = attrs["spec"]
+    return extras_of(spec.get("extras", ()), spec["store"].get("embedding_dtype", "float16"))
 
 
 def _description(attrs: dict[str, Any], tiles: int) -> str:
     spec = attrs["spec"]
     windows = ", ".join(f"{w['start']} to {w['end']}" for w in spec["windows"])
-    labels = ("labels drawn by people (Dynamic World training data)" if attrs["label_source"] == "annotations" else
+    labels = (f"labels of {spec['labels']['asset']}" if attrs["label_source"] == "asset" else
+              "labels drawn by people (Dynamic World training data)" if attrs["label_source"] == "annotations" else
               "labels predicted by the Dynamic World V1 model, not drawn by people")
     synthetic = (" The pixels come from an embedded Earth Engine: synthetic on its sample planet, and then good for no "
                  "statement about the real Earth." if attrs["earth"] == "embedded-earth" else "")
-    shape = spec["tile"]
+    shape, number = spec["tile"], len(legend_of(attrs).classes)
+    classes = "nine" if number == 9 else str(number)
     return (f"{tiles} tiles of {shape['size']} x {shape['size']} pixels of {shape['scale']:g} m in "
-            f"UTM, each a land-cover label of nine classes, the Sentinel-2 scene it belongs to, and the Sentinel-1 GRD "
-            f"backscatter paired with it ({spec['sentinel1']['policy']}, |gap| <= "
+            f"UTM, each a land-cover label of {classes} classes, the Sentinel-2 scene it belongs to, and the "
+            f"Sentinel-1 GRD backscatter paired with it ({spec['sentinel1']['policy']}, |gap| <= "
             f"{spec['sentinel1']['max_gap_hours']:g} h); {labels}; label dates {windows}.{synthetic}")
 
 
@@ -161,7 +175,9 @@ def item_table(store: str | Path, table: pd.DataFrame, attrs: dict[str, Any], hr
         **{f"dwplus:pixels_{name}": rows[f"count_{name}"] for name in legend_of(attrs).classes},
         "assets": [{name: {"href": f"{href}/{group}/{name}", "type": ZARR_TYPE, "roles": ["data"], "title": title}
                     for name, title in (("s2", "Sentinel-2, digital numbers"), ("s1", "Sentinel-1, backscatter in dB"),
-                                        ("label", "Dynamic World class"))} for group in rows["group"]],
+                                        ("label", _label_title(attrs)),
+                                        *((one.name, one.attributes["long_name"]) for one in _extras(attrs)))}
+                   for group in rows["group"]],
         "links": [[{"rel": "collection", "href": "collection.json", "type": "application/json"}]] * len(rows),
     }
     return gpd.GeoDataFrame(frame, geometry=[cut(grid.footprint()) for grid in grids], crs="OGC:CRS84")
@@ -224,8 +240,14 @@ def collection(attrs: dict[str, Any], items: gpd.GeoDataFrame, href: str, origin
             "s1": {"type": ZARR_TYPE, "roles": ["data"], "title": "Sentinel-1, backscatter in dB",
                    "data_type": spec["store"]["s1_dtype"], "unit": "dB", "bands": bands("s1"),
                    **({"nodata": layout.S1_NODATA, "dwplus:scale": layout.S1_SCALE} if int16 else {"nodata": "nan"})},
-            "label": {"type": ZARR_TYPE, "roles": ["data"], "title": "Dynamic World class", "data_type": "uint8",
-                      "nodata": IGNORE}},
+            "label": {"type": ZARR_TYPE, "roles": ["data"], "title": _label_title(attrs), "data_type": "uint8",
+                      "nodata": IGNORE},
+            **{one.name: {
+                "type": ZARR_TYPE, "roles": ["data"], "title": one.attributes["long_name"], "data_type": one.dtype,
+                "nodata": "nan" if one.fill != one.fill else one.fill, "bands": [{"name": b} for b in one.wire_bands],
+                **({"unit": one.attributes["units"]} if "units" in one.attributes else {}),
+                **({"dwplus:scale": one.attributes["scale_factor"]} if "scale_factor" in one.attributes else {})}
+               for one in _extras(attrs)}},
         "assets": {
             "store": {"href": href, "type": ZARR_TYPE, "roles": ["data"], "title": "Zarr v3 store",
                       "description": "A group per biome; an item's dwplus:group and dwplus:index say where it lies"},

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dwplus.classes import TABLES
 from dwplus.errors import InputError
 from dwplus.pages.colours import rgb
 from dwplus.store import layout
@@ -14,8 +15,9 @@ from dwplus.store.reader import tile
 
 
 def write_geotiffs(store: str | Path, tile_id: str, folder: str | Path, window: str | None = None) -> dict[str, Path]:
-    """Write ``<tile>_s2.tif`` (uint16 DN), ``<tile>_s1.tif`` (as stored: int16 with scale 0.01, or float32 dB) and
-    ``<tile>_label.tif`` (uint8 with the store's palette) into a folder.
+    """Write ``<tile>_s2.tif`` (uint16 DN), ``<tile>_s1.tif`` (as stored: int16 with scale 0.01, or float32 dB),
+    ``<tile>_label.tif`` (uint8 with the store's palette) and the store's extras into a folder. An embedding of float16
+    becomes float32, for few programs read the former in a GeoTIFF.
 
     Returns
     -------
@@ -38,8 +40,10 @@ def write_geotiffs(store: str | Path, tile_id: str, folder: str | Path, window: 
     tags = {key: str(value) for key, value in found.attrs.items() if value != ""}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name in ("s2", "s1", "label"):
+        for name in map(str, found.data_vars):
             array = found[name]
+            if array.dtype == "float16":
+                array = array.astype("float32").rio.write_nodata(array.rio.nodata)
             bands = np.atleast_3d(array.values).transpose(2, 0, 1) if array.ndim == 2 else array.values
             path = folder / f"{tile_id}_{name}.tif"
             with MemoryFile() as memory:
@@ -54,8 +58,13 @@ def write_geotiffs(store: str | Path, tile_id: str, folder: str | Path, window: 
                             **{i: rgb(c) for i, c in enumerate(legend.colours)},
                             legend.ignore: (255, 255, 255)})
                         raster.update_tags(1, **{f"class_{i}": c for i, c in enumerate(legend.classes)})
-                    else:
+                    elif array.ndim == 3:
                         raster.descriptions = tuple(found[f"{name}_band"].values)
+                    else:
+                        raster.descriptions = (name,)
+                    if name == "worldcover":
+                        table = TABLES["esa-worldcover"]
+                        raster.write_colormap(1, dict(zip(table.codes, map(rgb, table.colours), strict=True)))
                     if "scale_factor" in array.attrs:
                         raster.scales = (array.attrs["scale_factor"],) * len(bands)
                 with memory.open() as raster:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dwplus.errors import InputError
+from dwplus.extras import Extra
 from dwplus.spec import DatasetSpec, StoreSpec
 from dwplus.store.legend import Legend, legend_of
 
@@ -77,6 +78,7 @@ class ImportSpec(_Part):
     store: StoreSpec = StoreSpec()
     origin: Origin
     triplets: None = None
+    extras: tuple[()] = ()
     windows: tuple[str, ...] = ()
 
     @property
@@ -84,12 +86,17 @@ class ImportSpec(_Part):
         return self.sentinel1.bands
 
     @property
+    def extra_arrays(self) -> list[Extra]:
+        """None: imported sets hold none."""
+        return []
+
+    @property
     def legend(self) -> Legend:
         return Legend(self.classes, self.class_codes, self.colours, self.class_table)
 
     def to_json(self) -> str:
         """Canonical text: equal specs give equal texts."""
-        return json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return json.dumps(self.model_dump(mode="json", exclude={"extras"}), sort_keys=True)
 
 
 def is_imported(attributes: Mapping[str, Any]) -> bool:
@@ -132,10 +139,9 @@ def exported_spec(attributes: Mapping[str, Any], where: str, what: str) -> Datas
     if isinstance(spec, ImportSpec):
         raise InputError(f"{where}: was imported from {spec.labels.source}, and {what} needs a store that was exported "
                          "from Earth Engine; import its folder again in place of it")
-    if (table := legend_of(attributes, where).table) != "dynamic-world":
-        raise InputError(f"{where}: was relabelled to {table}, and {what} gives Dynamic World's classes; do it to the "
-                         f"store "
-                         "it was made from, then relabel again")
+    if (table := legend_of(attributes, where).table) != (own := spec.labels.table.name):
+        raise InputError(f"{where}: was relabelled to {table}, and {what} gives the classes of {own}; do it to the "
+                         "store it was made from, then relabel again")
     return spec
 
 

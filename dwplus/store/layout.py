@@ -28,11 +28,12 @@ from zarr.storage import StorePath
 
 import dwplus
 from dwplus.errors import InputError
+from dwplus.extras import WORLDCOVER, extra
 from dwplus.files import fresh
 from dwplus.spec import DatasetSpec
 from dwplus.store import digests, plan_rows, seal, stops
 from dwplus.store.imported import GROUP, NO_BIOME, ImportSpec, root_attributes
-from dwplus.store.legend import Legend, attributes_of, dynamic_world_units
+from dwplus.store.legend import Legend, attributes_of, dynamic_world_units, legend_from
 from dwplus.store.places import ROOT, Bucket, BucketError, Folder, beside, place_of, upload
 from dwplus.store.web import source_of
 from dwplus.taxonomy import BIOMES, IGNORE, STRATUM_NAMES
@@ -211,7 +212,7 @@ def create(path: str | Path, plan: gpd.GeoDataFrame, spec: DatasetSpec | ImportS
     """
     place = place_of(path)
     if legend is None:
-        legend = spec.legend if isinstance(spec, ImportSpec) else Legend()
+        legend = spec.legend if isinstance(spec, ImportSpec) else legend_from(spec.labels.table)
     if isinstance(place, Bucket):
         _create_in(place, plan, spec, created, earth, earth_version, attributes or {}, legend)
         return
@@ -294,14 +295,25 @@ def _of_export(spec: DatasetSpec) -> dict[str, Any]:
     sources = {
         **SOURCES, "sentinel2": {**SOURCES["sentinel2"], "collection": product},
         **({"labels": {**ANNOTATIONS, "collection": spec.labels.asset or ANNOTATIONS["collection"]}}
-           if spec.labels.source == "annotations" else {})}
+           if spec.labels.source == "annotations" else {}),
+        **({"labels": _source_of_map(spec)} if spec.labels.source == "asset" else {}),
+        **{one.name: one.source for one in spec.extra_arrays}}
+    labels = "Dynamic World" if spec.labels.source != "asset" else spec.labels.asset
     return {
         "band_units": dynamic_world_units(spec.sentinel2.bands, spec.s1_bands),
         "biomes": {str(number): name for number, name in BIOMES.items()}, "label_source": spec.labels.source,
-        "sources": sources, "title": f"{spec.name}: Sentinel-2, Sentinel-1 and Dynamic World labels",
+        "sources": sources, "title": f"{spec.name}: Sentinel-2, Sentinel-1 and {labels} labels",
         "source": "; ".join(one["attribution"] for one in sources.values()),
         "license": "Dynamic World and Ecoregions 2017: CC-BY-4.0; Copernicus Sentinel data: its legal notice",
         "references": "https://doi.org/10.1038/s41597-022-01307-4, https://arxiv.org/abs/2410.03962"}
+
+
+def _source_of_map(spec: DatasetSpec) -> dict[str, str]:
+    """Where labels of a map come from; of maps that are an extra as well, with licence and attribution."""
+    asset = str(spec.labels.asset)
+    known = extra("worldcover").source if asset in WORLDCOVER.values() else {"licence": "see its page", "attribution":
+                                                                             f"labels: {asset}"}
+    return {**known, "collection": asset}
 
 
 def _words_of_pixels(spec: DatasetSpec | ImportSpec, legend: Legend) -> dict[str, dict[str, Any]]:
@@ -357,6 +369,8 @@ def _make_group(root: zarr.Group, biome: int, rows: gpd.GeoDataFrame, spec: Data
             pixels("s2_clear", "uint16", len(spec.sentinel2.bands), S2_NODATA, {
                 "long_name": "Sentinel-2 reflectance of clear_id, the label's scene, as s2", "units": "1e-4",
                 "_FillValue": S2_NODATA})
+    for one in spec.extra_arrays:
+        pixels(one.name, one.dtype, len(one.bands) or None, one.fill, one.attributes)
 
     checked = _checked()
 
@@ -376,6 +390,9 @@ def _make_group(root: zarr.Group, biome: int, rows: gpd.GeoDataFrame, spec: Data
 
     column("s2_band", np.array(spec.sentinel2.bands, object), "s2_band")
     column("s1_band", np.array(spec.s1_bands, object), "s1_band")
+    for one in spec.extra_arrays:
+        if one.bands:
+            column(f"{one.name}_band", np.array(one.bands, object), f"{one.name}_band")
     column("class", np.array(legend.classes, object), "class")
     centers = np.array([_center(row) for row in rows.itertuples()])
     column("lon", centers[:, 0], attrs={"units": "degrees_east", "standard_name": "longitude"})

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from dwplus.classes import TABLES, spare_colour
+from dwplus.classes import TABLES, ClassTable, spare_colour
 from dwplus.errors import InputError
 from dwplus.pages.colours import of_classes
 from dwplus.taxonomy import CLASSES, IGNORE, PALETTE
@@ -49,6 +49,11 @@ class Legend:
     def pictured(self, label: np.ndarray) -> np.ndarray:
         """Labels (y, x) to uint8 (y, x, 3); no label is white."""
         return of_classes(label, self.colours)
+
+
+def legend_from(table: ClassTable) -> Legend:
+    """The legend of a store of a table."""
+    return Legend(table.classes, table.codes, table.colours, table.name)
 
 
 def legend_of(attributes: Mapping[str, Any], where: str = "store") -> Legend:

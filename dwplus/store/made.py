@@ -12,7 +12,7 @@ import pandas as pd
 
 from dwplus.spec import DatasetSpec
 from dwplus.store import layout, plan_rows, writer
-from dwplus.taxonomy import BIOMES, CLASSES, IGNORE, PALETTE, STRATUM_NAMES
+from dwplus.taxonomy import BIOMES, IGNORE, STRATUM_NAMES
 
 #: Arrays that no tile is an axis of.
 _BANDS = ("s2_band", "s1_band", "class")
@@ -20,7 +20,9 @@ _BANDS = ("s2_band", "s1_band", "class")
 
 def bands(spec: DatasetSpec) -> dict[str, list[str]]:
     """What those arrays must hold."""
-    return dict(zip(_BANDS, (list(spec.sentinel2.bands), list(spec.s1_bands), list(CLASSES)), strict=True))
+    found = dict(zip(_BANDS, (list(spec.sentinel2.bands), list(spec.s1_bands), list(spec.labels.table.classes)),
+                     strict=True))
+    return found | {f"{one.name}_band": list(one.bands) for one in spec.extra_arrays if one.bands}
 
 
 def wrong(spec: DatasetSpec, attributes: Mapping[str, Any], metadata: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -40,7 +42,7 @@ def wrong(spec: DatasetSpec, attributes: Mapping[str, Any], metadata: Mapping[st
             if not name:
                 yield from ((f"{path}/zarr.json", words) for words in _group(spec, group, meta["attributes"]))
             else:
-                tiles = None if name in _BANDS else metadata[f"{group}/label"]["shape"][0]
+                tiles = None if name in bands(spec) else metadata[f"{group}/label"]["shape"][0]
                 yield from ((f"{path}/zarr.json", words) for words in _array(spec, name, arrays.get(name, {}), meta,
                                                                              tiles))
         except (KeyError, TypeError, ValueError, IndexError) as error:
@@ -55,13 +57,15 @@ def implied(spec: DatasetSpec, attributes: Mapping[str, Any], groups: Mapping[st
     ----------
     attributes : of the root. groups : fixed columns as stored, by group and name.
     """
+    # What a relabelling made of the classes is in no spec; the seal holds it.
+    free = ("classes", "palette", "class") if "relabelled" in attributes else ()
     for key, want in _root(spec).items():
-        if attributes.get(key) != want:
+        if attributes.get(key) != want and key not in free:
             yield "zarr.json", f"says {key} {_short(attributes.get(key))}, of its spec follows {_short(want)}"
     windows = {str(window) for window in spec.windows}
     for group, columns in groups.items():
         for name, words in bands(spec).items():
-            if (have := [str(word) for word in columns.get(name, [])]) != words:
+            if (have := [str(word) for word in columns.get(name, [])]) != words and name not in free:
                 yield f"{group}/{name}", f"holds {' '.join(have)}, of the spec follows {' '.join(words)}"
         if (wrong := sorted({*map(str, columns.get("window", []))} - windows)) and not wrong[0].startswith(
                 "2015-06-23/2100"):
@@ -85,8 +89,9 @@ def implied(spec: DatasetSpec, attributes: Mapping[str, Any], groups: Mapping[st
 
 
 def _root(spec: DatasetSpec) -> dict[str, Any]:
-    return {"classes": list(CLASSES), "biomes": {str(number): name for number, name in BIOMES.items()},
-            "palette": list(PALETTE), "label_source": spec.labels.source}
+    table = spec.labels.table
+    return {"classes": list(table.classes), "biomes": {str(number): name for number, name in BIOMES.items()},
+            "palette": list(table.colours), "label_source": spec.labels.source}
 
 
 def _group(spec: DatasetSpec, group: str, attributes: Mapping[str, Any]) -> Iterator[str]:
@@ -111,7 +116,7 @@ def _arrays(spec: DatasetSpec) -> dict[str, dict[str, Any]]:
     plain = {"data_type": "uint8", "dimension_names": ["tile", "y", "x"]}
     found: dict[str, dict[str, Any]] = {
         "s2": s2, "s1": s1, "s2_clear": s2,
-        "label": {**plain, "fill_value": IGNORE, "attributes": {**flags(CLASSES), "ignore": IGNORE}},
+        "label": {**plain, "fill_value": IGNORE, "attributes": {**flags(spec.labels.table.classes), "ignore": IGNORE}},
         "cloud": {**plain, "fill_value": layout.UNKNOWN_CLOUD, "attributes": flags(("clear", "cloud"))},
         "status": {"data_type": "uint8", "fill_value": 0, "attributes": flags(layout.STATUSES)},
         "stratum": {"data_type": "int8", "fill_value": -1, "attributes": flags(STRATUM_NAMES)},
@@ -130,6 +135,11 @@ def _arrays(spec: DatasetSpec) -> dict[str, dict[str, Any]]:
         "s2_cloud": {"attributes": {"units": "percent"}}, "biome": {"data_type": "uint8"},
         "epsg": {"data_type": "int32"}, "relative_orbit": {"data_type": "int32"}, "s1_count": {"data_type": "int32"},
     }
+    for one in spec.extra_arrays:
+        found[one.name] = {
+            "data_type": one.dtype, "fill_value": "NaN" if one.fill != one.fill else one.fill,
+            "dimension_names": ["tile", *([f"{one.name}_band"] if one.bands else []), "y", "x"],
+            "attributes": one.attributes}
     return found
 
 
@@ -158,9 +168,11 @@ def _array(spec: DatasetSpec, name: str, want: Mapping[str, Any], meta: Mapping[
     if tiles is None:
         return
     side, shard = spec.tile.size, spec.store.shard_tiles
-    bands = {"s2": (len(spec.sentinel2.bands),), "s2_clear": (len(spec.sentinel2.bands),), "s1": (len(spec.s1_bands),)}
-    pixels = name in (*writer.PIXELS, *writer.TRIPLET_PIXELS)
-    tail = [*bands.get(name, ()), side, side] if pixels else [len(CLASSES)] if name == "class_counts" else []
+    many = {"s2": (len(spec.sentinel2.bands),), "s2_clear": (len(spec.sentinel2.bands),), "s1": (len(spec.s1_bands),),
+            **{one.name: (len(one.bands),) for one in spec.extra_arrays if one.bands}}
+    pixels = name in (*writer.PIXELS, *writer.MORE_PIXELS)
+    classes = [len(spec.labels.table.classes)] if name == "class_counts" else []
+    tail = [*many.get(name, ()), side, side] if pixels else classes
     if meta["shape"] != [tiles, *tail]:
         yield f"says shape {meta['shape']}, must be {[tiles, *tail]}"
     chunk = meta["chunk_grid"]["configuration"]["chunk_shape"]

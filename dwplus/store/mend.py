@@ -244,7 +244,7 @@ def _from_columns(damage: _Damage) -> pd.DataFrame | None:
     names = {path.split("/")[0] for path in damage.columns}
     for path, values in damage.sound.items():
         group, _, name = path.partition("/")
-        if name not in ("s2_band", "s1_band", "class", digests.NAMES, digests.ROW):
+        if name not in ("s2_band", "s1_band", "embedding_band", "class", digests.NAMES, digests.ROW):
             groups.setdefault(group, {})[name] = values
     try:
         frames = []

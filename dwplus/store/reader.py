@@ -11,9 +11,10 @@ import pandas as pd
 import xarray as xr
 import zarr
 
+from dwplus import extras
 from dwplus.errors import InputError
 from dwplus.grid import PixelGrid
-from dwplus.store import columns, layout, tables, tiles
+from dwplus.store import columns, layout, tables, tiles, writer
 from dwplus.store.places import BucketError, Folder
 from dwplus.store.web import source_of
 from dwplus.taxonomy import IGNORE
@@ -216,8 +217,9 @@ def tile(path: str | Path, tile_id: str, window: str | None = None, *, decoded: 
 
     Returns
     -------
-    xarray.Dataset of ``s2`` (s2_band, y, x), ``s1`` (s1_band, y, x), ``label`` (y, x) uint8 with 255 = ignore; ``x``
-    and ``y`` are pixel centres in m; ``spatial_ref`` holds the UTM zone; attributes are the tile's columns.
+    xarray.Dataset of ``s2`` (s2_band, y, x), ``s1`` (s1_band, y, x), ``label`` (y, x) uint8 with 255 = ignore, and the
+    store's extras (:mod:`dwplus.extras`; decoded as float32 with NaN, but for the codes of ``worldcover``); ``x`` and
+    ``y`` are pixel centres in m; ``spatial_ref`` holds the UTM zone; attributes are the tile's columns.
 
     Raises
     ------
@@ -232,7 +234,8 @@ def tile(path: str | Path, tile_id: str, window: str | None = None, *, decoded: 
     scale, index = float(group.attrs["scale"]), int(row["index"])  # type: ignore[arg-type]
     try:
         reader = tiles.TileReader(path, exported=True)
-        pixels = {name: reader.array(row["group"], name, index) for name in ("s2", "s1", "label")}
+        more = [name for name in writer.EXTRA_PIXELS if name in reader.shapes(row["group"])]
+        pixels = {name: reader.array(row["group"], name, index) for name in (*writer.PIXELS, *more)}
     except (ValueError, OSError, RuntimeError, BucketError) as error:
         raise InputError(f"tile {tile_id!r}: cannot be read ({type(error).__name__}: {error}); run dwplus verify "
                          f"{path}") from None
@@ -245,6 +248,10 @@ def tile(path: str | Path, tile_id: str, window: str | None = None, *, decoded: 
             if raw.dtype.kind != "f":
                 pixels[name] = np.where(raw == fill[name], np.nan, raw * np.float32(factor)).astype("float32")
             fill[name] = np.nan
+    for name in more:
+        one = extras.extra(name, str(pixels[name].dtype))
+        pixels[name] = one.decoded(pixels[name]) if decoded else pixels[name]
+        fill[name] = np.nan if pixels[name].dtype.kind == "f" else one.fill
     height, width = pixels["label"].shape
     placed = bool(row["epsg"])
     x0, y0 = (float(row["x0"]), float(row["y0"])) if placed else (0.0, scale * height)
@@ -253,14 +260,15 @@ def tile(path: str | Path, tile_id: str, window: str | None = None, *, decoded: 
         {name: ((f"{name}_band", "y", "x") if values.ndim == 3 else ("y", "x"), values)
          for name, values in pixels.items()},
         {"x": grid.x0 + scale * (np.arange(width) + 0.5), "y": grid.y0 - scale * (np.arange(height) + 0.5),
-         **{f"{name}_band": [str(b) for b in np.asarray(group[f"{name}_band"])] for name in ("s2", "s1")}},
+         **{f"{name}_band": [str(b) for b in np.asarray(group[f"{name}_band"])]
+            for name, values in pixels.items() if values.ndim == 3}},
         {key: value for key, value in row.items()
          if isinstance(value, str | int | float | np.integer | np.floating) and key != "index"})
     for name in pixels:
         found[name].attrs = {key: value for key, value in group[name].attrs.items()
                              if key not in ("_FillValue", "scale_factor")}
-        if not decoded and name == "s1" and pixels["s1"].dtype.kind == "i":
-            found[name].attrs["scale_factor"] = layout.S1_SCALE
+        if not decoded and "scale_factor" in group[name].attrs:
+            found[name].attrs["scale_factor"] = group[name].attrs["scale_factor"]
         found[name].rio.write_nodata(fill[name], inplace=True)
     # Pixels without a place lie on a grid of their own, in m from their lower left corner.
     out: xr.Dataset = (found.rio.write_crs(grid.crs) if placed else found).rio.write_transform(grid.transform)

@@ -11,7 +11,7 @@ import pandas as pd
 
 from dwplus.classes import TABLES, ClassTable, table_from, table_of, translation
 from dwplus.errors import InputError
-from dwplus.store.legend import Legend
+from dwplus.store.legend import Legend, legend_from
 from dwplus.taxonomy import IGNORE
 from dwplus.yaml_text import read_yaml
 
@@ -61,11 +61,6 @@ def read_table(text: str) -> tuple[ClassTable, dict[str, str] | None]:
     if text in TABLES or not text.endswith((".yaml", ".yml")):
         return table_of(text), None
     return table_from(read_yaml(Path(text), "a class table is a YAML file with classes"), text)
-
-
-def legend_from(table: ClassTable) -> Legend:
-    """The legend of a store of a table."""
-    return Legend(table.classes, table.codes, table.colours, table.name)
 
 
 def recoding(legend: Legend, table: ClassTable, becomes: dict[str, str] | None, where: str) -> Recoding:

@@ -17,10 +17,10 @@ from dwplus.spec import DatasetSpec
 from dwplus.store import columns, layout, tables, writer
 from dwplus.store.copies import KEPT, Source, in_order
 from dwplus.store.imported import ImportSpec
-from dwplus.store.legend import Legend, legend_of
+from dwplus.store.legend import Legend, legend_from, legend_of
 from dwplus.store.locks import only_run, sweep
 from dwplus.store.places import place_of
-from dwplus.store.recode import Recoding, legend_from, read_table, recoding
+from dwplus.store.recode import Recoding, read_table, recoding
 from dwplus.store.tiles import TileReader
 
 
@@ -108,7 +108,9 @@ def _write(source: Source, rows: Any, out: str | Path, how: Recoding, classes: i
             return writer.TileResult(layout.REJECTED, str(row["reason"]))
         place, index = str(row["group"]), int(row["index"])
         more: dict[str, Any] = {name: reader.array(place, name, index) for name in writer.TRIPLET_PIXELS
-                if name in reader.formats(place)}
+                                if name in reader.formats(place)}
+        more["extras"] = {name: reader.array(place, name, index) for name in writer.EXTRA_PIXELS
+                          if name in reader.formats(place)}
         s2, s1, label = reader.read(place, index)
         return writer.TileResult(layout.EXPORTED, "", s2, s1, how(label), **more)
 

@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import zarr
 
 from dwplus.errors import InputError
+from dwplus.extras import NAMES
 from dwplus.store import layout
 from dwplus.store.legend import attributes_of, legend_of, units_of
 from dwplus.store.reader import tile_table
@@ -30,9 +32,8 @@ def export_tar(store: str | Path, out: str | Path, *, split: str = "all", per_fi
     """Write the exported tiles of a store as ``<split>-NNNNNN.tar`` and ``dataset.json``.
 
     A sample is ``<key>.s2.npy`` (uint16, 65535 = no data), ``<key>.s1.npy`` (int16 hundredths or float32, as stored),
-    ``<key>.label.npy`` (uint8, 255 = ignore) and ``<key>.json`` (the tile's columns); the key is the tile's id, with
-    its
-    window where a tile is there for several. The same store gives the same bytes.
+    ``<key>.label.npy`` (uint8, 255 = ignore), the store's extras as stored, and ``<key>.json`` (the tile's columns);
+    the key is the tile's id, with its window where a tile is there for several. The same store gives the same bytes.
 
     Parameters
     ----------
@@ -75,6 +76,7 @@ def export_tar(store: str | Path, out: str | Path, *, split: str = "all", per_fi
             **attributes_of(legend_of(attributes, f"store {store}")), "s2_band": bands["s2"], "s1_band": bands["s1"],
             "band_units": units_of(attributes, bands["s2"], bands["s1"]), "s1_scale_factor": layout.S1_SCALE,
             "nodata": {"s2": layout.S2_NODATA, "s1": layout.S1_NODATA, "label": 255},
+            **_said_of_extras(root, first),
             "license": attributes.get("license"), "title": attributes.get("title"), "samples": len(table)}, indent=2)
             + "\n")
         if out.exists():
@@ -85,6 +87,14 @@ def export_tar(store: str | Path, out: str | Path, *, split: str = "all", per_fi
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return sorted(out.glob("*.tar"))
+
+
+def _said_of_extras(root: zarr.Group, group: str) -> dict[str, Any]:
+    """What each extra says of itself, and its no data; nothing where there is none."""
+    found = {name: array for name in NAMES if isinstance(array := root.get(f"{group}/{name}"), zarr.Array)}
+    said = {name: {**array.attrs.asdict(), "nodata": None if array.fill_value != array.fill_value else
+                   int(array.fill_value), "dtype": str(array.dtype)} for name, array in found.items()}
+    return {"extras": said} if said else {}
 
 
 def _key(row: Any, several: bool) -> str:

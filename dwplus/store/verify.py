@@ -154,7 +154,7 @@ def _verify(store: str | Path, progress: Callable[[int, int], None]) -> Report:
 
 def _is_shard(name: str) -> bool:
     parts = name.split("/")
-    return len(parts) > 3 and parts[1] in (*writer.PIXELS, *writer.TRIPLET_PIXELS)
+    return len(parts) > 3 and parts[1] in (*writer.PIXELS, *writer.MORE_PIXELS)
 
 
 def _spec(attributes: dict[str, Any], faults: list[Fault]) -> DatasetSpec | ImportSpec | None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import zarr
 
+from dwplus import extras
 from dwplus.store import digests, layout, stops
 from dwplus.store.places import BucketError, place_of_group
 from dwplus.store.shards import ShardFormat
@@ -21,6 +22,9 @@ PIXELS = ("s2", "s1", "label")
 COLUMNS = ("class_counts", "valid_fraction", "reason", "status")
 #: The same of stores of triplets only; see :mod:`dwplus.planning.triplets`.
 TRIPLET_PIXELS, TRIPLET_COLUMNS = ("cloud", "s2_clear"), ("cloud_fraction", "stratum")
+#: Arrays that a spec's ``extras`` add; and those that any store may have beside :data:`PIXELS`.
+EXTRA_PIXELS = extras.NAMES
+MORE_PIXELS = (*TRIPLET_PIXELS, *EXTRA_PIXELS)
 #: Fields of a packed tile that are named otherwise than their column.
 _FIELDS = {digests.DIGESTS: "digests"}
 #: All rows of a column.
@@ -38,6 +42,7 @@ class TileResult:
     s2 : uint16 (s2_band, y, x). s1 : (s1_band, y, x). label : uint8 (y, x).
     cloud, s2_clear : of triplets, the mask of ``s2``, uint8 (y, x), and the label's scene, as ``s2``.
     class_counts, valid_fraction : of these arrays, where who made them has measured them; None to have it done.
+    extras : by name, as stored (:mod:`dwplus.extras`).
     """
 
     status: int
@@ -49,6 +54,12 @@ class TileResult:
     s2_clear: np.ndarray | None = None
     class_counts: np.ndarray | None = None
     valid_fraction: float | None = None
+    extras: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    def array(self, name: str) -> np.ndarray:
+        """An array by its name."""
+        found: np.ndarray = self.extras[name] if name in EXTRA_PIXELS else getattr(self, name)
+        return found
 
 
 def class_counts(label: np.ndarray, classes: int = len(CLASSES)) -> np.ndarray:
@@ -111,7 +122,7 @@ class PackedTile:
 
 def formats(store: str | Path, group: zarr.Group) -> dict[str, ShardFormat]:
     """How the pixel arrays of a group are packed, by name."""
-    names = [*PIXELS, *(name for name in TRIPLET_PIXELS if name in group)]
+    names = [*PIXELS, *(name for name in MORE_PIXELS if name in group)]
     return {name: ShardFormat.of(store, array_of(group, name)) for name in names}
 
 
@@ -158,7 +169,7 @@ def pack(shards: dict[str, ShardFormat], result: TileResult, row: str = "", clas
         if result.cloud is not None:
             cloud = cloud_fraction(result.cloud)
         for name, form in shards.items():
-            pixels = form.stored(getattr(result, name))
+            pixels = form.stored(result.array(name))
             # An exported tile has bytes in every array, be they all fill: what is not there is damage.
             packed[name] = form.packed(pixels)
             if row:

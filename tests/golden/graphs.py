@@ -17,8 +17,9 @@ import shapely
 from ee import serializer
 from google.auth.credentials import AnonymousCredentials
 
+from dwplus import extras as arrays
 from dwplus.earth import tables
-from dwplus.earth.images import dw_labels, dynamic_world, ecoregions, sentinel1, sentinel2
+from dwplus.earth.images import dw_labels, dynamic_world, ecoregions, extras, maps, sentinel1, sentinel2
 from dwplus.earth.probes import probe
 from dwplus.embedded_earth import EmbeddedEarth, http_transport, open_catalog
 from dwplus.grid import PixelGrid
@@ -67,12 +68,18 @@ def expressions() -> dict[str, Any]:
         "label": dynamic_world.label([S2]), "label, confident": dynamic_world.label([S2], 0.5),
         "label, mode of two": dynamic_world.label([S2, S2.replace("0723", "0728")]),
         "label, drawn": dw_labels.label(dw_labels.DW_LABELS, "label_dw_10.1_50.1-20210723"),
+        "label, map": maps.label("ESA/WorldCover/v200", "Map", ["2021"], {10: 0, 80: 1}),
+        "label, map of two": maps.label("SAMPLE/TRUTH", "label", ["a_2021", "b_2021"], {0: 0}),
+        "maps": _recorded(lambda s: tables.map_images(s, "ESA/WorldCover/v200", "Map", area)),
         "sentinel-2": sentinel2.reflectance(S2, "sr", ("B2", "B5", "B12")),
         "sentinel-1, one slice": sentinel1.backscatter(S1[:1]),
         "sentinel-1, two slices": sentinel1.backscatter(S1),
         "sentinel-1, angle, float32": sentinel1.backscatter(S1[:1], keep_angle=True, dtype="float32"),
         "sentinel-1, mean": sentinel1.backscatter(S1, policy="mean"),
         "sentinel-1, mean of dB": sentinel1.backscatter(S1, policy="mean", average="db"),
+        **{f"extras, {name}": extras.image(arrays.extra(name), grid, S2, S2) for name in arrays.NAMES},
+        "extras, embedding, int8": extras.image(arrays.extra("embedding", "int8"), grid, S2, S2),
+        "extras, years": _recorded(lambda s: tables.embedding_years(s, [2020, 2021])),
         "ecoregions": ecoregions.painted(),
         "sites": _recorded(tables.sample_sites),
         "catalogues": _recorded(lambda s: tables.catalogues(s, spec, [tables.Query(area, start, end)])),

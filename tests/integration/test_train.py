@@ -255,6 +255,12 @@ def test_other_networks_and_several_stores(store, tmp_path):
     assert list(found["by_modality"]) == ["s1"] and found["overall"]["tiles"] == 6
 
 
+def test_averaged_weights_of_a_network_without_buffers(store, tmp_path):
+    config = make_config({"model": {"name": "pixel_mlp", "options": {"widths": [8]}}, "data": {"crop": 32},
+                          "optim": {"epochs": 1, "batch_size": 4, "ema": 0.9}, "run": {"tensorboard": False}})
+    assert np.isfinite(train(store, tmp_path / "run", config, device="cpu").best_miou)
+
+
 def test_without_validation_tiles(tmp_path, capsys):
     store = make_store(tmp_path / "a.zarr", tiles=4, size=32, splits=("train",))
     summary = train(store, tmp_path / "run", steady(optim={"epochs": 2}), device="cpu")

@@ -57,6 +57,12 @@ def clear(label_id: str) -> ee.Image:
     return score.unmask(0, False).rename(["clear"])
 
 
+def score(s2_index: str) -> ee.Image:
+    """Band ``cs_cdf`` of Cloud Score+, 0 occluded to 1 clear, of a scene found by sensing and granule; masked where no
+    score was made."""
+    return _of_scene(SCORE, SCORE_BAND, s2_index, lambda image: image)
+
+
 def _of_scene(collection: str, band: str, s2_index: str, judge: Callable[[ee.Image], ee.Image]) -> ee.Image:
     """A band of the scene's twin in another collection, judged; masked everywhere where there is none."""
     start, _, granule = sensing_key(s2_index).partition("_")

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from dwplus.embedded_earth.catalog import BandSpec, Bounds, Scene, TableFeature, Window
-from dwplus.embedded_earth.planet import dem, dw_labels, dynamic_world, sentinel1, sentinel2
+from dwplus.embedded_earth.planet import dem, dw_labels, dynamic_world, embeddings, sentinel1, sentinel2, worldcover
 from dwplus.embedded_earth.planet.cloud_masks import PROBABILITY, SCORE, CloudMaskScene
 from dwplus.embedded_earth.planet.constellation import DAY_MS
 from dwplus.embedded_earth.planet.dem import Glo30Scene, SrtmScene
@@ -62,7 +62,8 @@ __all__ = ["ALL_SITES", "MORE_SITES", "SITES", "Planet", "Site"]
 
 TRUTH = "SAMPLE/TRUTH"
 _COLLECTIONS = (sentinel2.TOA, sentinel2.SR, sentinel2.RAW_TOA, sentinel2.RAW_SR, PROBABILITY, dynamic_world.COLLECTION,
-                SCORE, sentinel1.COLLECTION, TRUTH, dw_labels.COLLECTION, dem.GLO30)
+                SCORE, sentinel1.COLLECTION, TRUTH, dw_labels.COLLECTION, dem.GLO30, embeddings.COLLECTION,
+                *worldcover.YEARS)
 _TABLES: dict[str, Callable[[Names], list[tuple[str, dict[str, Any], dict[str, Any]]]]] = {
     "SAMPLE/SITES": site_rows, "SAMPLE/MORE_SITES": more_rows, "RESOLVE/ECOREGIONS/2017": ecoregion_rows}
 _KNOWN = (*_COLLECTIONS, *_TABLES, dem.SRTM)
@@ -257,6 +258,20 @@ class Planet:
     def _heights(self) -> list[Glo30Scene]:
         return list(dem.glo30([world.landscape for world in self._worlds]))
 
+    @functools.cached_property
+    def _squares(self) -> list[tuple[Landscape, int, int]]:
+        return embeddings.squares([world.landscape for world in self._worlds])
+
+    def _still(self, collection: str) -> list[Scene] | None:
+        """Scenes of a collection over which nothing flies; None for one that has others."""
+        if collection == dem.GLO30:
+            return list[Scene](self._heights)
+        if collection == embeddings.COLLECTION:
+            return list[Scene](embeddings.scenes(self._squares))
+        if collection in worldcover.YEARS:
+            return [worldcover.WorldCoverScene(collection, [world.landscape for world in self._worlds])]
+        return None
+
     def describe(self) -> str:
         """One line for people: what this Earth is."""
         biomes = len({site.biome for site in ALL_SITES})
@@ -292,8 +307,8 @@ class Planet:
         collection, _, index = asset_id.rpartition("/")
         if collection not in _COLLECTIONS:
             return None
-        if collection == dem.GLO30:
-            return next((scene for scene in self._heights if scene.index == index), None)
+        if (still := self._still(collection)) is not None:
+            return next((scene for scene in still if scene.id == asset_id), None)
         if collection == TRUTH:
             name, _, year = index.rpartition("_")
             if not (year.isdigit() and len(year) == 4):
@@ -328,9 +343,9 @@ class Planet:
             return None
         start = -1e15 if start_ms is None else start_ms
         end = 1e15 if end_ms is None else end_ms
-        if collection_id == dem.GLO30:
-            return [scene for scene in self._heights
-                    if start <= scene.time < end and (bounds is None or _meet(scene.bounds, bounds))]
+        if (still := self._still(collection_id)) is not None:
+            return [scene for scene in still if start <= scene.properties["system:time_start"] < end
+                    and (bounds is None or _meet(scene.bounds, bounds))]
         worlds = [world for world in self._worlds if bounds is None or _meet(world.bounds, bounds)]
         found = list(self._scenes(collection_id, worlds, start, end, bounds))
         found.sort(key=lambda scene: (scene.time, scene.id))

@@ -32,7 +32,7 @@ _ROWS = 256
 
 
 @functools.lru_cache(maxsize=64)
-def _ground(landscape: Landscape) -> Bounds:
+def ground_of(landscape: Landscape) -> Bounds:
     """Where a site has heights, degrees."""
     west, south, east, north = ring_bounds(landscape.site.ring)
     wide = _MARGIN / math.cos(math.radians(landscape.site.lat))
@@ -49,7 +49,7 @@ def _heights(landscape: Landscape, lon: np.ndarray, lat: np.ndarray) -> np.ndarr
     return out
 
 
-def _box_ring(west: float, south: float, east: float, north: float) -> list[list[float]]:
+def box_ring(west: float, south: float, east: float, north: float) -> list[list[float]]:
     return [[west, south], [east, south], [east, north], [west, north], [west, south]]
 
 
@@ -78,7 +78,7 @@ class Glo30Scene:
     @property
     def properties(self) -> dict[str, Any]:
         return {"system:index": self.index, "system:time_start": self.time,
-                "system:footprint": {"type": "LinearRing", "coordinates": _box_ring(*self.bounds)}}
+                "system:footprint": {"type": "LinearRing", "coordinates": box_ring(*self.bounds)}}
 
     def read(self, bands: tuple[str, ...], window: Window) -> dict[str, tuple[np.ndarray, np.ndarray | None]]:
         """Native pixels of ``DEM``."""
@@ -92,7 +92,7 @@ def glo30(landscapes: Sequence[Landscape]) -> Iterator[Glo30Scene]:
     """The degrees that hold a site, each of the site nearest to its middle."""
     nearest: dict[tuple[int, int], tuple[float, Landscape]] = {}
     for landscape in landscapes:
-        west, south, east, north = _ground(landscape)
+        west, south, east, north = ground_of(landscape)
         for lon in range(math.floor(west), math.floor(east) + 1):
             for lat in range(math.floor(south), math.floor(north) + 1):
                 far = math.hypot(lon + 0.5 - landscape.site.lon, lat + 0.5 - landscape.site.lat)
@@ -125,7 +125,7 @@ class SrtmScene:
     @property
     def properties(self) -> dict[str, Any]:
         return {"system:index": "SRTMGL1_003", "system:time_start": self.time,
-                "system:footprint": {"type": "LinearRing", "coordinates": _box_ring(*self.bounds)}}
+                "system:footprint": {"type": "LinearRing", "coordinates": box_ring(*self.bounds)}}
 
     def read(self, bands: tuple[str, ...], window: Window) -> dict[str, tuple[np.ndarray, np.ndarray | None]]:
         """Native pixels of ``elevation``."""
@@ -134,7 +134,7 @@ class SrtmScene:
         out = np.zeros((window.height, window.width), np.int16)
         valid = np.zeros(out.shape, bool)
         for landscape in self.landscapes:
-            west, south, east, north = _ground(landscape)
+            west, south, east, north = ground_of(landscape)
             cols = np.flatnonzero((lon >= west) & (lon <= east))
             rows = np.flatnonzero((lat >= south) & (lat <= north))
             if len(cols) and len(rows):

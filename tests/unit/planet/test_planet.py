@@ -87,8 +87,9 @@ def test_tables(planet):
 
 
 def test_folders(planet):
-    assert set(planet.children("")) == {"COPERNICUS", "GOOGLE", "RESOLVE", "SAMPLE", "USGS", "projects"}
-    assert list(planet.children("GOOGLE")) == ["GOOGLE/CLOUD_SCORE_PLUS", "GOOGLE/DYNAMICWORLD"]
+    assert set(planet.children("")) == {"COPERNICUS", "ESA", "GOOGLE", "RESOLVE", "SAMPLE", "USGS", "projects"}
+    assert list(planet.children("GOOGLE")) == ["GOOGLE/CLOUD_SCORE_PLUS", "GOOGLE/DYNAMICWORLD",
+                                               "GOOGLE/SATELLITE_EMBEDDING"]
     assert list(planet.children("projects")) == ["projects/wri-datalab"]
     assert planet.asset_type("projects/wri-datalab/dynamic_world") == "FOLDER"
     assert planet.asset_type("projects/someone-else/labels") is None
