@@ -71,7 +71,7 @@ def replay(latency: float, bodies: list[bytes], sender: Any) -> None:
 
     earth = embedded_earth(None, latency_s=latency)
     count = iter(range(10**9))
-    earth._compute_pixels = lambda request: ("application/octet-stream", bodies[next(count) % len(bodies)])
+    earth._compute_pixels = lambda request, *limits: ("application/octet-stream", bodies[next(count) % len(bodies)])
     server = serve(earth)
     sender.send(server.url)
     server.start()

@@ -92,10 +92,10 @@ def _serve(pipe: Any, remember: bool) -> None:
             counts["refused"] += answer.status == 429
         return answer
 
-    def remembered(request: dict[str, Any]) -> tuple[str, bytes]:
-        key = repr({**request, "workloadTag": None})  # a tag of each run is no part of the question
+    def remembered(request: dict[str, Any], *limits: Any) -> tuple[str, bytes]:
+        key = repr(({**request, "workloadTag": None}, limits))  # a tag of each run is no part of the question
         if key not in answers:
-            answers[key] = compute(request)
+            answers[key] = compute(request, *limits)
         return answers[key]
 
     earth.handle = counted
