@@ -48,10 +48,8 @@ def run(what: str, store: str | None, marks: Path | None, port: int) -> int:
 
 
 def _serve(make: Callable[..., None], serve: Callable[..., None], port: int) -> int:
-    try:
-        serve(make, port, lambda url: say(f"open {url} in a browser; Ctrl-C ends it"))
-    except KeyboardInterrupt:
-        say("done")
+    serve(make, port, lambda url: say(f"open {url} in a browser; Ctrl-C ends it"))
+    say("done")
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 
 from bokeh.application import Application
@@ -21,7 +22,7 @@ HOSTS = r"(localhost|127\.0\.0\.1)"
 
 
 def serve(make: Callable[[Document], None], port: int, announce: Callable[[str], None]) -> None:
-    """Serve a page until interrupted.
+    """Serve a page until Ctrl-C or SIGTERM.
 
     Parameters
     ----------
@@ -45,8 +46,14 @@ def serve(make: Callable[[Document], None], port: int, announce: Callable[[str],
     server = BaseServer(IOLoop.current(), page, front)
     server.start()
     announce(f"http://127.0.0.1:{port}")
+    # Not as exceptions: one that is raised while garbage is collected is swallowed, and the server goes on.
+    own = server.io_loop.asyncio_loop
+    for number in (signal.SIGINT, signal.SIGTERM):
+        own.add_signal_handler(number, server.io_loop.stop)
     try:
         server.io_loop.start()
     finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            own.remove_signal_handler(number)
         server.stop()
         front.stop()
