@@ -21,7 +21,7 @@ from run_notebooks import copy_of  # noqa: E402
 log = logging.getLogger("mkdocs.hooks")
 ROOT = Path(__file__).parents[1]
 #: Pages that show a file from outside of their folder.
-SHOWN = {"benchmarks.md": "BENCHMARKS.md", "findings.md": "findings/README.md"}
+SHOWN = {"benchmarks.md": "BENCHMARKS.md", "findings.md": "findings/README.md", "changelog.md": "CHANGELOG.md"}
 MARK = re.compile(r"^<!-- table: ([a-z ]+) -->$", re.MULTILINE)
 LINK = re.compile(r"<[^<>]+?\s(?:href|src)=\"([^\"]+)\"")
 

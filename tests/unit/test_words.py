@@ -17,6 +17,7 @@ RETIRED = {"HealingError": {"dwplus/errors.py"}, "chance": set(), "chances": set
 #: Classes of which there is one.
 SINGLE = {"Window": "dwplus/spec.py", "Report": "dwplus/store/verify.py", "Balance": "dwplus/planning/sampling.py",
           "Reason": "dwplus/reasons.py", "Habitat": "dwplus/earth/tables.py",
+          "Georeference": "dwplus/importers/base.py",
           "BandStatistics": "dwplus/store/stats.py"}
 
 
