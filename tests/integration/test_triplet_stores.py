@@ -136,17 +136,23 @@ def test_verify_and_repair_know_the_arrays(store, tmp_path):
 
 @pytest.mark.parametrize("source", ["s2cloudless", "scl"])
 def test_other_masks(source, plan):
-    """Masks differ, and agree on what is thick cloud and what is clear."""
-    rows = plan[plan["state"] == "planned"]
+    """All agree where it is overcast and where it is clear. Between, s2cloudless knows neither shadows nor thin cloud,
+    so it has less than Cloud Score+; the scene classification counts all cirrus, so it has more."""
+    rows = plan[plan["state"] == "planned"].reset_index(drop=True)
     grids = [tile_from_id(t).grid for t in rows["tile_id"]]
     shares = np.array(cloud_shares(connect_config(EarthConfig()), source, list(zip(grids, rows["s2_id"], strict=True))))
-    assert np.isfinite(shares).all() and np.corrcoef(shares, rows["cloud_fraction"])[0, 1] > 0.9
+    score = rows["cloud_fraction"].to_numpy()
+    assert (score < 0.02).any() and (shares[score < 0.02] < 0.02).all()
+    assert (score > 0.95).any() and (shares[score > 0.95] > 0.8).all()
+    more, less = (score, shares) if source == "s2cloudless" else (shares, score)
+    assert (more - less > -0.02).all() and (more - less > 0.05).any()
     wanted = make_spec(BASE | {"triplets": {"cloud": source, "keep_clear": False}})
-    row = rows.loc[rows["stratum"].eq(2)].iloc[0]
-    pixels = fetch_tile(connect(), wanted, tile_from_id(row["tile_id"]).grid, row["label_id"], row["s2_id"],
-                        row["s1_id"].split(","), clear_id=row["clear_id"])
+    index = int(np.argmax(rows["stratum"].eq(2)))
+    row = rows.loc[index]
+    pixels = fetch_tile(connect(), wanted, grids[index], row["label_id"], row["s2_id"], row["s1_id"].split(","),
+                        clear_id=row["clear_id"])
     assert pixels.s2_clear is None and set(np.unique(pixels.cloud)) <= {0, 1}
-    assert abs(pixels.cloud.mean() - row["cloud_fraction"]) < 0.35
+    assert abs(pixels.cloud.mean() - shares[index]) < 0.1  # a coarse look while planning
 
 
 def same(one: Path, other: Path) -> list[str]:
