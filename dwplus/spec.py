@@ -248,6 +248,18 @@ class TileShape(_Model):
         "utm", description="utm: the 10 m lattice of the tile's UTM zone; label: cut from the label image's own grid")
 
 
+TerrainBand = Literal["local_incidence", "layover_shadow"]
+#: What a spec does not speak of, so that a spec of an earlier build keeps its text.
+PLAIN_GROUND: dict[str, Any] = {"terrain": "none", "terrain_model": "volume", "terrain_buffer": 0.0, "keep": [],
+                                "speckle": "none", "speckle_window": 7, "speckle_looks": 4.4}
+
+
+def _terrain_in_order(names: tuple[TerrainBand, ...]) -> tuple[TerrainBand, ...]:
+    if len(set(names)) < len(names):
+        raise ValueError("a band is named twice")
+    return tuple(sorted(names, key=["local_incidence", "layover_shadow"].index))
+
+
 class Sentinel1(_Model):
     """How radar is paired."""
 
@@ -264,12 +276,42 @@ class Sentinel1(_Model):
     prefer_hours: float = Field(24, ge=0, description="hours that a pass may be farther off than the nearest for each "
                                                       "preference it meets")
     keep_angle: bool = Field(False, description="add the incidence angle (degrees) as a third S1 band")
+    terrain: Literal["none", "flattened"] = Field(
+        "none", description="flattened: gamma nought with the effect of slopes divided out by angles (Vollrath et al. "
+                            "2020, Copernicus GLO-30), layover and shadow masked; none: sigma nought as delivered")
+    terrain_model: Literal["volume", "surface"] = Field(
+        "volume", description="what scatters on a slope: volume = vegetation, surface = bare ground")
+    terrain_buffer: float = Field(0, ge=0, le=500, description="metres by which layover and shadow are grown")
+    keep: Annotated[tuple[TerrainBand, ...], AfterValidator(_terrain_in_order)] = Field(
+        (), description="further S1 bands: local_incidence (degrees from the ground's normal), layover_shadow (0 = "
+                        "neither, 1 = shadow, 2 = layover, 3 = both)")
+    speckle: Literal["none", "boxcar", "lee", "refined-lee", "gamma-map"] = Field(
+        "none", description="filter of speckle, in linear power")
+    speckle_window: int = Field(7, ge=3, le=15, description="pixels of the filter's window, odd; refined-lee has 7")
+    speckle_looks: float = Field(4.4, gt=0, le=1000, description="equivalent number of looks that the filter takes "
+                                                                 "for granted; IW GRD of high resolution has 4.4")
 
     @model_validator(mode="after")
     def _gaps_ordered(self) -> Sentinel1:
         if self.min_gap_hours > self.max_gap_hours:
             raise ValueError(f"min_gap_hours ({self.min_gap_hours:g}) must not exceed max_gap_hours "
                              f"({self.max_gap_hours:g})")
+        return self
+
+    @property
+    def sloped(self) -> bool:
+        """Whether heights matter."""
+        return self.terrain != "none" or bool(self.keep)
+
+    @model_validator(mode="after")
+    def _linear_power(self) -> Sentinel1:
+        if self.average == "db" and self.policy == "mean" and (self.speckle != "none" or self.terrain != "none"
+                                                               or self.keep):
+            raise ValueError("terrain, keep and speckle work on linear power: with policy mean take average linear")
+        if self.speckle_window % 2 == 0:
+            raise ValueError(f"speckle_window {self.speckle_window} has no middle; take an odd number, 3 to 15")
+        if self.speckle == "refined-lee" and self.speckle_window != 7:
+            raise ValueError(f"speckle refined-lee has a window of 7 pixels, not of {self.speckle_window}")
         return self
 
 
@@ -448,7 +490,7 @@ class DatasetSpec(_Model):
 
     @property
     def s1_bands(self) -> tuple[str, ...]:
-        return ("VV", "VH", "angle") if self.sentinel1.keep_angle else ("VV", "VH")
+        return ("VV", "VH", *(("angle",) if self.sentinel1.keep_angle else ()), *self.sentinel1.keep)
 
     @property
     def extra_arrays(self) -> list[Extra]:
@@ -472,6 +514,9 @@ class DatasetSpec(_Model):
         if self.labels.source != "asset":
             for key in ("band", "codes", "date"):
                 del found["labels"][key]
+        for key, value in PLAIN_GROUND.items():
+            if found["sentinel1"][key] == value:
+                del found["sentinel1"][key]
         for key, value in EARLIER_EDGES.items():
             if found["quality"][key] == value:
                 del found["quality"][key]  # so that a spec of an earlier build keeps its text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -104,7 +105,7 @@ def request_tile(session: Session, spec: DatasetSpec, grid: PixelGrid, label_id:
     """
     annotated = None if spec.labels.path is None else read_labels(spec.labels.path, label_id, grid)
     image, dtype, groups = _tile_image(spec, label_id, s2_id, tuple(s1_ids), product, clear_id,
-                                       grid if spec.extras else None)
+                                       grid if spec.extras or spec.sentinel1.sloped else None)
     base, alike = band_sizes(spec)
     first, *rest = bundles(*grid.shape, base, alike)
     if not rest:
@@ -122,8 +123,8 @@ def request_tile(session: Session, spec: DatasetSpec, grid: PixelGrid, label_id:
 def _tile_image(spec: DatasetSpec, label_id: str, s2_id: str, s1_ids: tuple[str, ...], product: str | None,
                 clear_id: str, place: PixelGrid | None) -> tuple[ee.Image, np.dtype, dict[str, Sequence[str]]]:
     """The image, the types of its bands and their groups; kept, for many tiles of a region lie in the same scenes and
-    the client takes 1 ms to put it together. Extras are looked for at the tile's ``place``."""
-    image, fields = _sensors(spec, s2_id, s1_ids, product)
+    the client takes 1 ms to put it together. Extras and heights are looked for at the tile's ``place``."""
+    image, fields = _sensors(spec, place, s2_id, s1_ids, product)
     bands = spec.sentinel2.bands
     groups: dict[str, Sequence[str]] = {"s2": bands, "s1": spec.s1_bands}
     if spec.labels.path is None:
@@ -171,7 +172,7 @@ def fetch_inputs(session: Session, spec: DatasetSpec, grid: PixelGrid, s2_id: st
     EarthError
         As :func:`dwplus.earth.pixels.fetch`.
     """
-    image, fields = _sensors(spec, s2_id, s1_ids, product)
+    image, fields = _sensors(spec, grid, s2_id, s1_ids, product)
     if mask_id:
         image = image.addBands(dynamic_world.label(mask_id.split(",")))
         fields.append(("label", np.dtype("u1")))
@@ -194,13 +195,24 @@ def edges_of(spec: DatasetSpec) -> sentinel1.Edges:
     return sentinel1.Edges(quality.s1_edges, quality.s1_edge_db, quality.s1_edge_angles, quality.s1_edge_erode)
 
 
-def _sensors(spec: DatasetSpec, s2_id: str, s1_ids: Sequence[str],
+def ground_of(spec: DatasetSpec, grid: PixelGrid | None) -> sentinel1.Ground:
+    """What a spec does about slopes, which take heights around ``grid``, and about speckle."""
+    radar = spec.sentinel1
+    ground = sentinel1.Ground(radar.terrain_model if radar.terrain == "flattened" else "none", radar.terrain_buffer,
+                              radar.keep, radar.speckle, radar.speckle_window, radar.speckle_looks)
+    if not ground.sloped:
+        return ground
+    assert grid is not None
+    return dataclasses.replace(ground, height=extras.elevation(extras.area_of(grid)))
+
+
+def _sensors(spec: DatasetSpec, grid: PixelGrid | None, s2_id: str, s1_ids: Sequence[str],
              product: str | None) -> tuple[ee.Image, list[tuple[str, np.dtype]]]:
     """Image of both sensors, and the types of its bands."""
     image = sentinel2.reflectance(s2_id, product or spec.sentinel2.product, spec.sentinel2.bands).addBands(
         sentinel1.backscatter(
             s1_ids, policy=spec.sentinel1.policy, average=spec.sentinel1.average, edges=edges_of(spec),
-            keep_angle=spec.sentinel1.keep_angle, dtype=spec.store.s1_dtype))
+            keep_angle=spec.sentinel1.keep_angle, dtype=spec.store.s1_dtype, ground=ground_of(spec, grid)))
     return image, [*((band, np.dtype("<u2")) for band in spec.sentinel2.bands),
                    *((band, np.dtype(spec.store.s1_dtype)) for band in spec.s1_bands)]
 

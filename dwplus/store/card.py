@@ -214,7 +214,8 @@ def collection(attrs: dict[str, Any], items: gpd.GeoDataFrame, href: str, origin
 
     def bands(sensor: str) -> list[dict[str, Any]]:
         names = spec["sentinel2"]["bands"] if sensor == "s2" else (
-            ["VV", "VH"] + (["angle"] if spec["sentinel1"].get("keep_angle") else []))
+            ["VV", "VH"] + (["angle"] if spec["sentinel1"].get("keep_angle") else [])
+            + spec["sentinel1"].get("keep", []))
         return [{"name": name} for name in names]
 
     int16 = spec["store"]["s1_dtype"] == "int16"

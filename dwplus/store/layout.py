@@ -297,6 +297,7 @@ def _of_export(spec: DatasetSpec) -> dict[str, Any]:
         **({"labels": {**ANNOTATIONS, "collection": spec.labels.asset or ANNOTATIONS["collection"]}}
            if spec.labels.source == "annotations" else {}),
         **({"labels": _source_of_map(spec)} if spec.labels.source == "asset" else {}),
+        **({"dem": extra("dem").source} if spec.sentinel1.sloped else {}),
         **{one.name: one.source for one in spec.extra_arrays}}
     labels = "Dynamic World" if spec.labels.source != "asset" else spec.labels.asset
     return {
@@ -316,13 +317,25 @@ def _source_of_map(spec: DatasetSpec) -> dict[str, str]:
     return {**known, "collection": asset}
 
 
+def _words_of_radar(spec: DatasetSpec) -> str:
+    radar = spec.sentinel1
+    others = {"local_incidence": "local_incidence: degrees from the ground's normal",
+              "layover_shadow": "layover_shadow: 0 = neither, 1 = shadow, 2 = layover, 3 = both"}
+    bands = "; ".join(["angle: incidence angle, degrees", *(others[name] for name in radar.keep)])
+    what = "backscatter" if radar.terrain == "none" else (
+        f"gamma nought, slopes divided out by angles (model {radar.terrain_model}), layover and shadow masked")
+    if radar.speckle != "none":
+        what += f", speckle filter {radar.speckle}"
+    return f"Sentinel-1 GRD {what} ({bands})"
+
+
 def _words_of_pixels(spec: DatasetSpec | ImportSpec, legend: Legend) -> dict[str, dict[str, Any]]:
     """What arrays of pixels say of themselves."""
     flags = {"flag_values": list(range(len(legend))), "flag_meanings": " ".join(legend.classes), "ignore": IGNORE}
     if isinstance(spec, DatasetSpec):
         return {"s2": {"long_name": "Sentinel-2 reflectance, digital numbers as delivered (reflectance x 10000), "
                                     "harmonised", "units": "1e-4"},
-                "s1": {"long_name": "Sentinel-1 GRD backscatter (angle: incidence angle, degrees)", "units": "dB"},
+                "s1": {"long_name": _words_of_radar(spec), "units": "dB"},
                 "label": {"long_name": "Dynamic World class, 255 = ignore" if legend == Legend() else
                           f"class of {legend.table}, 255 = ignore", **flags}}
     units = {name: sorted({spec.band_units[band] for band in bands}) for name, bands in (

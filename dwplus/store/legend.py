@@ -18,8 +18,10 @@ from dwplus.pages.colours import of_classes
 from dwplus.taxonomy import CLASSES, IGNORE, PALETTE
 
 #: Units a band may have. ``display`` is a grey value of a picture, without physical meaning.
-REFLECTANCE, DECIBEL, DEGREE, DISPLAY = "reflectance", "dB", "degree", "display"
-UNITS = (REFLECTANCE, DECIBEL, DEGREE, DISPLAY)
+REFLECTANCE, DECIBEL, DEGREE, CODE, DISPLAY = "reflectance", "dB", "degree", "code", "display"
+UNITS = (REFLECTANCE, DECIBEL, DEGREE, CODE, DISPLAY)
+#: Radar bands that are no backscatter.
+RADAR_UNITS = {"angle": DEGREE, "local_incidence": DEGREE, "layover_shadow": CODE}
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ def attributes_of(legend: Legend) -> dict[str, Any]:
 def dynamic_world_units(s2_bands: Sequence[str], s1_bands: Sequence[str]) -> dict[str, str]:
     """Units of the bands of a store of this project's own export, and of one that says none."""
     return {**dict.fromkeys(s2_bands, REFLECTANCE),
-            **{band: DEGREE if band == "angle" else DECIBEL for band in s1_bands}}
+            **{band: RADAR_UNITS.get(band, DECIBEL) for band in s1_bands}}
 
 
 def units_of(attributes: Mapping[str, Any], s2_bands: Sequence[str], s1_bands: Sequence[str]) -> dict[str, str]:

@@ -20,7 +20,7 @@ import pandas as pd
 
 from dwplus.errors import InputError
 from dwplus.store import layout, seal, writer
-from dwplus.store.legend import DISPLAY, refuse_display, units_of
+from dwplus.store.legend import DECIBEL, DISPLAY, RADAR_UNITS, refuse_display, units_of
 from dwplus.store.locks import only_run
 from dwplus.store.places import place_of
 from dwplus.store.reader import tile_table
@@ -140,7 +140,7 @@ def band_statistics(counts: np.ndarray, name: str, sensor: str, unit: str = "") 
         ``band_units``; ``display`` for grey values, of which no reflectance follows.
     """
     radar, grey = sensor == "s1", unit == DISPLAY
-    unit = "grey" if grey else ("degree" if name == "angle" else "dB") if radar else "DN"
+    unit = "grey" if grey else RADAR_UNITS.get(name, DECIBEL) if radar else "DN"
     nodata_bin = layout.S1_NODATA + 32768 if radar else layout.S2_NODATA
     values = (np.arange(VALUES) - 32768) * layout.S1_SCALE if radar else np.arange(VALUES, dtype="float64")
     counts = counts.copy()

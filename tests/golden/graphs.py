@@ -62,7 +62,7 @@ def expressions() -> dict[str, Any]:
     by_label, by_score = (make_spec({**spec.model_dump(mode="json"), "quality": {"clouds": clouds}})
                           for clouds in ("label", "cloud-score-plus"))
     grid = PixelGrid(32632, 500000.0, 5600000.0, 10.0, 510, 510)
-    area = shapely.box(10, 50, 10.5, 50.5)
+    area, here = shapely.box(10, 50, 10.5, 50.5), extras.area_of(grid)
     start, end = dt.date(2021, 6, 1), dt.date(2021, 9, 1)
     return {
         "label": dynamic_world.label([S2]), "label, confident": dynamic_world.label([S2], 0.5),
@@ -77,6 +77,10 @@ def expressions() -> dict[str, Any]:
         "sentinel-1, angle, float32": sentinel1.backscatter(S1[:1], keep_angle=True, dtype="float32"),
         "sentinel-1, mean": sentinel1.backscatter(S1, policy="mean"),
         "sentinel-1, mean of dB": sentinel1.backscatter(S1, policy="mean", average="db"),
+        "sentinel-1, flattened, filtered": sentinel1.backscatter(S1, keep_angle=True, ground=sentinel1.Ground(
+            "volume", 30.0, ("local_incidence", "layover_shadow"), "gamma-map", 7, 4.4, extras.elevation(here))),
+        "sentinel-1, mean, refined Lee": sentinel1.backscatter(S1, policy="mean", ground=sentinel1.Ground(
+            "surface", speckle="refined-lee", height=extras.elevation(here))),
         **{f"extras, {name}": extras.image(arrays.extra(name), grid, S2, S2) for name in arrays.NAMES},
         "extras, embedding, int8": extras.image(arrays.extra("embedding", "int8"), grid, S2, S2),
         "extras, years": _recorded(lambda s: tables.embedding_years(s, [2020, 2021])),

@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 
 import ee
 
+from dwplus.earth.images import speckle, terrain
+
 COLLECTION = "COPERNICUS/S1_GRD"
 POLARISATIONS = ("VV", "VH")
 #: Stored value of a pixel without data, for the two types; 0 dB is a legal value.
@@ -95,12 +97,62 @@ def _scene(index: str, edges: Edges, angle: bool, power: bool) -> ee.Image:
     return value
 
 
-DEFAULT_EDGES = Edges()
+@dataclass(frozen=True)
+class Ground:
+    """What is done about slopes and speckle, and which bands tell of slopes; by default nothing.
+
+    Attributes
+    ----------
+    flatten : ``none``, or the model of :meth:`dwplus.earth.images.terrain.View.factor`: ``volume`` or ``surface``. The
+        bands are then gamma nought, and layover and shadow are masked.
+    buffer : metres by which layover and shadow are grown.
+    keep : of ``local_incidence`` (degrees) and ``layover_shadow`` (0..3), further bands in this order.
+    speckle : ``none`` or a name of :data:`dwplus.earth.images.speckle.FILTERS`, over ``window`` pixels, for ``looks``.
+    height : elevation in metres; what ``flatten`` and ``keep`` look at.
+    """
+
+    flatten: str = "none"
+    buffer: float = 0.0
+    keep: tuple[str, ...] = ()
+    speckle: str = "none"
+    window: int = 7
+    looks: float = 4.4
+    height: ee.Image | None = None
+
+    @property
+    def sloped(self) -> bool:
+        return self.flatten != "none" or bool(self.keep)
+
+    def applied(self, value: ee.Image) -> ee.Image:
+        """VV, VH (linear power), ``angle`` and what is kept, from VV, VH, ``angle``."""
+        power = value.select(list(POLARISATIONS))
+        seen = power.mask()
+        if self.speckle != "none":
+            power = speckle.FILTERS[self.speckle](power, self.window, self.looks).updateMask(seen)
+        found: ee.Image
+        if not self.sloped:
+            found = power.addBands(value.select(["angle"]))
+            return found
+        assert self.height is not None
+        angle = value.select(["angle"])
+        view = terrain.view(angle, self.height)
+        codes = view.layover_shadow(self.buffer)
+        if self.flatten != "none":
+            power = power.divide(view.theta.cos()).divide(view.factor(self.flatten)).updateMask(codes.eq(0))
+        found = power.addBands(angle)
+        for name in self.keep:
+            image = view.local_incidence() if name == "local_incidence" else codes
+            found = found.addBands(image.rename([name]))
+        return found
+
+
+DEFAULT_EDGES, PLAIN = Edges(), Ground()
 
 
 def backscatter(indices: Sequence[str], *, policy: str = "nearest", average: str = "linear",
-                edges: Edges = DEFAULT_EDGES, keep_angle: bool = False, dtype: str = "int16") -> ee.Image:
-    """Bands VV, VH (and angle) of a pass or of a mean over passes.
+                edges: Edges = DEFAULT_EDGES, keep_angle: bool = False, dtype: str = "int16",
+                ground: Ground = PLAIN) -> ee.Image:
+    """Bands VV, VH (then ``angle``, ``local_incidence``, ``layover_shadow``) of a pass or of a mean over passes.
 
     Parameters
     ----------
@@ -108,18 +160,25 @@ def backscatter(indices: Sequence[str], *, policy: str = "nearest", average: str
         top; with ``mean`` they are averaged.
     average : what ``mean`` averages: ``linear`` power or ``db``.
     edges : what is border noise, masked in all bands.
-    dtype : ``int16`` hundredths of dB (of a degree for the angle), -32768 masked; ``float32`` dB, -9999 masked.
+    dtype : ``int16`` hundredths of dB (of a degree or code for the others), -32768 masked; ``float32`` dB, -9999
+        masked.
+    ground : slopes and speckle; linear power only. Slices of a pass are one image to it, so that windows and slopes
+        cross their seams; of a mean, each slice is seen for itself.
     """
     power = policy == "nearest" or average == "linear"
-    slices = [_scene(index, edges, keep_angle, power) for index in indices]
+    treated = ground.sloped or ground.speckle != "none"
+    slices = [_scene(index, edges, keep_angle or treated, power) for index in indices]
     if policy == "mean":
+        slices = [ground.applied(one) for one in slices] if treated else slices
         value = ee.ImageCollection(slices).mean() if len(slices) > 1 else slices[0]
     else:
         value = ee.ImageCollection(slices[::-1]).mosaic() if len(slices) > 1 else slices[0]
-    bands = [*POLARISATIONS, "angle"] if keep_angle else list(POLARISATIONS)
+        value = ground.applied(value) if treated else value
+    more = [*(["angle"] if keep_angle else []), *ground.keep]
+    bands = [*POLARISATIONS, *more]
     if power:
         decibels = value.select(list(POLARISATIONS)).log10().multiply(10)
-        value = decibels.addBands(value.select(["angle"])) if keep_angle else decibels
+        value = decibels.addBands(value.select(more)) if more else decibels
     if dtype == "int16":
         return value.multiply(UNITS).round().unmask(NODATA[dtype], False).toInt16().rename(bands)
     return value.unmask(NODATA[dtype], False).toFloat().rename(bands)
