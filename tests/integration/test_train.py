@@ -98,7 +98,7 @@ def test_evaluation_says_where_it_is_wrong(trained, store, tmp_path):
     stored = json.loads((tmp_path / "page" / "metrics.json").read_text())
     assert stored["overall"]["oa"] == found["overall"]["oa"]
     page = (tmp_path / "page" / "index.html").read_text()
-    assert page.count("<figure>") == 3 and "src=\"http" not in page and "flooded_vegetation" in page
+    assert page.count("<figure>") == 3 and "src=\"http" not in page and "flooded vegetation" in page
     assert (tmp_path / "page" / "tiles.csv").read_text().count("\n") == 1 + len(data)
 
 
