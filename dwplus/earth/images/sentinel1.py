@@ -107,7 +107,8 @@ class Ground:
         bands are then gamma nought, and layover and shadow are masked.
     buffer : metres by which layover and shadow are grown.
     keep : of ``local_incidence`` (degrees) and ``layover_shadow`` (0..3), further bands in this order.
-    speckle : ``none`` or a name of :data:`dwplus.earth.images.speckle.FILTERS`, over ``window`` pixels, for ``looks``.
+    speckle : ``none`` or a name of :data:`dwplus.earth.images.speckle.FILTERS`, over ``window`` pixels, for an equivalent
+        number of looks ``enl``.
     height : elevation in metres; what ``flatten`` and ``keep`` look at.
     """
 
@@ -116,7 +117,7 @@ class Ground:
     keep: tuple[str, ...] = ()
     speckle: str = "none"
     window: int = 7
-    looks: float = 4.4
+    enl: float = 4.4
     height: ee.Image | None = None
 
     @property
@@ -128,7 +129,7 @@ class Ground:
         power = value.select(list(POLARISATIONS))
         seen = power.mask()
         if self.speckle != "none":
-            power = speckle.FILTERS[self.speckle](power, self.window, self.looks).updateMask(seen)
+            power = speckle.FILTERS[self.speckle](power, self.window, self.enl).updateMask(seen)
         found: ee.Image
         if not self.sloped:
             found = power.addBands(value.select(["angle"]))

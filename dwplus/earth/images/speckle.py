@@ -29,41 +29,41 @@ def _statistics(power: ee.Image, kernel: ee.Kernel) -> tuple[ee.Image, ee.Image]
     return mean, _mean(power.multiply(power), kernel).subtract(square).divide(square).max(0)
 
 
-def _shrunk(power: ee.Image, mean: ee.Image, variation: ee.Image, looks: float) -> ee.Image:
+def _shrunk(power: ee.Image, mean: ee.Image, variation: ee.Image, enl: float) -> ee.Image:
     """Lee's estimate: between mean and pixel by the share of the variance that is not speckle."""
-    noise = 1 / looks
+    noise = 1 / enl
     weight = variation.subtract(noise).divide(variation).divide(1 + noise).max(0)
     found: ee.Image = mean.add(power.subtract(mean).multiply(weight))
     return found
 
 
-def boxcar(power: ee.Image, window: int, looks: float) -> ee.Image:
-    """The mean of the window; ``looks`` do not matter."""
+def boxcar(power: ee.Image, window: int, enl: float) -> ee.Image:
+    """The mean of the window; ``enl`` does not matter."""
     return _mean(power, ee.Kernel.square(window // 2))
 
 
-def lee(power: ee.Image, window: int, looks: float) -> ee.Image:
+def lee(power: ee.Image, window: int, enl: float) -> ee.Image:
     """Local linear minimum mean square error."""
     mean, variation = _statistics(power, ee.Kernel.square(window // 2))
-    return _shrunk(power, mean, variation, looks)
+    return _shrunk(power, mean, variation, enl)
 
 
-def gamma_map(power: ee.Image, window: int, looks: float) -> ee.Image:
+def gamma_map(power: ee.Image, window: int, enl: float) -> ee.Image:
     """Maximum a posteriori for gamma distributed ground: the mean where there is nothing but speckle, the pixel where
     there is far more."""
     mean, variation = _statistics(power, ee.Kernel.square(window // 2))
-    noise = 1 / looks
+    noise = 1 / enl
     # Below the noise, where the mean is taken anyway, all stays finite.
     alpha = variation.subtract(noise).max(noise / 1000).pow(-1).multiply(1 + noise)
-    free = alpha.subtract(looks + 1)
+    free = alpha.subtract(enl + 1)
     root = mean.multiply(mean).multiply(free).multiply(free).add(
-        alpha.multiply(4 * looks).multiply(mean).multiply(power)).sqrt()
+        alpha.multiply(4 * enl).multiply(mean).multiply(power)).sqrt()
     between = free.multiply(mean).add(root).divide(alpha.multiply(2))
     found: ee.Image = between.where(variation.lte(noise), mean).where(variation.gte(2 * noise), power)
     return found
 
 
-def refined_lee(power: ee.Image, window: int, looks: float) -> ee.Image:
+def refined_lee(power: ee.Image, window: int, enl: float) -> ee.Image:
     """Lee's estimate over half of a 7 x 7 window: the one, along the strongest of four edges, whose mean is nearer that
     of the middle's 3 x 3. The gradients are differences of the halves' means, not of nine small windows as in the
     paper.
@@ -81,7 +81,7 @@ def refined_lee(power: ee.Image, window: int, looks: float) -> ee.Image:
     for edge, its_mean, its_variation in chosen[1:]:
         more = edge.gt(strength)
         mean, variation, strength = mean.where(more, its_mean), variation.where(more, its_variation), edge.max(strength)
-    return _shrunk(power, mean, variation, looks)
+    return _shrunk(power, mean, variation, enl)
 
 
 def _half(angle: float) -> list[list[int]]:
