@@ -107,8 +107,8 @@ class Ground:
         bands are then gamma nought, and layover and shadow are masked.
     buffer : metres by which layover and shadow are grown.
     keep : of ``local_incidence`` (degrees) and ``layover_shadow`` (0..3), further bands in this order.
-    speckle : ``none`` or a name of :data:`dwplus.earth.images.speckle.FILTERS`, over ``window`` pixels, for an equivalent
-        number of looks ``enl``.
+    speckle : ``none`` or a name of :data:`dwplus.earth.images.speckle.FILTERS`, over ``window`` pixels, for an
+        equivalent number of looks ``enl``.
     height : elevation in metres; what ``flatten`` and ``keep`` look at.
     """
 
