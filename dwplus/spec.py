@@ -308,6 +308,9 @@ class Sentinel1(_Model):
         if self.average == "db" and self.policy == "mean" and (self.speckle != "none" or self.terrain != "none"
                                                                or self.keep):
             raise ValueError("terrain, keep and speckle work on linear power: with policy mean take average linear")
+        if self.policy == "mean" and "layover_shadow" in self.keep:
+            raise ValueError("keep layover_shadow holds codes of one pass, which have no mean: with policy mean leave "
+                             "it out, or take policy nearest")
         if self.speckle_window % 2 == 0:
             raise ValueError(f"speckle_window {self.speckle_window} has no middle; take an odd number, 3 to 15")
         if self.speckle == "refined-lee" and self.speckle_window != 7:

@@ -79,6 +79,16 @@ def test_the_cone_from_both_passes(session, way):
     assert (volume[middle, 10] > volume[middle, -10]) == (way == "ascending")
 
 
+def test_level_ground_is_kept_though_it_has_no_aspect(session, monkeypatch):
+    """As a service that masks the aspect of level ground would have it: factors are 1, nothing is lost."""
+    aspect = ee.Terrain.aspect
+    monkeypatch.setattr(ee.Terrain, "aspect", lambda image: aspect(image).updateMask(ee.Terrain.slope(image).gt(0)))
+    view = terrain.view(angle_seen(78.0), ee.Image.constant(300).toFloat())
+    image = ee.Image.cat(view.factor("volume"), view.factor("surface"), view.layover_shadow()).unmask(-1, False)
+    for found, wanted in zip(bands(session, image, ["volume", "surface", "codes"], CONE), (1, 1, 0), strict=True):
+        assert np.abs(found - wanted).max() < 1e-6
+
+
 # ------------------------------------------------------------------------------------------------------ the planet
 
 
@@ -205,6 +215,7 @@ BASE = {"name": "hills", "region": {"bbox": [-121.93, 44.56, -121.87, 44.62]},
 def test_what_cannot_be_is_said():
     for radar, words in (({"speckle_window": 6}, "odd"), ({"speckle": "refined-lee", "speckle_window": 9}, "7 pixels"),
                          ({"terrain": "flattened", "policy": "mean", "average": "db"}, "linear"),
+                         ({"keep": ["layover_shadow"], "policy": "mean"}, "no mean"),
                          ({"keep": ["layover_shadow", "layover_shadow"]}, "twice"), ({"terrain": "flat"}, "terrain")):
         with pytest.raises(InputError, match=words):
             make_spec(BASE | {"sentinel1": radar})

@@ -76,5 +76,7 @@ def view(angle: ee.Image, height: ee.Image) -> View:
     """
     height = height.unmask(0, False)
     steep = ee.Terrain.slope(height).multiply(RADIAN).tan()
-    turn = ee.Terrain.aspect(angle).subtract(ee.Terrain.aspect(height)).multiply(RADIAN)
+    # Level ground has no aspect, and it is not documented whether it is masked: lakes and the sea must not be lost.
+    downhill = ee.Terrain.aspect(height).unmask(0, False)
+    turn = ee.Terrain.aspect(angle).subtract(downhill).multiply(RADIAN)
     return View(angle.multiply(RADIAN), steep.multiply(turn.cos()).atan(), steep.multiply(turn.sin()).atan())
