@@ -205,6 +205,32 @@ def test_filters_by_hand(session):
         assert found == pytest.approx(value, rel=1e-3), name
 
 
+def refined_by_hand(window, looks):
+    """Lee 1981 for the middle of a window of 7 x 7, its halves by triangles and slices."""
+    full, below = np.ones((7, 7), bool), np.tri(7, dtype=bool)
+    right, lower = np.arange(7) >= 3 * full, (np.arange(7) >= 3)[:, None] & full
+    middle, strongest, chosen = window[2:5, 2:5].mean(), -1.0, None
+    for half in (right, below, lower, below[:, ::-1]):
+        sides = [window[half], window[half[::-1, ::-1]]]
+        apart = abs(sides[0].mean() - sides[1].mean())
+        if apart > strongest:
+            strongest, chosen = apart, min(sides, key=lambda side: abs(side.mean() - middle))
+    mean, spread = chosen.mean(), chosen.var() / chosen.mean() ** 2
+    return mean + max(0.0, (1 - 1 / looks / spread) / (1 + 1 / looks)) * (window[3, 3] - mean)
+
+
+def test_refined_lee_by_hand_beside_edges_of_all_directions(session):
+    """On noise with a bright square turned by 30 degrees, whose sides and corners run every way."""
+    at = ee.Image.pixelCoordinates(ee.Projection("EPSG:32632"))
+    x, y = at.select("x").subtract(CONE.x0 + 480), at.select("y").subtract(CONE.y0 - 480)
+    turned = [x.multiply(a).add(y.multiply(b)).abs() for a, b in ((0.866, 0.5), (-0.5, 0.866))]
+    power = noise().multiply(turned[0].max(turned[1]).lt(200).multiply(9).add(1))
+    given, found = (bands(session, image, ["VV", "VH"], CONE)[0] for image in (
+        power, speckle.FILTERS["refined-lee"](power, 7, 3.0)))
+    wanted = [[refined_by_hand(given[r - 3:r + 4, c - 3:c + 4], 3.0) for c in range(20, 76)] for r in range(20, 76)]
+    assert np.abs(10 * np.log10(found[20:76, 20:76] / wanted)).max() < 0.01
+
+
 # ----------------------------------------------------------------------------------------------------------- specs
 
 
