@@ -192,12 +192,28 @@ def share_allowance(config: EarthConfig) -> None:
                          daemon=True, name="dwplus-allowance").start()
 
 
+#: States of a Dask worker whose tasks still count; one that retires finishes them.
+_AT_WORK = ("running", "paused", "init", "closing_gracefully")
+
+
 def _report(limiter_of: weakref.ref[Limiter], worker: Any, key: str) -> None:
     """Exchange report and grant with the scheduler until the limiter or the worker is gone."""
+    try:
+        _exchange(limiter_of, worker, key)
+    finally:
+        # A worker whose scheduler is lost closes, and its process waits for its tasks: one that waited for a grant for
+        # ever would hold its shard against the next run.
+        if (limiter := limiter_of()) is not None:
+            with _lock:
+                _reporting.discard(limiter)
+                limiter.end("the Dask worker was closed, or lost its scheduler; what is exported stays")
+
+
+def _exchange(limiter_of: weakref.ref[Limiter], worker: Any, key: str) -> None:
     from distributed.utils import sync
 
     throttled = 0
-    while (limiter := limiter_of()) is not None and worker.status.name in ("running", "paused", "init"):
+    while (limiter := limiter_of()) is not None and worker.status.name in _AT_WORK:
         active, wanted = limiter.demand
         slots, rate = limiter.allowance
         counts = limiter.state().counts

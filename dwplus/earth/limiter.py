@@ -136,6 +136,7 @@ class Limiter:
         self._started = float("-inf")  # when the last request was let through
         self._granted: tuple[int, float, float] | None = None  # slots, rate, until when; of a shared allowance
         self._shared = False
+        self._ended = ""  # why no grant of a shared allowance comes any more
         self._answered = time.monotonic()
         self.requests = self.retried = self.throttled = self.restricted = 0
         self.seconds = 0.0
@@ -146,7 +147,13 @@ class Limiter:
     def share(self) -> None:
         """From now on wait for grants; until the first, nothing is sent."""
         with self._changed:
-            self._shared = True
+            self._shared, self._ended = True, ""
+
+    def end(self, why: str) -> None:
+        """No grant will come any more: what waits, and what asks from now on, raises StopError with ``why``."""
+        with self._changed:
+            self._ended = why
+            self._changed.notify_all()
 
     def grant(self, slots: int, rate: float, seconds: float, shut: float = 0.0) -> None:
         """Take a part of a shared allowance.
@@ -188,11 +195,19 @@ class Limiter:
 
     @contextmanager
     def slot(self, lane: Lane = "pixels") -> Iterator[None]:
-        """Wait for a slot and for the rate."""
+        """Wait for a slot and for the rate.
+
+        Raises
+        ------
+        StopError
+            Where :meth:`end` was called: nothing would ever be granted.
+        """
         with self._changed:
             self._waiting[lane] += 1
             try:
                 while pause := self._pause(lane):
+                    if self._ended:
+                        raise StopError(self._ended)
                     self._changed.wait(pause)
             finally:
                 self._waiting[lane] -= 1

@@ -123,11 +123,12 @@ def cluster(tmp_path):
 
 def test_a_lost_scheduler_is_named_with_the_command_to_go_on(plan, quiet, slow, tmp_path, cluster):
     store = tmp_path / "s.zarr"
-    cluster.worker()
+    worker = cluster.worker()
     with begin(plan, store, slow, cluster.address) as run:
         wait_for(lambda: shards(store) >= 1)
         cluster.scheduler.kill()
         said, errors = run.communicate(timeout=240)
+    worker.wait(timeout=240)  # it gives up its shard, for which the next run would wait
     assert run.returncode == 1 and len(errors.strip().splitlines()) == 1, errors
     assert f"the Dask scheduler {cluster.address} is lost" in errors
     assert f"dwplus export {plan} {store} --world {slow} --scheduler {cluster.address}" in errors

@@ -249,3 +249,20 @@ def test_a_shared_gate_sends_nothing_without_a_grant():
         sent.result(timeout=2)
     time.sleep(0.3)
     assert gate.allowance == (0, 0.0)
+
+
+def test_a_gate_whose_grants_have_ended_says_so_at_once():
+    """A worker that lost its scheduler holds a shard: its requests must not wait for a grant that never comes."""
+    gate = Limiter()
+    gate.share()
+    with ThreadPoolExecutor(1) as pool:
+        sent = pool.submit(gate.send, time.monotonic)
+        time.sleep(0.1)
+        gate.end("the scheduler is lost")
+        with pytest.raises(StopError, match="the scheduler is lost"):
+            sent.result(timeout=2)
+    with pytest.raises(StopError):
+        gate.send(time.monotonic)
+    gate.share()
+    gate.grant(1, 50.0, 5.0)
+    gate.send(time.monotonic)
