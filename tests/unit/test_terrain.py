@@ -10,6 +10,7 @@ import pytest
 
 from dwplus.earth import connect, pixels
 from dwplus.earth.images import extras, sentinel1, speckle, terrain
+from dwplus.embedded_earth.planet import Planet
 from dwplus.errors import InputError
 from dwplus.grid import PixelGrid
 from dwplus.spec import make_spec
@@ -100,16 +101,20 @@ PASSES = {"ascending": "S1A_IW_GRDH_1SDV_20210602T020930_20210602T020955_038155_
 
 @pytest.fixture(scope="module")
 def seen(session):
-    """(pass, flatten) -> gamma nought of VV and VH in dB; (pass, "rise") -> slope towards range; and the woods that
-    neither pass hides."""
+    """(pass, flatten) -> gamma nought of VV and VH in dB; (pass, "rise") -> the slope towards range that the planet's
+    radar sees, not that of the elevation model; and the woods that neither pass hides."""
+    land = next(world for world in Planet()._worlds if world.site.name == "cascades").landscape
+    east, north = land.slopes(land.box(HILLS.x0, HILLS.y0, *HILLS.shape))
     height = extras.elevation(extras.area_of(HILLS))
     truth, = bands(session, ee.ImageCollection("SAMPLE/TRUTH").mosaic().select(["label"]), ["truth"], HILLS)
     woods, out = truth == 1, {}
     for way, index in PASSES.items():
-        view = terrain.view(ee.Image(f"{sentinel1.COLLECTION}/{index}").select("angle").resample("bilinear"), height)
-        theta, rise, codes = bands(session, ee.Image.cat(view.theta, view.rise, view.layover_shadow()),
-                                   ["theta", "rise", "codes"], HILLS)
-        woods, out[way, "rise"] = woods & (codes == 0), rise
+        angle = ee.Image(f"{sentinel1.COLLECTION}/{index}").select("angle").resample("bilinear")
+        view = terrain.view(angle, height)
+        theta, towards, codes = bands(session, ee.Image.cat(view.theta, ee.Terrain.aspect(angle),
+                                                            view.layover_shadow()), ["theta", "to", "codes"], HILLS)
+        towards = np.radians(towards.mean())  # to the sensor: ground that faces it rises the other way
+        woods, out[way, "rise"] = woods & (codes == 0), -east * np.sin(towards) - north * np.cos(towards)
         for flatten in ("none", "volume", "surface"):
             image = sentinel1.backscatter([index], dtype="float32",
                                           ground=dataclasses.replace(sentinel1.PLAIN, flatten=flatten, height=height))
