@@ -105,8 +105,18 @@ def _hush() -> None:
     names = [name for name in logging.root.manager.loggerDict if name.split(".")[0] == "distributed"]
     for name in ("distributed", *names):
         logging.getLogger(name).setLevel(logging.CRITICAL)
+    # A signal that comes while Dask asks its loop leaves a call behind that fails there, and tornado says so.
+    logging.getLogger("tornado.application").addFilter(_not_of_dask)
     # For worker processes that this process starts: they read it when they begin.
     dask.config.set({"distributed.nanny.pre-spawn-environ.DASK_LOGGING__DISTRIBUTED": "critical"})
+
+
+def _not_of_dask(record: logging.LogRecord) -> bool:
+    """Whether a line is about an exception that was raised elsewhere than in Dask."""
+    trace = record.exc_info[2] if record.exc_info else None
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is None or str(trace.tb_frame.f_globals.get("__name__")).partition(".")[0] != "distributed"
 
 
 @contextlib.contextmanager

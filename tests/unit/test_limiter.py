@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import threading
 import time
@@ -266,3 +267,19 @@ def test_a_gate_whose_grants_have_ended_says_so_at_once():
     gate.share()
     gate.grant(1, 50.0, 5.0)
     gate.send(time.monotonic)
+
+
+def test_what_tornado_says_of_dasks_own_calls_is_left_out(caplog):
+    from distributed.utils import sync
+
+    from dwplus import cluster
+
+    cluster._hush()
+    logger = logging.getLogger("tornado.application")
+    for fail, said in ((lambda: sync(None, None), 0), (lambda: 1 / 0, 1)):
+        caplog.clear()
+        try:
+            fail()
+        except Exception:  # whatever it is, raised where it is
+            logger.exception("Exception in callback")
+        assert len(caplog.records) == said
