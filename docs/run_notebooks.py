@@ -26,13 +26,14 @@ PATIENCE = 1200
 
 
 def copy_of(path: Path) -> Path:
-    """The executed copy of a notebook, by what it is made from."""
-    made_from = hashlib.sha256(path.read_bytes() + dwplus.__version__.encode()).hexdigest()[:12]
+    """The executed copy of a notebook, by what it is made from; DWPLUS_EPOCHS makes others."""
+    others = f"{dwplus.__version__} {os.environ.get('DWPLUS_EPOCHS', '')}".rstrip()
+    made_from = hashlib.sha256(path.read_bytes() + others.encode()).hexdigest()[:12]
     return COPIES / made_from / path.name
 
 
 def execute(path: Path, folder: Path) -> nbformat.NotebookNode:
-    """A notebook with its outputs.
+    """A notebook with all its outputs.
 
     Parameters
     ----------
@@ -44,6 +45,11 @@ def execute(path: Path, folder: Path) -> nbformat.NotebookNode:
     notebook = nbformat.read(path, as_version=4)
     NotebookClient(notebook, timeout=PATIENCE, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
                    ).execute()
+    return notebook
+
+
+def keep(path: Path, notebook: nbformat.NotebookNode) -> None:
+    """Write the copy of a notebook: its outputs as a page can show them."""
     for cell in notebook.cells:
         if cell.cell_type == "code":
             for output in cell.outputs:
@@ -54,7 +60,10 @@ def execute(path: Path, folder: Path) -> nbformat.NotebookNode:
     day = datetime.datetime.now(datetime.UTC).date()
     notebook.cells.insert(1, nbformat.v4.new_markdown_cell(
         f"*Executed on {day} with dwplus {dwplus.__version__}; outputs are those of that run.*"))
-    return notebook
+    copy = copy_of(path)
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(notebook, copy.with_suffix(".part"))
+    copy.with_suffix(".part").rename(copy)
 
 
 def main() -> None:
@@ -63,15 +72,11 @@ def main() -> None:
     for old in set(COPIES.glob("*/*.ipynb")) - set(map(copy_of, notebooks)):
         shutil.rmtree(old.parent)
     for path in notebooks:
-        copy = copy_of(path)
-        if copy.exists():
+        if copy_of(path).exists():
             continue
         print(f"executing {path.name}", flush=True)
         with tempfile.TemporaryDirectory() as folder:
-            notebook = execute(path, Path(folder))
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        nbformat.write(notebook, copy.with_suffix(".part"))
-        copy.with_suffix(".part").rename(copy)
+            keep(path, execute(path, Path(folder)))
 
 
 if __name__ == "__main__":
