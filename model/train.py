@@ -370,8 +370,9 @@ class Trainer:
                 self._step([next(batches) for _ in range(optim.accumulate)])
                 done.steps += 1
                 rate = (done.steps - before) * self.global_batch / (time.perf_counter() - began)
-                show(done.steps, f"loss {np.mean(done.losses[-20:]) if done.losses else math.nan:.4f}, "
-                                 f"{rate:.1f} samples/s")
+                # Losses are read a step later: after the first there is none.
+                loss = f"loss {np.mean(done.losses[-20:]):.4f}, " if done.losses else ""
+                show(done.steps, f"{loss}{rate:.1f} samples/s")
                 every = config.run.save_every
                 if every and done.steps % every == 0 and done.steps < self.steps_per_epoch:
                     self._flush()
