@@ -8,7 +8,8 @@ import numpy as np
 
 from dwplus.pages import charts, colours, skeleton
 from dwplus.pages.charts import number
-from dwplus.report.page import Page
+from dwplus.report.base import StorePage
+from dwplus.report.quicklooks import pictures
 from dwplus.store.places import place_of
 from dwplus.store.tiles import TileReader
 
@@ -16,7 +17,7 @@ from dwplus.store.tiles import TileReader
 SHOWN = 6
 
 
-class ImportedPage(Page):
+class ImportedPage(StorePage):
     """What the page of one imported store shows."""
 
     def text(self) -> str:
@@ -29,7 +30,7 @@ class ImportedPage(Page):
         found = self.tiles["split"].astype(str).value_counts()
         parts: dict[str, Any] = {"classes": None, "gallery": None}
         if len(self.tiles):
-            parts = {"classes": self._by_split(), "bands": self._bands(), "gallery": self._shown(), "splits": {
+            parts = {"classes": self._by_split(), "bands": self.bands(), "gallery": self._shown(), "splits": {
                 "words": f"{self.spec['origin']['splits']}.",
                 "table": charts.table(("split", "tiles"), [[str(word), int(n)] for word, n in found.items()])}}
         made = [["made", f"{attrs['created']} by dwplus {attrs['dwplus_version']}"],
@@ -41,7 +42,7 @@ class ImportedPage(Page):
             side=self.spec["tile"]["size"], notes=[str(note) for note in attrs.get("import", {}).get("notes", ())],
             facts=[(number(len(self.tiles), 9), "tiles"), (number(scenes, 9), "scenes"),
                    (str(len(legend)), "classes"), (f"{size / 1e6:.0f} MB", "on disk")],
-            table=legend.table, rejects=self._rejects(), made=charts.table(("", ""), made, "words"),
+            table=legend.table, rejects=self.rejects(), made=charts.table(("", ""), made, "words"),
             whole=yaml.safe_dump({"import": attrs.get("import"), "spec": self.spec}, sort_keys=False,
                                  default_flow_style=None, width=100), version=attrs["dwplus_version"], **parts)
 
@@ -59,8 +60,6 @@ class ImportedPage(Page):
                 "shares": charts.table(("class", "code in the files", "share", "pixels"), shares)}
 
     def _shown(self) -> list[dict[str, Any]]:
-        from dwplus.report.quicklooks import pictures
-
         counts = self.tiles[self.legend.counts].to_numpy("float64")
         shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
         mix = -(shares * np.log(np.maximum(shares, 1e-12))).sum(axis=1)
