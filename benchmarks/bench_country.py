@@ -134,7 +134,9 @@ def main() -> None:
         run = network(folder / "run")
         work = Work(folder / "work")
         work.prepare()
-        stop, killed, peak = threading.Event(), [], {}
+        stop = threading.Event()
+        killed: list[int] = []
+        peak: dict[str, float] = {}
         watchers = [threading.Thread(target=watch, args=(stop, peak), daemon=True)]
         if a.kill_every:
             watchers.append(threading.Thread(target=killer, args=(stop, a.kill_every, killed), daemon=True))

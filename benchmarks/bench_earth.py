@@ -23,10 +23,12 @@ from dwplus.embedded_earth import EmbeddedEarth, Limits, http_transport, serve
 from tests.unit.embedded_earth.conftest import ArrayCatalog, ArrayScene
 
 SIDE, BANDS, REPEATS = 512, 13, 15
-GRID = {"crsCode": "EPSG:32633", "dimensions": {"width": SIDE, "height": SIDE}, "affineTransform": {
-    "scaleX": 10, "translateX": 500000, "scaleY": -10, "translateY": 5500000}}
-DEGREES = {"crsCode": "EPSG:4326", "dimensions": {"width": SIDE, "height": SIDE}, "affineTransform": {
-    "scaleX": 1e-4, "translateX": 15.001, "scaleY": -8e-5, "translateY": 49.649}}
+GRID: dict[str, object] = {
+    "crsCode": "EPSG:32633", "dimensions": {"width": SIDE, "height": SIDE}, "affineTransform": {
+        "scaleX": 10, "translateX": 500000, "scaleY": -10, "translateY": 5500000}}
+DEGREES: dict[str, object] = {
+    "crsCode": "EPSG:4326", "dimensions": {"width": SIDE, "height": SIDE}, "affineTransform": {
+        "scaleX": 1e-4, "translateX": 15.001, "scaleY": -8e-5, "translateY": 49.649}}
 
 
 def catalog() -> ArrayCatalog:

@@ -28,6 +28,7 @@ from dwplus.maps import areas
 from dwplus.maps.blocks import Block, Frame, Scene, WindowShape
 from dwplus.maps.earth_inputs import EarthInputs
 from dwplus.maps.inputs import WindowPixels, blocks_of_store
+from dwplus.maps.intervals import Z95
 from dwplus.maps.work import Work
 from dwplus.spec import DatasetSpec
 from dwplus.store import layout
@@ -150,8 +151,8 @@ def accuracy(run: str, store: str) -> tuple[np.ndarray, np.ndarray]:
                                       ("tile by tile, truth", alone, truth), ("map, truth", mapped, truth)):
                 hits[name][0] += int((said == right)[known].sum())
                 hits[name][1] += int(known.sum())
-    for name, (right, total) in hits.items():
-        print(f"{name:22} {100 * right / total:.2f} % of {total:,} labelled pixels of {len(blocks)} test tiles")
+    for name, (agreed, total) in hits.items():
+        print(f"{name:22} {100 * agreed / total:.2f} % of {total:,} labelled pixels of {len(blocks)} test tiles")
     truths, maps = zip(*kept, strict=True)
     return np.concatenate(truths), np.concatenate(maps)
 
@@ -169,8 +170,8 @@ def intervals(truth: np.ndarray, mapped: np.ndarray, draws: int = 50, points: in
             chosen = rng.choice(where, min(points, len(where)), replace=False)
             np.add.at(counts[0], (truth[chosen], c), 1)
         found = areas.estimate(pixels, areas.Reference(counts, clustered=False))
-        held.append(np.abs(found.share - share) <= areas.Z95 * found.error)
-        wide.append(areas.Z95 * found.error)
+        held.append(np.abs(found.share - share) <= Z95 * found.error)
+        wide.append(Z95 * found.error)
     off = np.abs(pixels / pixels.sum() - share)
     print(f"{draws} draws of {points} points a class: {100 * np.mean(held):.1f} % of the intervals hold the true area "
           f"(mean half width {100 * np.mean(wide):.2f} % of the ground); counted areas are off by up to "

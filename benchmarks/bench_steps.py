@@ -52,7 +52,8 @@ def child(store: str, name: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         began = time.process_time()
         trainer = Trainer([store], Path(folder) / "run", made, World(0, 1, torch.device("cpu")))
-        options = {"keep": 2 * trainer.sampler.group} if getattr(trainer.sampler, "windows", 1) > 1 else {}
+        several = getattr(trainer.sampler, "windows", 1) > 1
+        options: dict[str, Any] = {"keep": 2 * trainer.sampler.group} if several else {}
         batches = trainer.sampler.batches(0, 0, 1, made.optim.batch_size)[:steps + 2]
         trainer.net.train()
         marks = []

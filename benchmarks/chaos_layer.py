@@ -73,7 +73,7 @@ def install(wanted: dict[str, Any]) -> None:
             trouble.meet(os.readlink(f"/proc/self/fd/{number}"))
             sync(file)
 
-        os.fsync = fsync
+        os.fsync = fsync  # type: ignore[assignment]  # its argument has another name
     if jump := float(wanted.get("clock", 0)):
         now = time.time
 

@@ -113,6 +113,7 @@ class Fuzzer:
         r = self.random
         expression = self.mutated(r.choice(real)) if real and r.random() < 0.4 else self.expression()
         what = r.random()
+        body: dict[str, Any]
         if what < 0.55:
             path, body = "/v1/projects/p/value:compute", {"expression": expression}
         elif what < 0.85:

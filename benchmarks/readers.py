@@ -9,6 +9,7 @@ The table in docs/store_format.md is what this printed. What is not installed is
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 import json
@@ -62,7 +63,10 @@ def with_tensorstore(group: Path) -> dict[str, Any]:
         kvstore = {"driver": "file", "path": f"{group}/{name}/"}
         return tensorstore.open({"driver": "zarr3", "kvstore": kvstore}, open=True).result()
 
-    return {**{name: attempt(lambda name=name: opened(name)[0].read().result()) for name in ("s2", "s1", "label")},
+    def first(name: str) -> Any:
+        return opened(name)[0].read().result()
+
+    return {**{name: attempt(functools.partial(first, name)) for name in ("s2", "s1", "label")},
             "tile_id": attempt(lambda: opened("tile_id").read().result())}
 
 
@@ -73,7 +77,7 @@ def with_gdal(group: Path) -> dict[str, Any]:
         with rasterio.open(f'ZARR:"{group}":/{name}:0' if name != "label" else f'ZARR:"{group}":/{name}') as raster:
             return raster.read()
 
-    return {**{name: attempt(lambda name=name: opened(name)) for name in ("s2", "s1", "label")},
+    return {**{name: attempt(functools.partial(opened, name)) for name in ("s2", "s1", "label")},
             "tile_id": "no text in a raster"}
 
 
@@ -82,7 +86,11 @@ def with_netcdf(group: Path) -> dict[str, Any]:
 
     with netCDF4.Dataset(f"file://{group}#mode=zarr,file", "r") as data:
         data.set_auto_maskandscale(False)
-        return {**{name: attempt(lambda name=name: data[name][0]) for name in ("s2", "s1", "label")},
+
+        def first(name: str) -> Any:
+            return data[name][0]
+
+        return {**{name: attempt(functools.partial(first, name)) for name in ("s2", "s1", "label")},
                 "tile_id": attempt(lambda: data["tile_id"][:])}
 
 
@@ -138,7 +146,7 @@ def main() -> None:
     for name, read in readers.items():
         if name != "zarrita" and not importlib.util.find_spec(name):
             continue
-        found: Any = attempt(lambda read=read: read(group))
+        found: Any = attempt(functools.partial(read, group))
         cells = ([verdict(found[key], np.asarray(want[key])) for key in ("s2", "s1", "label", "tile_id")]
                  if isinstance(found, dict) else [verdict(found, np.asarray(want["s2"]))])
         version = "npm" if name == "zarrita" else metadata.version(name)

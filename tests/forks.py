@@ -74,7 +74,8 @@ def keep(client: socket.socket) -> dict[str, Any]:
     for stream in streams:
         os.close(stream)
     ended = os.pidfd_open(child)
-    ready, _, _ = select.select([ended, client], [], [])
+    watched: list[Any] = [ended, client]
+    ready, _, _ = select.select(watched, [], [])
     if ended not in ready:
         os.kill(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)

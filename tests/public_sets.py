@@ -6,6 +6,7 @@ What is not established of a set (facts, ``NE``) is marked where it is chosen he
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +132,7 @@ def cloudlulc(root: Path, count: int = 9, first_code: int = 1, delimiter: str = 
     """``cloudlulc-set``; what is not established, and so chosen here: type and scale of the optics, unit of the radar,
     codes, delimiter and header."""
     rng = np.random.default_rng(6)
-    lines = {1: [], 2: [], 3: []}
+    lines: dict[int, list[str]] = {1: [], 2: [], 3: []}
     for number in range(count):
         roi = number // 3 + 1
         name = f"patch_ROIs_{roi:02d}_p_{number:04d}.tif"
@@ -206,5 +207,6 @@ splits: random
     return root
 
 
-MAKERS = {"whu-opt-sar": whu, "pie-rgb-sar": pie, "openearthmap-sar": oem, "dfc2020": dfc2020, "sen12ms": sen12ms,
-          "cloudlulc-set": cloudlulc, "mmearth": mmearth, "folder": own}
+MAKERS: dict[str, Callable[[Path], Path]] = {
+    "whu-opt-sar": whu, "pie-rgb-sar": pie, "openearthmap-sar": oem, "dfc2020": dfc2020, "sen12ms": sen12ms,
+    "cloudlulc-set": cloudlulc, "mmearth": mmearth, "folder": own}

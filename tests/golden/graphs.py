@@ -101,7 +101,7 @@ def graphs() -> dict[str, dict[str, Any]]:
 
     ee.Reset()
     dwplus.earth.session._current = None
-    ee.deprecation.deprecated_assets = {"-": None}
+    ee.deprecation.deprecated_assets = {"-": None}  # type: ignore[dict-item]
     ee.Initialize(AnonymousCredentials(), project="golden", url="http://embedded.earth",
                   http_transport=http_transport(EmbeddedEarth(open_catalog())))
     try:

@@ -175,7 +175,7 @@ def exists(words):
         words = words[1:]
     if not words or words[0] in OTHERS or "=" in words[0]:
         return
-    program, *rest = [Path(words[0]).name, *(word for word in words[1:] if word != "--")]
+    program, rest = Path(words[0]).name, [word for word in words[1:] if word != "--"]
     options = {word.split("=")[0] for word in rest if re.match(r"--?[a-z]", word)}
     if program == "make":
         targets, variables = makefile()

@@ -10,6 +10,7 @@ import pytest
 pytestmark = pytest.mark.timeout(3600)
 ROOT = Path(__file__).parents[2]
 _spec = importlib.util.spec_from_file_location("run_notebooks", ROOT / "docs" / "run_notebooks.py")
+assert _spec and _spec.loader
 run_notebooks = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(run_notebooks)
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))

@@ -5,6 +5,8 @@ import resource
 import shutil
 import sys
 import zipfile
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import zarr
@@ -60,8 +62,18 @@ def huge_chunk(store):
     both("biome_04/lon", change)(store)
 
 
+def a_folder_for_a_file(store):
+    (store / "biome_04/lon/c/0").unlink()
+    (store / "biome_04/lon/c/0").mkdir()
+
+
+def text_for_a_group(store):
+    shutil.rmtree(store / "biome_12")
+    (store / "biome_12").write_text("x")
+
+
 DEEP = "[" * 200_000 + "]" * 200_000
-DAMAGES = {
+DAMAGES: dict[str, Callable[[Path], object]] = {
     "a bad status": code("status", 9), "a bad split": code("split", 200),
     "10^12 tiles in a column": shape("biome_04/lon", 10**12),
     "10^12 tiles in all of it": huge_chunk,
@@ -85,8 +97,8 @@ DAMAGES = {
     "a type of nobody": both("biome_04/lon", lambda m: m.update(data_type="complex999")),
     "a fill value of text": both("biome_04/lon", lambda m: m.update(fill_value="x")),
     "an array where a group was": lambda s: shutil.copyfile(s / "biome_04/lon/zarr.json", s / "biome_04/zarr.json"),
-    "a folder where a file was": lambda s: [(s / "biome_04/lon/c/0").unlink(), (s / "biome_04/lon/c/0").mkdir()],
-    "a group of text": lambda s: [shutil.rmtree(s / "biome_12"), (s / "biome_12").write_text("x")],
+    "a folder where a file was": a_folder_for_a_file,
+    "a group of text": text_for_a_group,
     "no scale": both("biome_04", lambda m: m["attributes"].pop("scale")),
     "a reference system that is none": code("epsg", 99),
     "places beyond all bounds": code("x0", 1e300), "places that are none": code("y0", float("nan")),

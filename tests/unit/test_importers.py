@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +51,12 @@ def rewrite(path: Path, change) -> None:
     with rasterio.open(path, "w", driver="GTiff", count=len(values), height=values.shape[1], width=values.shape[2],
                        dtype=values.dtype, crs=crs, transform=transform) as raster:
         raster.write(values)
+
+
+def rewrite_all(folder: Path, pattern: str, change) -> None:
+    """The same of all rasters of a pattern below a folder."""
+    for path in folder.rglob(pattern):
+        rewrite(path, change)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -152,7 +159,7 @@ def test_a_users_folder_with_floats_and_linear_power(sets):
     assert float(group["s1"].min()) > -40 and float(group["s1"].max()) < 0
 
 
-BROKEN = {
+BROKEN: dict[str, list[tuple[Callable[[Path], object], str]]] = {
     "whu-opt-sar": [(lambda f: first(f / "sar", "*.tif").unlink(), "no partner"),
                     (lambda f: rewrite(first(f / "lbl", "*.tif"), lambda v: v[:, :, :-1]), "of one size"),
                     (lambda f: rewrite(first(f / "lbl", "*.tif"), lambda v: np.where(v == 70, 80, v).astype("u1")),
@@ -166,17 +173,17 @@ BROKEN = {
                          (lambda f: rewrite(first(f / "train/rgb_images", "*1.tif"),
                                             lambda v: (v / 255).astype("float32")), "of one type")],
     "dfc2020": [(lambda f: shutil.rmtree(f / "ROIs0000_test/dfc_0"), "must not be taken for dfc"),
-                (lambda f: [rewrite(p, lambda v: (v / 10_000).astype("f4")) for p in f.rglob("*_s2_*.tif")],
+                (lambda f: rewrite_all(f, "*_s2_*.tif", lambda v: (v / 10_000).astype("f4")),
                  "--scale 10000"),
-                (lambda f: [rewrite(p, lambda v: 10 ** (v / 10)) for p in f.rglob("*_s1_*.tif")], "--s1-unit linear")],
+                (lambda f: rewrite_all(f, "*_s1_*.tif", lambda v: 10 ** (v / 10)), "--s1-unit linear")],
     "sen12ms": [(lambda f: first(f, "*_s1_*.tif").unlink(), "no partner"),
                 (lambda f: rewrite(first(f, "*_s2_*.tif"), lambda v: v[:12]), "must have 13"),
-                (lambda f: [rewrite(p, lambda v: np.full_like(v, np.nan)) for p in f.rglob("*_s1_*.tif")],
+                (lambda f: rewrite_all(f, "*_s1_*.tif", lambda v: np.full_like(v, np.nan)),
                  "no finite value")],
-    "cloudlulc-set": [(lambda f: [rewrite(p, lambda v: (v / 10_000).astype("f4")) for p in (
-                          f / "Opt_S2_cloudy").glob("*.tif")], "they would all become 0"),
-                      (lambda f: [rewrite(p, lambda v: np.where(v == 6, 1, v).astype("u1")) for p in (
-                          f / "Label").glob("*.tif")], "is not established"),
+    "cloudlulc-set": [(lambda f: rewrite_all(f / "Opt_S2_cloudy", "*.tif", lambda v: (v / 10_000).astype("f4")),
+                       "they would all become 0"),
+                      (lambda f: rewrite_all(f / "Label", "*.tif", lambda v: np.where(v == 6, 1, v).astype("u1")),
+                       "is not established"),
                       (lambda f: first(f / "SAR_S1/VH", "*.tif").unlink(), "which is not in")],
     "mmearth": [(lambda f: first(f, "*_splits.json").unlink(), "has no data_100k"),
                 (lambda f: first(f, "*.h5").write_bytes(b"no"), "no HDF5"),

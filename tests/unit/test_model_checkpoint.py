@@ -4,10 +4,12 @@ import json
 import os
 import resource
 import stat
+from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file, safe_open, save_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 import model
 from dwplus.errors import DwplusError, InputError
@@ -15,8 +17,9 @@ from model import checkpoint as checkpoints
 
 OPTIONS = {"s2_bands": 2, "s1_bands": 2, "widths": [4, 8]}
 SCALES = {"mean": [0.0, 0.0], "std": [1.0, 1.0], "low": [0.0, 0.0], "high": [1.0, 1.0]}
-INFO = {"model": {"name": "unet", "options": OPTIONS}, "s2_bands": ["B2", "B3"], "s1_bands": ["VV", "VH"], "epoch": 1,
-        "normalisation": {"s2": {"bands": ["B2", "B3"], **SCALES}, "s1": {"bands": ["VV", "VH"], **SCALES}, "tiles": 1}}
+INFO: dict[str, Any] = {
+    "model": {"name": "unet", "options": OPTIONS}, "s2_bands": ["B2", "B3"], "s1_bands": ["VV", "VH"], "epoch": 1,
+    "normalisation": {"s2": {"bands": ["B2", "B3"], **SCALES}, "s1": {"bands": ["VV", "VH"], **SCALES}, "tiles": 1}}
 
 
 def weights(seed=0):

@@ -186,7 +186,7 @@ def png_of(text: str, words: str) -> np.ndarray:
     from PIL import Image
 
     tag = next(tag for tag in re.findall(r"<img [^>]*>", text) if f'alt="{words}' in tag)
-    return np.asarray(Image.open(io.BytesIO(base64.b64decode(re.search("base64,([^\"]*)", tag)[1]))))[..., :3]
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(re.findall("base64,([^\"]*)", tag)[0]))))[..., :3]
 
 
 def test_a_tile_looks_the_same_in_report_evaluation_quicklook_and_map(tmp_path, small_plan, small_spec, pixels_of,

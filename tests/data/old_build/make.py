@@ -17,6 +17,7 @@ import sys
 import tarfile
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import rasterio
@@ -144,9 +145,10 @@ def facts(store: Path) -> dict:
     table["s2_time"], table["s1_time"] = table["s2_time"].astype(str), table["s1_time"].astype(str)
     digests = {}
     for node in xr.open_datatree(store, engine="zarr", mask_and_scale=False).children.values():
-        for i, tile_id in enumerate(node["tile_id"].values):
+        group = node.to_dataset()
+        for i, tile_id in enumerate(group["tile_id"].values):
             digests[str(tile_id)] = {array: hashlib.sha256(np.ascontiguousarray(
-                node[array].values[i]).tobytes()).hexdigest()[:16] for array in ("s2", "s1", "label", "class_counts")}
+                group[array].values[i]).tobytes()).hexdigest()[:16] for array in ("s2", "s1", "label", "class_counts")}
     keep = ["tile_id", "biome", "epsg", "x0", "y0", "s2_id", "s1_id", "s2_time", "s1_time", "gap_hours", "split", "status"]
     return {"rows": json.loads(table[[c for c in keep if c in table]].to_json(orient="records")), "digests": digests}
 
@@ -183,7 +185,7 @@ def main() -> None:
     damage(out / "tree_damaged.zarr")
     whole = train(["tree.zarr"], target / "whole", make_config(CONFIG), device="cpu")
     train(["tree.zarr"], "run", make_config(CONFIG), device="cpu", pause_after=1)
-    known = {name: facts(out / f"{name}.zarr") for name in ("tree", "planet")}
+    known: dict[str, Any] = {name: facts(out / f"{name}.zarr") for name in ("tree", "planet")}
     known["losses"] = [record["loss"] for record in whole.history]
     known["commit"] = commit
     (target / "known.json").write_text(json.dumps(known, indent=1) + "\n")

@@ -97,15 +97,19 @@ def test_long_numbers_are_not_written_or_read(earth):
 ONE = {"result": "0", "values": {"0": image(1)}}
 
 
+GRIDS: list[object] = ["x", [1], {"affineTransform": "x"}, {"dimensions": [1]}]
+PICTURES: list[object] = ["x", {"ranges": "x"}, {"ranges": ["x"]}]
+EXPRESSIONS: list[object] = [
+    "x", [], {"result": "0", "values": {"0": {"integerValue": "x"}}}, {"result": "0", "values": {"0": []}},
+    {"result": "0", "values": {"0": {"functionInvocationValue": [1]}}},
+    {"result": "0", "values": {"0": {"arrayValue": "x"}}}]
+
+
 @pytest.mark.parametrize("path, request_", [
-    ("image:computePixels", {"expression": ONE, "grid": value, "fileFormat": "NPY"})
-    for value in ("x", [1], {"affineTransform": "x"}, {"dimensions": [1]})] + [
-    ("image:computePixels", {"expression": ONE, "fileFormat": "PNG", "visualizationOptions": value})
-    for value in ("x", {"ranges": "x"}, {"ranges": ["x"]})] + [
-    ("value:compute", {"expression": value}) for value in (
-        "x", [], {"result": "0", "values": {"0": {"integerValue": "x"}}}, {"result": "0", "values": {"0": []}},
-        {"result": "0", "values": {"0": {"functionInvocationValue": [1]}}},
-        {"result": "0", "values": {"0": {"arrayValue": "x"}}})])
+    *(("image:computePixels", {"expression": ONE, "grid": value, "fileFormat": "NPY"}) for value in GRIDS),
+    *(("image:computePixels", {"expression": ONE, "fileFormat": "PNG", "visualizationOptions": value})
+      for value in PICTURES),
+    *(("value:compute", {"expression": value}) for value in EXPRESSIONS)])
 def test_what_is_no_object_is_a_bad_request(earth, path, request_):
     answer = earth.handle("POST", f"/v1/projects/p/{path}", {}, {}, json.dumps(request_).encode())
     assert answer.status == 400, answer.body

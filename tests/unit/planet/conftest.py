@@ -65,4 +65,6 @@ def tiles_of(site: Site) -> list[tuple[int, int]]:
 
 def read_fresh(scene_id: str, bands: tuple[str, ...], window: Window, seed: int = 0):
     """Pixels from a planet that has computed nothing yet."""
-    return Planet(seed).image(scene_id).read(bands, window)
+    scene = Planet(seed).image(scene_id)
+    assert scene is not None
+    return scene.read(bands, window)
