@@ -14,7 +14,16 @@ from typing import Any
 import numpy as np
 
 from dwplus.embedded_earth.catalog import BandSpec, Bounds, Scene, TableFeature, Window
-from dwplus.embedded_earth.planet import dem, dw_labels, dynamic_world, embeddings, sentinel1, sentinel2, worldcover
+from dwplus.embedded_earth.planet import (
+    dem,
+    dw_labels,
+    dynamic_world,
+    embeddings,
+    rtc,
+    sentinel1,
+    sentinel2,
+    worldcover,
+)
 from dwplus.embedded_earth.planet.cloud_masks import PROBABILITY, SCORE, CloudMaskScene
 from dwplus.embedded_earth.planet.constellation import DAY_MS
 from dwplus.embedded_earth.planet.dem import Glo30Scene, SrtmScene
@@ -42,6 +51,7 @@ from dwplus.embedded_earth.planet.orbits import (
     s2_tracks,
     slices,
 )
+from dwplus.embedded_earth.planet.rtc import RtcScene
 from dwplus.embedded_earth.planet.sentinel1 import Acquisition, Sentinel1Scene
 from dwplus.embedded_earth.planet.sentinel2 import Overpass, Sentinel2Scene
 from dwplus.embedded_earth.planet.sites import (
@@ -62,8 +72,8 @@ __all__ = ["ALL_SITES", "MORE_SITES", "SITES", "Planet", "Site"]
 
 TRUTH = "SAMPLE/TRUTH"
 _COLLECTIONS = (sentinel2.TOA, sentinel2.SR, sentinel2.RAW_TOA, sentinel2.RAW_SR, PROBABILITY, dynamic_world.COLLECTION,
-                SCORE, sentinel1.COLLECTION, TRUTH, dw_labels.COLLECTION, dem.GLO30, embeddings.COLLECTION,
-                *worldcover.YEARS)
+                SCORE, sentinel1.COLLECTION, rtc.COLLECTION, TRUTH, dw_labels.COLLECTION, dem.GLO30,
+                embeddings.COLLECTION, *worldcover.YEARS)
 _TABLES: dict[str, Callable[[Names], list[tuple[str, dict[str, Any], dict[str, Any]]]]] = {
     "SAMPLE/SITES": site_rows, "SAMPLE/MORE_SITES": more_rows, "RESOLVE/ECOREGIONS/2017": ecoregion_rows}
 _KNOWN = (*_COLLECTIONS, *_TABLES, dem.SRTM)
@@ -229,7 +239,19 @@ class _World:
                         yield acquisition
 
 
-_Scene = Sentinel2Scene | DynamicWorldScene | CloudMaskScene | Sentinel1Scene | TruthScene | AnnotationScene
+    def bursts(self, start: float, end: float, bounds: Bounds | None) -> Iterator[RtcScene]:
+        """Products of RTC-S1, one of each burst of a pass."""
+        for track, _ in self.s1:
+            near = tuple(burst for burst in rtc.bursts(track, self.seed)
+                         if bounds is None or _meet(burst.footprint.bounds, bounds))
+            for flight in passes(track, start - _SLACK, end + _SLACK) if near else ():
+                for scene in rtc.scenes(self.landscape, self.seed, flight, near):
+                    if start <= scene.time < end:
+                        yield scene
+
+
+_Scene = (Sentinel2Scene | DynamicWorldScene | CloudMaskScene | Sentinel1Scene | RtcScene | TruthScene
+          | AnnotationScene)
 
 
 #: Changes whenever a pixel, a scene or an id of the planet does: pixels of two versions do not belong in one store.
@@ -325,6 +347,10 @@ class Planet:
             parts = index.split("_")
             start = parse_stamp(parts[4]) if len(parts) == 9 else None
             worlds = self._worlds
+        elif collection == rtc.COLLECTION:
+            parts = index.split("_")
+            start = parse_stamp(parts[4][:-1]) if len(parts) == 10 else None
+            worlds = self._worlds
         else:
             parts = index.split("_")
             start = parse_stamp(parts[0]) if len(parts) == 3 else None
@@ -366,6 +392,8 @@ class Planet:
             elif collection == sentinel1.COLLECTION:
                 for acquisition in world.acquisitions(start, end, bounds):
                     yield Sentinel1Scene(acquisition)
+            elif collection == rtc.COLLECTION:
+                yield from world.bursts(start, end, bounds)
             else:
                 for overpass in world.overpasses(start, end, bounds):
                     if collection in (sentinel2.TOA, sentinel2.RAW_TOA):

@@ -52,10 +52,10 @@ _STATE_DB = {WATER: 1.0, TREES: 1.6, GRASS: 2.5, FLOODED: 2.0, CROPS: 4.5, SHRUB
 #: Vigors of built pixels (of 32) with a corner reflector, and how much it adds (dB).
 _CORNERS, _CORNER_DB = 2, 9.0
 #: Incidence angles (degrees) at the near and far edge. Source: ESA, IW 29.1 to 46.0 and EW 18.9 to 47.0 at beam edges.
-_ANGLES = {"IW": (30.5, 46.0), "EW": (19.0, 47.0)}
-_MIDDLE_ANGLE = 38.25
+ANGLES = {"IW": (30.5, 46.0), "EW": (19.0, 47.0)}
+MIDDLE_ANGLE = 38.25
 #: Noise floor (NESZ) in dB, VV and VH. Source: ESA, better than -22; measured about -24 and -27 mid-swath.
-_FLOOR = (-25.5, -27.5)
+FLOOR = (-25.5, -27.5)
 #: Before this day the near and far edges carry a strip of noise that no mask removes; later a part of the slices still
 #: does, a narrow one. Source: ESA, MPC-0243 (near-zero samples that are not zero, in all products of before March 2018)
 #: and the handling of IPF 2.90 from 2018-03-13 on; Sensors 18:3454 (a large part of the later products is clean).
@@ -104,7 +104,8 @@ def speckle_table() -> np.ndarray:
 
 
 @functools.cache
-def _slope_table(name: str) -> np.ndarray:
+def slope_table(name: str) -> np.ndarray:
+    """Change with the incidence angle, dB a degree, by class: float32 (9)."""
     share = 0.5 if name in ("VH", "HV") else 1.0
     return np.array([_SLOPE[k] * share for k in range(CLASS_COUNT)], dtype=np.float32)
 
@@ -134,8 +135,26 @@ def sigma_table(landscape: Landscape, seed: int, flight: Pass, name: str) -> np.
         if k == BUILT:
             level[-_CORNERS * BLENDS:] += _CORNER_DB
         power[k] = 10 ** (level / 10)
-    power += 10 ** (_FLOOR[cross] / 10)
+    power += 10 ** (FLOOR[cross] / 10)
     return (10 * np.log10(power)).astype(np.float32).ravel()
+
+
+def silent(flight: Pass, seed: int) -> bool:
+    """Whether a pass falls into the months of 2022 without scenes at its site."""
+    site = flight.track.site
+    return (_SILENT[0] <= flight.day <= _SILENT[1]
+            and draw(seed_of(seed, site.name, "silent"), "2022") < _SILENT_SHARE)
+
+
+def polarisations_of(flight: Pass, seed: int) -> tuple[str, ...]:
+    """What is measured on a pass: all slices of it are alike."""
+    track, day = flight.track, flight.day
+    lesser = track.key > 0
+    if track.mode == "EW" or (lesser and track.site.lat > _ICE_LATITUDE and day.month in _ICE_MONTHS):
+        return ("HH", "HV")
+    of_pass = seed_of(seed, track.site.name, track.key, day.toordinal())
+    single = day < _SINGLE_UNTIL and draw(of_pass, "single") < _SINGLE[lesser]
+    return ("VV",) if single else ("VV", "VH")
 
 
 @dataclass(frozen=True)
@@ -154,10 +173,7 @@ class Acquisition:
 
     @property
     def missing(self) -> bool:
-        site, day = self.flight.track.site, self.flight.day
-        if _SILENT[0] <= day <= _SILENT[1] and draw(seed_of(self.seed, site.name, "silent"), "2022") < _SILENT_SHARE:
-            return True
-        return draw(self.key, "missing") < _MISSING
+        return silent(self.flight, self.seed) or draw(self.key, "missing") < _MISSING
 
     @functools.cached_property
     def time(self) -> int:
@@ -167,13 +183,7 @@ class Acquisition:
 
     @functools.cached_property
     def polarisations(self) -> tuple[str, ...]:
-        track, day = self.flight.track, self.flight.day
-        lesser = track.key > 0
-        if track.mode == "EW" or (lesser and track.site.lat > _ICE_LATITUDE and day.month in _ICE_MONTHS):
-            return ("HH", "HV")
-        of_pass = seed_of(self.seed, track.site.name, track.key, day.toordinal())  # all slices of a pass are alike
-        single = day < _SINGLE_UNTIL and draw(of_pass, "single") < _SINGLE[lesser]
-        return ("VV",) if single else ("VV", "VH")
+        return polarisations_of(self.flight, self.seed)
 
     @functools.cached_property
     def index(self) -> str:
@@ -246,7 +256,7 @@ class Sentinel1Scene:
         if not whole:
             along = track.along_track(x, y)
             valid = (along >= begin) & (along < end) & (np.abs(middle) <= half) & (x >= low) & (x < high)
-        near, far = _ANGLES[track.mode]
+        near, far = ANGLES[track.mode]
         angle = middle * np.float32((far - near) / 2 / half)
         angle += np.float32((far + near) / 2)
         result: dict[str, np.ndarray] = {}
@@ -256,7 +266,7 @@ class Sentinel1Scene:
             cover = a.landscape.cover(box, a.flight.day)
             where = cover.patch.box.slices(box)
             index, label = cover.index[where].astype(np.intp), cover.label[where]
-            lean = angle - np.float32(_MIDDLE_ANGLE)
+            lean = angle - np.float32(MIDDLE_ANGLE)
             gain = None if cover.patch.slope is None else _relief(cover.patch.slope, where, track, angle, lean)
             rows = np.arange(box.row, box.row + box.height)
             cols = np.arange(box.col, box.col + box.width)
@@ -264,11 +274,11 @@ class Sentinel1Scene:
             level = np.float32(_BORDER_DB[0] + _BORDER_DB[1] * draw_normal(a.key, "level"))
             for name in channels:
                 value = sigma_table(a.landscape, a.seed, a.flight, name).take(index, mode="clip")
-                value += _slope_table(name).take(label, mode="clip") * lean
+                value += slope_table(name).take(label, mode="clip") * lean
                 if gain is not None:
                     value += gain
                     # thermal noise knows no slopes
-                    np.maximum(value, np.float32(_FLOOR[name in ("VH", "HV")]), out=value)
+                    np.maximum(value, np.float32(FLOOR[name in ("VH", "HV")]), out=value)
                 speckle = hash_grid(seed_of(a.key, name), rows, cols)
                 speckle >>= np.uint32(32 - TABLE_BITS)
                 grain = speckle_table().take(speckle, mode="clip")
@@ -277,7 +287,7 @@ class Sentinel1Scene:
                     # the power of few near-zero samples: twice the speckle's swing
                     np.copyto(value, grain * np.float32(2) + level, where=noisy)
                 if name in ("VH", "HV"):
-                    holes = value < np.float32(_FLOOR[1]) + _HOLE_DB
+                    holes = value < np.float32(FLOOR[1]) + _HOLE_DB
                     if noisy is not None:
                         holes &= ~noisy
                     if holes.any():
@@ -323,7 +333,7 @@ class Sentinel1Scene:
 def _relief(slope: Slope, where: tuple[slice, slice], track: Track, angle: np.ndarray, lean: np.ndarray) -> np.ndarray:
     """What slopes add to backscatter in dB by the ground's area in a cell; ``lean``, degrees of incidence from the
     middle angle, is changed to that on the slope."""
-    near, far = _ANGLES[track.mode]
+    near, far = ANGLES[track.mode]
     lx, ly = track.across
     rise = slope.east[where] * np.float32(lx)
     rise += slope.north[where] * np.float32(ly)

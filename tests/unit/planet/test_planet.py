@@ -87,7 +87,7 @@ def test_tables(planet):
 
 
 def test_folders(planet):
-    assert set(planet.children("")) == {"COPERNICUS", "ESA", "GOOGLE", "RESOLVE", "SAMPLE", "USGS", "projects"}
+    assert set(planet.children("")) == {"COPERNICUS", "ESA", "GOOGLE", "OPERA", "RESOLVE", "SAMPLE", "USGS", "projects"}
     assert list(planet.children("GOOGLE")) == ["GOOGLE/CLOUD_SCORE_PLUS", "GOOGLE/DYNAMICWORLD",
                                                "GOOGLE/SATELLITE_EMBEDDING"]
     assert list(planet.children("projects")) == ["projects/wri-datalab"]
