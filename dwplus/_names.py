@@ -17,6 +17,7 @@ MOVED = {
     "dwplus.ledger": "dwplus.export.log",
     "dwplus.outline": "dwplus.pages.outlines",
     "dwplus.page": "dwplus.report.page",
+    "dwplus.reasons": "dwplus.errors.reasons",
     "dwplus.report.charts": "dwplus.pages.charts",
     "dwplus.report.outlines": "dwplus.pages.outlines",
     "dwplus.shard_work": "dwplus.export.shard",

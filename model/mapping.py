@@ -15,11 +15,11 @@ import numpy as np
 import torch
 
 from dwplus.errors import DwplusError, RefusedError, RejectedError, StopError
+from dwplus.errors.reasons import Reason
 from dwplus.maps.blocks import Block, Frame, WindowShape, finish
 from dwplus.maps.inputs import Inputs, WindowPixels
 from dwplus.maps.viewer import picture
 from dwplus.maps.work import Work
-from dwplus.reasons import Reason
 from model.checkpoint import load
 from model.distributed import device_of
 from model.predict import Predictor, merged

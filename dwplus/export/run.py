@@ -24,13 +24,13 @@ from dwplus.earth import EarthConfig, connect_config
 from dwplus.earth.bundles import band_sizes
 from dwplus.earth.limiter import Counts, Traffic
 from dwplus.errors import InputError, StopError
+from dwplus.errors.reasons import Reason
 from dwplus.export.budget import NO_LIMIT, Budget
 from dwplus.export.log import Ledger
 from dwplus.export.shard import ROW, ShardReport, ShardTask, export_shard, export_tile, keep_memory
 from dwplus.export.stops import size_words, stop_of
 from dwplus.planning import plan as plans
 from dwplus.planning.preview import cost, measured_seconds
-from dwplus.reasons import Reason
 from dwplus.spec import DatasetSpec
 from dwplus.store import kept, layout, mend, seal, tables, writer
 from dwplus.store import verify as checks

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 from dwplus import cluster
 from dwplus.earth import EarthConfig, Session, connect_config
 from dwplus.errors import DwplusError, RefusedError, StopError
+from dwplus.errors.reasons import Reason
 from dwplus.planning import quality
-from dwplus.reasons import Reason
 from dwplus.spec import DatasetSpec
 from dwplus.store import layout, writer
 from dwplus.store.locks import only_writer

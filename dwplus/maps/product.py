@@ -17,6 +17,7 @@ import shapely
 
 import dwplus
 from dwplus.errors import StopError
+from dwplus.errors.reasons import meaning
 from dwplus.maps import areas, look, stac, viewer
 from dwplus.maps.blocks import Block
 from dwplus.maps.raster import LAYERS, NO_SOURCE, Layer, extent, outside, write_cog, write_vrt
@@ -24,7 +25,6 @@ from dwplus.maps.work import Work
 from dwplus.pages import charts, colours, sheets, skeleton
 from dwplus.pages.charts import number
 from dwplus.pages.words import SYNTHETIC
-from dwplus.reasons import meaning
 from dwplus.taxonomy import CLASSES, IGNORE, PALETTE
 
 #: Layers that are always written, and those by option.

@@ -14,10 +14,10 @@ import shapely
 from dwplus.earth import Session
 from dwplus.earth.probes import Probe, probe
 from dwplus.earth.tables import Catalogue, Habitat, Query, catalogues, habitats
+from dwplus.errors.reasons import Reason
 from dwplus.planning import clouded, mapped, pairing, sampling
 from dwplus.planning.candidates import Candidate, Key, areas_of, lookups
 from dwplus.planning.triplets import STRATUM_FULL, StrataBalance, Triplet
-from dwplus.reasons import Reason
 from dwplus.scenes.records import LabelScene, MapImage
 from dwplus.spec import DatasetSpec, Window
 

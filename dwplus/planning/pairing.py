@@ -17,9 +17,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import shapely
 
+from dwplus.errors.reasons import Reason
 from dwplus.grid import PixelGrid
 from dwplus.planning.ground import chosen, coverage, newest, placed
-from dwplus.reasons import Reason
 from dwplus.scenes.records import LabelScene, OpticalScene, RadarScene, mosaic
 
 __all__ = ["HOUR_MS", "OpticalTable", "Pairing", "Pass", "RadarPairing", "Rejection", "Rules", "Scenes", "coverage",

@@ -22,6 +22,7 @@ import shapely
 from dwplus.earth import Session
 from dwplus.earth.tables import embedding_years, map_images
 from dwplus.errors import InputError
+from dwplus.errors.reasons import Reason, meaning
 from dwplus.extras import FIRST_EMBEDDING
 from dwplus.files import fresh
 from dwplus.grid import PixelGrid, Tile, outlines
@@ -44,7 +45,6 @@ from dwplus.planning.candidates import (
 from dwplus.planning.draw import Archive, Drawing, Progress
 from dwplus.planning.draw import drawn as in_order
 from dwplus.planning.triplets import Triplet
-from dwplus.reasons import Reason, meaning
 from dwplus.scenes.records import MapImage
 from dwplus.spec import DatasetSpec, Window
 

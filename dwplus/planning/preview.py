@@ -15,10 +15,10 @@ from dwplus.earth import limits
 from dwplus.earth.bundles import band_sizes, requests_of
 from dwplus.earth.cost import EECU_PER_SECOND
 from dwplus.errors import InputError
+from dwplus.errors.reasons import Reason, meaning
 from dwplus.pages import colours, skeleton
 from dwplus.planning.plan import spec_of, summary
 from dwplus.planning.plan_map import write_page
-from dwplus.reasons import Reason, meaning
 from dwplus.scenes.orbits import warning
 from dwplus.spec import DatasetSpec
 from dwplus.splits import missing, missing_words

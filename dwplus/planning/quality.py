@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dwplus.reasons import Reason
+from dwplus.errors.reasons import Reason
 from dwplus.spec import Quality
 
 

@@ -10,9 +10,9 @@ from dwplus.earth import Session
 from dwplus.earth.session import planet_sites
 from dwplus.earth.tables import sample_sites
 from dwplus.errors import InputError
+from dwplus.errors.reasons import Reason
 from dwplus.longitude import UTM_NORTH, UTM_SOUTH, shifted
 from dwplus.planning import vectors
-from dwplus.reasons import Reason
 from dwplus.spec import BBox, DatasetSpec, RegionFile
 
 #: Metres from a site's centre to which there is ground: its scenes are wider than the site.

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 
 import shapely
 
+from dwplus.errors.reasons import Reason
 from dwplus.grid import PixelGrid
 from dwplus.planning.pairing import (
     HOUR_MS,
@@ -36,7 +37,6 @@ from dwplus.planning.pairing import (
     label_choices,
     pair_radar,
 )
-from dwplus.reasons import Reason
 from dwplus.scenes.records import LabelScene, OpticalScene
 from dwplus.taxonomy import STRATA, stratum_of
 

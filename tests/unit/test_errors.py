@@ -19,7 +19,7 @@ import model
 import pipelines
 from dwplus import errors
 from dwplus.earth.errors import classify
-from dwplus.reasons import Reason, meaning
+from dwplus.errors.reasons import Reason, meaning
 from dwplus.store.shards import DamageError
 
 #: Where the words of a server are sorted into types.

@@ -123,7 +123,7 @@ class AssetGoneError(RefusedError):
 
 
 class RejectedError(DwplusError):
-    """A scene that cannot be used; the message is ``<reason>: <words>``, see :mod:`dwplus.reasons`."""
+    """A scene that cannot be used; the message is ``<reason>: <words>``, see :mod:`dwplus.errors.reasons`."""
 
 
 class StopError(DwplusError):
