@@ -48,7 +48,7 @@ def doctor(
 
 
 def _conformance(project: str | None, world: str | None, output: Path) -> int:
-    from dwplus.conformance import BEFOREHAND, write
+    from dwplus.doctor.conformance import BEFOREHAND, write
     from dwplus.earth import connect
 
     session = connect(project, world)

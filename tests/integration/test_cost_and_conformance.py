@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 
-from dwplus import conformance
+from dwplus.doctor import conformance
 from dwplus.earth import EarthConfig, connect, questions
 from dwplus.earth.limiter import RESTRICTED_SECONDS, Limiter, RateWindow
 from dwplus.earth.session import embedded_earth

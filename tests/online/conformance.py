@@ -6,7 +6,7 @@ import argparse
 import json
 from pathlib import Path
 
-from dwplus.conformance import report, statistics, write
+from dwplus.doctor.conformance import report, statistics, write
 from dwplus.earth import connect
 from dwplus.earth.questions import semantics
 

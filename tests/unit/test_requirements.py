@@ -140,7 +140,7 @@ def test_two_missing_extras_and_one_found_late(tmp_path):
 
 def test_doctor_calls_extras_absent_not_failed(tmp_path):
     done = played("""
-from dwplus.doctor import _extras, _gpu, _packages
+from dwplus.doctor.checks import _extras, _gpu, _packages
 for check in (_extras(), _gpu(), _packages()):
     print(check)
 """, tmp_path)
