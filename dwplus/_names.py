@@ -24,6 +24,7 @@ MOVED = {
     "dwplus.shard_work": "dwplus.export.shard",
     "dwplus.summary": "dwplus.store.summary",
     "dwplus.viz": "dwplus.report.quicklooks",
+    "dwplus.yaml_text": "dwplus.files.yaml_text",
     "model.baselines": "model.networks.baselines",
     "model.claire": "model.networks.claire",
     "model.cloudlulc_net": "model.networks.cloudlulc_net",

@@ -25,8 +25,8 @@ from pydantic import (
 from dwplus.classes import KNOWN_ASSETS, TABLES, ClassTable, table_of_codes
 from dwplus.errors import InputError
 from dwplus.extras import FIRST_EMBEDDING, NAMES, Extra, extras_of
+from dwplus.files.yaml_text import read_yaml
 from dwplus.longitude import polygons_of
-from dwplus.yaml_text import read_yaml
 
 #: Sentinel-2 bands of the two products, in the catalogue's order.
 #: Source: https://developers.google.com/earth-engine/datasets/catalog/COPERNICUS_S2_SR_HARMONIZED

@@ -10,11 +10,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from dwplus.classes import ClassTable, spare_colour, table_of
 from dwplus.errors import InputError
+from dwplus.files.yaml_text import read_yaml
 from dwplus.importers import splits
 from dwplus.importers.base import NOT_ESTABLISHED, DataSet, Files, Found, Options, Pair
 from dwplus.importers.probe import IGNORED
 from dwplus.importers.rasters import RasterReader
-from dwplus.yaml_text import read_yaml
 
 #: Name of the file that tells a folder, where no other is given.
 FILE = "import.yaml"
