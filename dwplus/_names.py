@@ -14,6 +14,7 @@ MOVED = {
     "dwplus.annotations": "dwplus.scenes.annotated",
     "dwplus.budget": "dwplus.export.budget",
     "dwplus.charts": "dwplus.pages.charts",
+    "dwplus.classes": "dwplus.taxonomy.tables",
     "dwplus.conformance": "dwplus.doctor.conformance",
     "dwplus.ledger": "dwplus.export.log",
     "dwplus.outline": "dwplus.pages.outlines",

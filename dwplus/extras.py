@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from dwplus.classes import TABLES
+from dwplus.taxonomy.tables import TABLES
 
 #: Extras in the order of a store's arrays.
 NAMES = ("dem", "embedding", "cloud_score", "worldcover")

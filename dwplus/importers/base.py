@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from dwplus.classes import ClassTable
+from dwplus.taxonomy.tables import ClassTable
 
 NOT_ESTABLISHED = "not established"
 

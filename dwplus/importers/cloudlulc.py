@@ -7,7 +7,6 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from dwplus.classes import TABLES
 from dwplus.errors import InputError
 from dwplus.importers import splits
 from dwplus.importers.base import DataSet, Files, Found, Options, Pair
@@ -15,6 +14,7 @@ from dwplus.importers.rasters import RasterReader
 from dwplus.spec import SR_BANDS
 from dwplus.store.layout import SPLITS
 from dwplus.taxonomy import IGNORE, SIX
+from dwplus.taxonomy.tables import TABLES
 
 LAYOUT = "SAR_S1/VH, SAR_S1/VV, Opt_S2_cloudy, Opt_S2_clear, Label, split/train.csv, val.csv, test.csv"
 COLUMNS = ("split_id", "sar_vh", "sar_vv", "opt_cloudy", "opt_clear", "label")

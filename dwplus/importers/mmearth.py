@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from dwplus.classes import TABLES, ClassTable
 from dwplus.errors import InputError
 from dwplus.importers import splits
 from dwplus.importers.base import DataSet, Files, Found, Header, Options, Pair, Raw
 from dwplus.spec import SR_BANDS
 from dwplus.store.layout import SPLITS
 from dwplus.taxonomy import IGNORE
+from dwplus.taxonomy.tables import TABLES, ClassTable
 
 #: Bands in the file: B8A lies before B8. L2A tiles have no B10, which is left out of all.
 IN_FILE = ("B1", "B2", "B3", "B4", "B5", "B6", "B7", "B8A", "B8", "B9", "B10", "B11", "B12")

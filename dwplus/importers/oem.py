@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dwplus.classes import TABLES
 from dwplus.errors import InputError
 from dwplus.importers import folders, splits
 from dwplus.importers.base import DataSet, Files, Found, Options, Pair
 from dwplus.importers.rasters import RasterReader
+from dwplus.taxonomy.tables import TABLES
 
 LAYOUT = "train/rgb_images, train/sar_images, train/labels with files of one name; val and test may lie beside"
 PARTS = ("rgb_images", "sar_images", "labels")

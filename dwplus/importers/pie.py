@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dwplus.classes import TABLES
 from dwplus.errors import InputError
 from dwplus.importers import folders, splits
 from dwplus.importers.base import DataSet, Files, Found, Options, Pair
 from dwplus.importers.rasters import RasterReader
+from dwplus.taxonomy.tables import TABLES
 
 LAYOUT = "rgb, sar, label with files of one name, train.txt, val.txt"
 

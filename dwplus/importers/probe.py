@@ -11,11 +11,11 @@ from os import cpu_count
 
 import numpy as np
 
-from dwplus.classes import ClassTable, spare_colour
 from dwplus.errors import InputError
 from dwplus.importers.base import DataSet, Found, Header, Options, Pair
 from dwplus.store import units
 from dwplus.taxonomy import IGNORE
+from dwplus.taxonomy.tables import ClassTable, spare_colour
 
 #: Pairs whose pixels are looked at for their range, spread over the set.
 LOOKED_AT = 16

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from dwplus.classes import IGBP_TO_SIMPLIFIED, TABLES
 from dwplus.errors import InputError
 from dwplus.importers import folders, splits
 from dwplus.importers.base import DataSet, Files, Found, Options, Pair
 from dwplus.importers.rasters import RasterReader
+from dwplus.taxonomy.tables import IGBP_TO_SIMPLIFIED, TABLES
 
 BANDS = ("B1", "B2", "B3", "B4", "B5", "B6", "B7", "B8", "B8A", "B9", "B10", "B11", "B12")
 _SEASON = re.compile(r"ROIs\d{4}_\w+")

@@ -11,11 +11,11 @@ import math
 import re
 from pathlib import Path
 
-from dwplus.classes import TABLES
 from dwplus.errors import InputError
 from dwplus.importers import folders, splits
 from dwplus.importers.base import DataSet, Files, Found, Options, Pair
 from dwplus.importers.rasters import RasterReader
+from dwplus.taxonomy.tables import TABLES
 
 LAYOUT = "image (or optical), sar, lbl with files of one name, such as NH49E004021.tif"
 #: A sheet: zone of 6 degrees (31 begins at 0 E), band of 4 degrees (A begins at the equator), row and column.

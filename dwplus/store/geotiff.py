@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from dwplus.classes import TABLES
 from dwplus.errors import InputError
 from dwplus.pages.colours import rgb
 from dwplus.store import layout
 from dwplus.store.legend import legend_of
 from dwplus.store.reader import tile
+from dwplus.taxonomy.tables import TABLES
 
 
 def write_geotiffs(store: str | Path, tile_id: str, folder: str | Path, window: str | None = None) -> dict[str, Path]:

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from dwplus.classes import TABLES, ClassTable, spare_colour
 from dwplus.errors import InputError
 from dwplus.pages.colours import of_classes
 from dwplus.taxonomy import CLASSES, IGNORE, PALETTE
+from dwplus.taxonomy.tables import TABLES, ClassTable, spare_colour
 
 #: Units a band may have. ``display`` is a grey value of a picture, without physical meaning.
 REFLECTANCE, DECIBEL, DEGREE, CODE, DISPLAY = "reflectance", "dB", "degree", "code", "display"

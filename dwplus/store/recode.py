@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from dwplus.classes import TABLES, ClassTable, table_from, table_of, translation
 from dwplus.errors import InputError
 from dwplus.files.yaml_text import read_yaml
 from dwplus.store.legend import Legend, legend_from
 from dwplus.taxonomy import IGNORE
+from dwplus.taxonomy.tables import TABLES, ClassTable, table_from, table_of, translation
 
 
 @dataclass(frozen=True)

@@ -44,8 +44,8 @@ def relabel(store: str | Path, out: str | Path, to: str,
 
     Parameters
     ----------
-    to : name of a class table (:data:`dwplus.classes.TABLES`), or a YAML file with ``classes``: each new class and the
-        old ones it takes.
+    to : name of a class table (:data:`dwplus.taxonomy.tables.TABLES`), or a YAML file with ``classes``: each new class
+        and the old ones it takes.
 
     Raises
     ------

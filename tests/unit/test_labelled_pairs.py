@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from dwplus.classes import TABLES, table_from, translation
 from dwplus.errors import InputError
 from dwplus.importers import Options, import_set
 from dwplus.pages.colours import class_words
@@ -21,6 +20,7 @@ from dwplus.store.stats import measure, normalise
 from dwplus.store.tars import export_tar
 from dwplus.store.verify import verify
 from dwplus.taxonomy import CLASSES, to_six
+from dwplus.taxonomy.tables import TABLES, table_from, translation
 from model import finetune
 from model.checkpoint import load
 from model.config import make_config

@@ -1,8 +1,6 @@
-"""The nine Dynamic World classes, the label codings in circulation, and the 14 RESOLVE biomes."""
+"""The nine Dynamic World classes, and the label codings in circulation."""
 
 from __future__ import annotations
-
-import math
 
 import numpy as np
 
@@ -18,48 +16,10 @@ PALETTE: tuple[str, ...] = (
     "#419BDF", "#397D49", "#88B053", "#7A87C6", "#E49635", "#DFC35A", "#C4281B", "#A59B8F", "#B39FE1",
 )
 
-#: RESOLVE Ecoregions 2017: biome number -> name. "Rock and Ice" carries number 11 with the name "N/A" and is no biome.
-#: Source: https://developers.google.com/earth-engine/datasets/catalog/RESOLVE_ECOREGIONS_2017
-BIOMES: dict[int, str] = {
-    1: "Tropical & Subtropical Moist Broadleaf Forests",
-    2: "Tropical & Subtropical Dry Broadleaf Forests",
-    3: "Tropical & Subtropical Coniferous Forests",
-    4: "Temperate Broadleaf & Mixed Forests",
-    5: "Temperate Conifer Forests",
-    6: "Boreal Forests/Taiga",
-    7: "Tropical & Subtropical Grasslands, Savannas & Shrublands",
-    8: "Temperate Grasslands, Savannas & Shrublands",
-    9: "Flooded Grasslands & Savannas",
-    10: "Montane Grasslands & Shrublands",
-    11: "Tundra",
-    12: "Mediterranean Forests, Woodlands & Scrub",
-    13: "Deserts & Xeric Shrublands",
-    14: "Mangroves",
-}
-
-#: Edges of the strata of cloud over a tile, shares. Ours: the bins of CloudLULC-Set are not known.
-STRATA = (0.0, 0.1, 0.3, 0.5, 0.7, 1.0)
-STRATUM_NAMES = tuple(f"{round(100 * low)}-{round(100 * high)}%" for low, high in zip(STRATA, STRATA[1:], strict=False))
-
 #: The six classes of CloudLULC-Set, in the order of its README, and what becomes of Dynamic World's: ours.
 SIX = ("water", "forest", "grassland", "barren", "built_up", "cropland")
 _SIX_OF = {"water": 0, "trees": 1, "grass": 2, "flooded_vegetation": 2, "crops": 5, "shrub_and_scrub": 2, "built": 4,
            "bare": 3, "snow_and_ice": IGNORE}
-
-
-def stratum_of(cloud: float) -> int:
-    """Stratum of a cloud share, see :data:`STRATA`: 0..4, or -1 where it is not known.
-
-    Raises
-    ------
-    ValueError
-        Outside 0..1.
-    """
-    if math.isnan(cloud):
-        return -1
-    if not 0 <= cloud <= 1:
-        raise ValueError(f"cloud share {cloud}: must be 0..1")
-    return min(int(np.searchsorted(STRATA, cloud, side="right")) - 1, len(STRATA) - 2)
 
 
 def to_six(label: np.ndarray, shrub: str = "grassland") -> np.ndarray:

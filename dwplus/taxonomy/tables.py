@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from dwplus.errors import InputError
-from dwplus.taxonomy import CLASSES, IGNORE, PALETTE, SIX
+from dwplus.taxonomy.labels import CLASSES, IGNORE, PALETTE, SIX
 
 #: Kinds of ground by which classes of different tables are held against each other.
 KINDS = ("water", "forest", "mangrove", "grassland", "wetland", "cropland", "shrubland", "built", "building", "road",
