@@ -25,7 +25,7 @@ from pydantic import (
 from dwplus.errors import InputError
 from dwplus.extras import FIRST_EMBEDDING, NAMES, Extra, extras_of
 from dwplus.files.yaml_text import read_yaml
-from dwplus.longitude import polygons_of
+from dwplus.grid.longitude import polygons_of
 from dwplus.taxonomy.tables import KNOWN_ASSETS, TABLES, ClassTable, table_of_codes
 
 #: Sentinel-2 bands of the two products, in the catalogue's order.

@@ -21,8 +21,8 @@ import shapely
 
 from dwplus.errors import InputError
 from dwplus.grid import PixelGrid
+from dwplus.grid.zones import transformer, utm_epsgs
 from dwplus.taxonomy import CLASSES
-from dwplus.zones import transformer, utm_epsgs
 
 #: Side of the blocks that go to one split as a whole: five 5.1 km tiles.
 BLOCK_METRES = 25_500
@@ -49,8 +49,8 @@ def unit_hash(*parts: object) -> float:
 def block_of(grid: PixelGrid) -> tuple[int, int, int]:
     """The UTM block a tile's centre lies in: zone (EPSG), column, row.
 
-    The zone is the centre's own (:func:`dwplus.zones.utm_epsg`), also where the tile was cut from a label image that
-    reaches over from a neighbouring zone.
+    The zone is the centre's own (:func:`dwplus.grid.zones.utm_epsg`), also where the tile was cut from a label image
+    that reaches over from a neighbouring zone.
     """
     return blocks_of([grid])[0]
 

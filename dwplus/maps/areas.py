@@ -20,7 +20,7 @@ from rasterio.windows import Window
 
 from dwplus.errors import InputError
 from dwplus.grid import PixelGrid
-from dwplus.longitude import shifted, turns_of
+from dwplus.grid.longitude import shifted, turns_of
 from dwplus.maps import edges, estimators
 from dwplus.maps.intervals import Z95
 from dwplus.pages import sheets

@@ -15,8 +15,8 @@ import numpy as np
 import shapely
 
 from dwplus.grid import PixelGrid, transformer
-from dwplus.longitude import near_longitude, polygons_of
-from dwplus.zones import meridian
+from dwplus.grid.longitude import near_longitude, polygons_of
+from dwplus.grid.zones import meridian
 
 #: How near a vertex lies to a line through centres to lie on it, pixels.
 SNAP = 1e-3

@@ -23,7 +23,7 @@ from rasterio.windows import Window
 
 from dwplus.errors import StopError
 from dwplus.grid import PixelGrid, transformer
-from dwplus.longitude import box_of, near
+from dwplus.grid.longitude import box_of, near
 from dwplus.maps import edges
 from dwplus.maps.blocks import Block, overlap
 from dwplus.pages.colours import rgb

@@ -19,7 +19,7 @@ from rasterio.windows import Window
 
 from dwplus.errors import InputError
 from dwplus.grid import PixelGrid, transformer
-from dwplus.longitude import near
+from dwplus.grid.longitude import near
 from dwplus.maps import designs
 from dwplus.maps.legend import Shown
 from dwplus.pages import sheets

@@ -14,7 +14,7 @@ import pandas as pd
 import shapely
 
 from dwplus.grid import PixelGrid
-from dwplus.longitude import shifted, turns_of
+from dwplus.grid.longitude import shifted, turns_of
 from dwplus.maps import areas, edges
 from dwplus.maps.estimators import Points
 from dwplus.maps.intervals import t95

@@ -14,7 +14,7 @@ from typing import Any
 import rasterio
 import shapely
 
-from dwplus.longitude import box_of, connected, cut, polygons_of
+from dwplus.grid.longitude import box_of, connected, cut, polygons_of
 from dwplus.maps.blocks import Block
 from dwplus.maps.raster import Layer
 from dwplus.store.card import STAC_VERSION

@@ -17,7 +17,7 @@ import rasterio.warp
 from rasterio.enums import Resampling
 
 from dwplus.grid import PixelGrid, transformer
-from dwplus.longitude import near
+from dwplus.grid.longitude import near
 from dwplus.maps import look
 from dwplus.maps.blocks import Block, overlap
 from dwplus.maps.raster import extent

@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 import shapely
 
-from dwplus import longitude
 from dwplus.earth import Session
 from dwplus.earth.tables import Habitat, annotations_of, ecoregion_map, habitats
 from dwplus.errors import InputError
@@ -25,6 +24,7 @@ from dwplus.grid import (
     gives_way,
     lattice_cells,
     lattice_tiles,
+    longitude,
     rings,
     tile_from_id,
     tile_on_grid,

@@ -12,7 +12,7 @@ from typing import TypeVar
 import numpy as np
 import shapely
 
-from dwplus.longitude import near_longitude
+from dwplus.grid.longitude import near_longitude
 from dwplus.scenes.records import LabelScene, OpticalScene
 
 _Granule = TypeVar("_Granule", LabelScene, OpticalScene)

@@ -26,7 +26,7 @@ from dwplus.errors.reasons import Reason, meaning
 from dwplus.extras import FIRST_EMBEDDING
 from dwplus.files import fresh
 from dwplus.grid import PixelGrid, Tile, outlines
-from dwplus.longitude import cut
+from dwplus.grid.longitude import cut
 from dwplus.planning import pairing, regions, table
 from dwplus.planning.candidates import (
     Candidate,

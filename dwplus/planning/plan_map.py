@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import shapely
 
-from dwplus.longitude import near_longitude
+from dwplus.grid.longitude import near_longitude
 from dwplus.pages import charts, colours, skeleton
 from dwplus.taxonomy import BIOMES
 

@@ -11,7 +11,7 @@ from dwplus.earth.session import planet_sites
 from dwplus.earth.tables import sample_sites
 from dwplus.errors import InputError
 from dwplus.errors.reasons import Reason
-from dwplus.longitude import UTM_NORTH, UTM_SOUTH, shifted
+from dwplus.grid.longitude import UTM_NORTH, UTM_SOUTH, shifted
 from dwplus.planning import vectors
 from dwplus.spec import BBox, DatasetSpec, RegionFile
 

@@ -20,7 +20,7 @@ from dwplus.errors import InputError
 from dwplus.errors.reasons import Reason
 from dwplus.files import leads_out
 from dwplus.grid import DW_TILE_SCALE, DW_TILE_SIZE, UTM_NORTH, UTM_SOUTH, near_longitude, tile_from_id, transformer
-from dwplus.longitude import cut
+from dwplus.grid.longitude import cut
 from dwplus.spec import DatasetSpec, Window
 from dwplus.splits import GUARD, SPLITS
 from dwplus.taxonomy import BIOMES

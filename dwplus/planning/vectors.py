@@ -14,7 +14,7 @@ import shapely.geometry
 import shapely.wkt
 
 from dwplus.errors import InputError
-from dwplus.longitude import LongitudeError, connected, polygons_of
+from dwplus.grid.longitude import LongitudeError, connected, polygons_of
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -30,7 +30,8 @@ def polygon(geometry: shapely.Geometry, where: str) -> shapely.Geometry:
 
     Returns
     -------
-    Polygon or MultiPolygon, connected (:func:`dwplus.longitude.connected`) and valid; empty where there is no ground.
+    Polygon or MultiPolygon, connected (:func:`dwplus.grid.longitude.connected`) and valid; empty where there is no
+    ground.
 
     Raises
     ------

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import shapely
 
-from dwplus.longitude import near_longitude
+from dwplus.grid.longitude import near_longitude
 
 _S2_INDEX = re.compile(r"(\d{8}T\d{6})_(\d{8}T\d{6})_T(\d{2})([C-X])([A-Z]{2})")
 _S2_PRODUCT = re.compile(r"S2[A-D]_MSIL\d[AC]_(\d{8}T\d{6})_.*_T(\d{2}[C-X][A-Z]{2})_\d{8}T\d{6}(\.SAFE)?")

@@ -23,7 +23,7 @@ import pandas as pd
 import dwplus
 from dwplus.errors import InputError
 from dwplus.extras import Extra, extras_of
-from dwplus.longitude import box_of, cut
+from dwplus.grid.longitude import box_of, cut
 from dwplus.pages import skeleton
 from dwplus.splits import GUARD, grids_of
 from dwplus.store import layout, stats

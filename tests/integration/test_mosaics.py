@@ -11,9 +11,9 @@ from dwplus.earth.probes import cloud_shares, probe
 from dwplus.earth.stack import fetch_inputs, fetch_tile
 from dwplus.earth.tables import Query, catalogues
 from dwplus.grid import PixelGrid
+from dwplus.grid.zones import transformer
 from dwplus.planning.ground import coverage
 from dwplus.spec import make_spec
-from dwplus.zones import transformer
 
 SPEC = make_spec({"name": "halves", "region": "sample", "windows": [["2021-06-01", "2021-07-01"]],
                   "tile": {"size": 64}, "quality": {"clouds": "cloud-score-plus"}})

@@ -8,11 +8,11 @@ import pytest
 import shapely
 
 from dwplus.grid import PixelGrid, lattice_tiles
-from dwplus.longitude import shifted
+from dwplus.grid.longitude import shifted
+from dwplus.grid.zones import utm_epsg
 from dwplus.planning import pairing
 from dwplus.planning.pairing import OpticalTable, Rejection, Rules, Scenes, pair, passes
 from dwplus.scenes.records import LabelScene, OpticalScene, RadarScene
-from dwplus.zones import utm_epsg
 
 DAY = 86_400_000
 START = 1_600_000_000_000

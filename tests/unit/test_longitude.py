@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dwplus.grid import PixelGrid, lattice_tiles
-from dwplus.longitude import LongitudeError, box_of, connected, contains, cut, near, polygons_of
+from dwplus.grid.longitude import LongitudeError, box_of, connected, contains, cut, near, polygons_of
 
 STRIP = shapely.box(179.8, -16.9, 180.2, -16.6)
 JUMPING = shapely.Polygon([(179.8, -16.9), (-179.8, -16.9), (-179.8, -16.6), (179.8, -16.6)])

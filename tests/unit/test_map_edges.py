@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dwplus.grid import PixelGrid, transformer
-from dwplus.longitude import shifted
+from dwplus.grid.longitude import shifted
+from dwplus.grid.zones import utm_epsgs
 from dwplus.maps import areas, edges
 from dwplus.maps.plan import clip_of
 from dwplus.maps.raster import outside
-from dwplus.zones import utm_epsgs
 
 #: Places by zone: mid latitudes, near the pole, the southern hemisphere, the antimeridian.
 PLACES = {32632: (500_000.0, 5_670_000.0), 32633: (420_000.0, 9_100_000.0), 32735: (310_000.0, 8_100_000.0),

@@ -5,8 +5,8 @@ import pytest
 import shapely
 
 from dwplus.grid import PixelGrid, covering_tiles, lattice_tiles, tile_from_id
+from dwplus.grid.zones import six_degree_epsg, transformer, utm_epsg, utm_epsgs, zone_pieces
 from dwplus.splits import block_of
-from dwplus.zones import six_degree_epsg, transformer, utm_epsg, utm_epsgs, zone_pieces
 
 #: Granules of real products (public ids: T32VNM, T33XWJ, T33XWH, T33XWG, T31XEL, T31XEK, T35XMG) and the south-west
 #: corner of their 100 km squares, as the lettering of the military grid has them.

@@ -14,7 +14,7 @@ import numpy as np
 import pyproj
 import shapely
 
-from dwplus.longitude import UTM_NORTH, UTM_SOUTH, near, near_longitude, shifted, turns_of
+from dwplus.grid.longitude import UTM_NORTH, UTM_SOUTH, near, near_longitude, shifted, turns_of
 
 #: Latitudes (south, north) and zones with their (west, east) where the 6-degree rule does not hold.
 NORWAY = (56.0, 64.0, {31: (0, 3), 32: (3, 12)})
