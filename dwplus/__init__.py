@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from dwplus.store.reader import open_store, tile
     from dwplus.store.verify import verify
 
-__version__ = "0.1.0"
+__version__ = _names.VERSION
 __all__ = ["__version__", "connect", "errors", "export_plan", "grid", "make_plan", "open_store", "spec", "taxonomy",
            "tile", "verify"]
 

@@ -1,4 +1,4 @@
-"""Names that come when they are asked for, and the module names of earlier builds as aliases of today's."""
+"""Names that come when they are asked for, the module names of earlier builds as aliases of today's, the version."""
 
 import importlib
 import importlib.abc
@@ -8,6 +8,9 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 from typing import Any
+
+#: This version; rooms take it from here, for the package itself knows them all. setup.cfg says it too.
+VERSION = "0.1.0"
 
 #: Modules of version 0.1.0 by their old name; they answer with a DeprecationWarning until version 0.3.
 MOVED = {

@@ -337,6 +337,6 @@ def versions() -> dict[str, str]:
     """What made a file."""
     import platform
 
-    import dwplus
+    from dwplus._names import VERSION
 
-    return {"dwplus": dwplus.__version__, "torch": torch.__version__, "python": platform.python_version()}
+    return {"dwplus": VERSION, "torch": torch.__version__, "python": platform.python_version()}

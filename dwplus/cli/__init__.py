@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-import dwplus
+from dwplus._names import VERSION
 from dwplus.cli import areas, flows, imports, machine, stages, stores
 from dwplus.cli.options import ListCommand
 from dwplus.console import complain, trace
@@ -50,7 +50,7 @@ app.add_typer(model_app, name="model")
 
 def _say_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"dwplus {dwplus.__version__}")
+        typer.echo(f"dwplus {VERSION}")
         raise typer.Exit
 
 

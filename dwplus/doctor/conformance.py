@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-import dwplus
+from dwplus._names import VERSION
 from dwplus.earth import Session, questions
 from dwplus.earth.cost import profiled
 from dwplus.earth.questions import WINDOW
@@ -145,7 +145,7 @@ def report(session: Session, box: tuple[float, float, float, float] = REAL) -> d
         session, spec, tile_from_id(str(row["tile_id"])).grid, str(row["label_id"]), str(row["s2_id"]), ids))
     west, south, east, north = box
     found: dict[str, Any] = {
-        "dwplus": dwplus.__version__, "client": questions.client(), "python": platform.python_version(),
+        "dwplus": VERSION, "client": questions.client(), "python": platform.python_version(),
         "earth": session.description, "date": dt.datetime.now(dt.UTC).strftime("%Y-%m-%d"),
         "plan": {"tile_id": row["tile_id"], "label_id": row["label_id"], "s2_id": row["s2_id"], "s1_id": row["s1_id"],
                  "gap_hours": round(float(row["gap_hours"]), 3), "biome": int(row["biome"]),

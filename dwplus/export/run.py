@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import zarr
 
-import dwplus
 from dwplus import cluster
+from dwplus._names import VERSION
 from dwplus.earth import EarthConfig, connect_config
 from dwplus.earth.bundles import band_sizes
 from dwplus.earth.limiter import Counts, Traffic
@@ -275,7 +275,7 @@ class _Run:
         todo = self._unfinished()
         self.total = len(todo)
         _check_space(self.store, sum(len(item[3]) for item in todo), self.spec)
-        self.ledger.log(f"begins: dwplus {dwplus.__version__}, {connect_config(self.config).description}, scheduler "
+        self.ledger.log(f"begins: dwplus {VERSION}, {connect_config(self.config).description}, scheduler "
                         f"{self.scheduler}, {self.budget}, {self.total} shards to do")
         if not todo:
             self.progress(0, 0, self.tiles, "")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-import dwplus
+from dwplus._names import VERSION
 from dwplus.errors import StopError
 from dwplus.maps import areas, look
 from dwplus.maps.blocks import Block
@@ -49,7 +49,7 @@ def write(folder: Path, before: Path, after: Path, paths: tuple[Sequence[Path], 
         skeleton.put(folder / "index.html", _page(title, table, folder / "change.png", banner))
         facts = {"synthetic": bool(banner), "before": str(before.resolve()), "after": str(after.resolve()),
                  "code": "10 * class before + class after", "classes": list(CLASSES), "design": areas.COUNTED,
-                 "software": f"dwplus {dwplus.__version__}"}
+                 "software": f"dwplus {VERSION}"}
         (folder / "change.json").write_text(json.dumps(facts, indent=1) + "\n")
     except OSError as error:
         raise StopError(f"change {folder}: cannot be written ({error.strerror or error})") from None

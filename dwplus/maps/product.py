@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import shapely
 
-import dwplus
+from dwplus._names import VERSION
 from dwplus.errors import StopError
 from dwplus.errors.reasons import meaning
 from dwplus.maps import areas, look, stac, viewer
@@ -109,7 +109,7 @@ class Product:
     def _rasters(self) -> dict[str, tuple[Layer, Path]]:
         """One GeoTIFF per layer and zone that has anything to show."""
         found: dict[str, tuple[Layer, Path]] = {}
-        tags = {"TITLE": self.title, "SOFTWARE": f"dwplus {dwplus.__version__}"}
+        tags = {"TITLE": self.title, "SOFTWARE": f"dwplus {VERSION}"}
         zones: dict[int, list[Block]] = {}
         for block in self.blocks:
             zones.setdefault(block.grid.epsg, []).append(block)
@@ -182,7 +182,7 @@ class Product:
                   "blocks": (self.out / "blocks.parquet", "application/vnd.apache.parquet"),
                   "areas": (self.out / "areas.csv", "text/csv")}
         item = stac.item(self.out.name, mapped, rasters, others, self.created,
-                         {"processing:software": {"dwplus": dwplus.__version__}})
+                         {"processing:software": {"dwplus": VERSION}})
         _replace(self.out / "item.json", lambda path: path.write_text(json.dumps(item, indent=1) + "\n"))
 
     def _page(self, table: pd.DataFrame, by_polygon: pd.DataFrame | None) -> str:

@@ -20,7 +20,7 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 
-import dwplus
+from dwplus._names import VERSION
 from dwplus.errors import InputError
 from dwplus.extras import Extra, extras_of
 from dwplus.grid.longitude import box_of, cut
@@ -223,7 +223,7 @@ def collection(attrs: dict[str, Any], items: gpd.GeoDataFrame, href: str, origin
         "type": "Collection", "stac_version": STAC_VERSION, "stac_extensions": [], "id": spec["name"],
         "title": _title(attrs), "description": _description(attrs, len(items)), "license": "other",
         "keywords": ["land cover", "Dynamic World", "Sentinel-1", "Sentinel-2", "segmentation"],
-        "providers": [{"name": "dwplus", "roles": ["processor"], "description": f"dwplus {dwplus.__version__}"},
+        "providers": [{"name": "dwplus", "roles": ["processor"], "description": f"dwplus {VERSION}"},
                       {"name": "ESA, Copernicus", "roles": ["producer", "licensor"],
                        "url": "https://sentinels.copernicus.eu"},
                       {"name": "Google and World Resources Institute", "roles": ["producer", "licensor"],

@@ -26,7 +26,7 @@ from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
 from zarr.core.group import GroupMetadata
 from zarr.storage import StorePath
 
-import dwplus
+from dwplus._names import VERSION
 from dwplus.errors import InputError
 from dwplus.extras import WORLDCOVER, extra
 from dwplus.files import fresh
@@ -261,14 +261,14 @@ def _fill(folder: Path, plan: gpd.GeoDataFrame, spec: DatasetSpec | ImportSpec, 
     root = zarr.open_group(memory, mode="w", zarr_format=3)
     rejected = plan.loc[plan["state"] == "rejected", "reason"].value_counts()
     root.attrs.put({  # one write, where update would make one for each key
-        "dwplus_version": dwplus.__version__, "spec": json.loads(spec.to_json()),
+        "dwplus_version": VERSION, "spec": json.loads(spec.to_json()),
         **(root_attributes(spec) if isinstance(spec, ImportSpec) else _of_export(spec)), **attributes_of(legend),
         "created": created, "earth": earth, **({"earth_version": earth_version} if earth_version else {}),
         "plan": {"candidates": len(plan), "planned": int((plan["state"] == "planned").sum()),
                  "rejected": {str(k): int(v) for k, v in sorted(rejected.items())}},
         plan_rows.KEY: plan_rows.digests(plan[plan["state"] == "planned"]),
         "Conventions": "CF-1.11",
-        "history": f"{created} made by dwplus {dwplus.__version__} from {earth}", **attributes,
+        "history": f"{created} made by dwplus {VERSION} from {earth}", **attributes,
     })
     planned = plan[plan["state"] == "planned"]
     columns: dict[str, str] = {}
