@@ -8,7 +8,6 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -20,22 +19,19 @@ import zarr
 from dwplus import extras as more
 from dwplus.errors import EmptySplitError, InputError
 from dwplus.store import layout, stats
-from dwplus.store.legend import Legend, legend_of, units_of
+from dwplus.store.legend import Legend
 from dwplus.store.marks import bad_tiles, is_bad
-from dwplus.store.places import Folder
 from dwplus.store.reader import tile_table
 from dwplus.store.recode import Recoding, recodings
 from dwplus.store.stats import Statistics
 from dwplus.store.tiles import Pixels, TileReader, tensorstore_array
-from dwplus.store.web import source_of
 from dwplus.taxonomy import IGNORE
 from model.normalise import Normalisation, Normaliser
+from model.selection import at_most, blocks, check_known, describe, extras_of, few, filtered, nothing_left, words
 
 #: Process in which TensorStore was first used. Its threads do not live on in a forked child, where a read would wait
 #: for ever; there zarr-python reads.
 _tensorstore_process: int | None = None
-#: Side of the blocks that are drawn together when intervals are bootstrapped, m: the blocks of the splits.
-BLOCK_METRES = 25_500
 
 
 @dataclass
@@ -106,12 +102,12 @@ class TileDataset(torch.utils.data.Dataset[dict[str, Any]]):
         self._normaliser: Normaliser | None = None
         self._arrays: dict[tuple[int, str, str], Any] = {}
         self._readers: dict[str, TileReader] = {}
-        first, *rest = [_describe(path) for path in self.stores]
+        first, *rest = [describe(path) for path in self.stores]
         for path, other in zip(self.stores[1:], rest, strict=True):
             for key in ("s2_bands", "s1_bands", "s1_dtype", "units"):
                 if other[key] != first[key]:
-                    raise InputError(f"store {path}: has {key} {_words(other[key])}, {self.stores[0]} has "
-                                     f"{_words(first[key])}; give stores of the same bands")
+                    raise InputError(f"store {path}: has {key} {words(other[key])}, {self.stores[0]} has "
+                                     f"{words(first[key])}; give stores of the same bands")
         #: Classes of the samples, and how each store's labels become them.
         self.legend: Legend
         self._recodings: list[Recoding]
@@ -121,7 +117,7 @@ class TileDataset(torch.utils.data.Dataset[dict[str, Any]]):
         if extras is None:
             extras = () if normalisation is None else more.inputs_in(normalisation.s2.bands)
         #: Extras that are bands of the samples, each as its stores hold it; Sentinel-2's own bands come before them.
-        self.extras: list[more.Extra] = _extras(self.stores, (first, *rest), extras)
+        self.extras: list[more.Extra] = extras_of(self.stores, (first, *rest), extras)
         self.own = len(first["s2_bands"])
         self.s2_bands: tuple[str, ...] = (*first["s2_bands"], *more.input_bands([e.name for e in self.extras]))
         self.units = {**self.units, **{band: more.input_units()[band] for band in self.s2_bands[self.own:]}}
@@ -139,19 +135,19 @@ class TileDataset(torch.utils.data.Dataset[dict[str, Any]]):
         every = pd.concat(coded, ignore_index=True)
         if exclude is not None:
             every = every[~is_bad(every, bad_tiles(exclude))]
-        _known(every, self.stores, {"min_gap_hours": min_gap_hours, "max_gap_hours": max_gap_hours,
+        check_known(every, self.stores, {"min_gap_hours": min_gap_hours, "max_gap_hours": max_gap_hours,
                                     "max_cloud": max_cloud, "biomes": biomes})
-        chosen = _filter(every, split, min_gap_hours, max_gap_hours, max_cloud, biomes, min_valid_fraction)
+        chosen = filtered(every, split, min_gap_hours, max_gap_hours, max_cloud, biomes, min_valid_fraction)
         if not len(chosen):
-            raise EmptySplitError(_nothing(self.stores, every, split))
+            raise EmptySplitError(nothing_left(self.stores, every, split))
         if share < 1:
             chosen = chosen.iloc[few(chosen[self.legend.counts].to_numpy("float64"), share, seed)]
-        chosen = chosen.iloc[_draw(len(chosen), max_tiles, seed)]
+        chosen = chosen.iloc[at_most(len(chosen), max_tiles, seed)]
         #: One row per sample: the tile's columns, ``store`` (number), ``block`` (spatial block), ``shard`` (number).
         self.table: pd.DataFrame = chosen.reset_index(drop=True)
         shard = self.table["index"] // np.array([d["shard"] for d in (first, *rest)])[self.table["store"].to_numpy()]
         self.table["shard"] = self.table.assign(shard=shard).groupby(["store", "group", "shard"]).ngroup()
-        self.table["block"] = _blocks(self.table, [d["half"] for d in (first, *rest)])
+        self.table["block"] = blocks(self.table, [d["half"] for d in (first, *rest)])
         self._rows = list(zip(self.table["store"], self.table["group"], self.table["index"], strict=True))
 
     def __len__(self) -> int:
@@ -174,7 +170,7 @@ class TileDataset(torch.utils.data.Dataset[dict[str, Any]]):
             Where tiles are of several sizes and there is no crop: they fit in no batch.
         """
         if self.crop is None and len(self.sizes) > 1:
-            raise InputError(f"stores {', '.join(self.stores)}: tiles are {_words(sorted(self.sizes))} px; set a crop")
+            raise InputError(f"stores {', '.join(self.stores)}: tiles are {words(sorted(self.sizes))} px; set a crop")
         return self.crop or next(iter(self.sizes))
 
     @property
@@ -328,31 +324,6 @@ class TileDataset(torch.utils.data.Dataset[dict[str, Any]]):
         return self._arrays[key]
 
 
-def _extras(stores: Sequence[str], described: Sequence[dict[str, Any]], names: Sequence[str]) -> list[more.Extra]:
-    """The extras that are asked for, as the stores hold them.
-
-    Raises
-    ------
-    InputError
-        Where one is no input, or a store has it not, or otherwise than the first.
-    """
-    found = []
-    for name in names:
-        if name not in more.INPUTS:
-            raise InputError(f"data.extras {name!r}: must be of {', '.join(more.INPUTS)}")
-    for name in (name for name in more.INPUTS if name in names):
-        types = [one["extras"].get(name) for one in described]
-        for store, dtype in zip(stores, types, strict=True):
-            if dtype is None:
-                raise InputError(f"data.extras {name}: store {store} has no array {name}; export a spec with "
-                                 f"extras: [{name}]")
-            if dtype != types[0]:
-                raise InputError(f"data.extras {name}: store {store} holds it as {dtype}, {stores[0]} as {types[0]}; "
-                                 "give stores of one embedding_dtype")
-        found.append(more.extra(name, str(types[0])))
-    return found
-
-
 def _open_array(store: str, name: str, reader: str) -> Any:
     global _tensorstore_process
     forked = _tensorstore_process not in (None, os.getpid())
@@ -367,125 +338,6 @@ def _open_array(store: str, name: str, reader: str) -> Any:
             _tensorstore_process = os.getpid()
             return tensorstore_array(store, name)
     return layout.open_root(store)[name]
-
-
-def tile_sizes(stores: Sequence[str]) -> list[int]:
-    """Side of each store's tiles, px."""
-    return [_describe(path)["size"] for path in stores]
-
-
-def _describe(path: str) -> dict[str, Any]:
-    """Bands, size and spec of a store."""
-    root = layout.open_root(path)
-    groups = layout.biome_groups(root)
-    if not groups:
-        raise InputError(f"store {path}: holds no tiles")
-    group = root[groups[0]]
-    assert isinstance(group, zarr.Group)
-    place = source_of(path)
-    for where, (name, what) in product(groups, (("s1", "Sentinel-1"), ("s2", "Sentinel-2"), ("label", "labels"))):
-        # On disk: consolidated metadata still lists an array that was removed.
-        there = (place.path / where / name / "zarr.json").exists() if isinstance(place, Folder) else (
-            f"{where}/{name}" in root)
-        if not there:
-            raise InputError(f"store {path}: has no {what} (array {name} in {where}); export it with {what}, "
-                             "training needs S2, S1 and labels")
-    array = group["s1"]
-    assert isinstance(array, zarr.Array)
-    attributes = root.attrs.asdict()
-    spec = attributes["spec"]
-    scale = float(group.attrs.get("scale", 10.0))  # type: ignore[arg-type]
-    s2_bands, s1_bands = (tuple(map(str, np.asarray(group[f"{sensor}_band"]))) for sensor in ("s2", "s1"))
-    return {"s2_bands": s2_bands, "s1_bands": s1_bands, "legend": legend_of(attributes, f"store {path}"),
-            "units": units_of(attributes, s2_bands, s1_bands), "s1_dtype": str(array.dtype),
-            "shard": array.shards[0] if array.shards else 1, "size": int(array.shape[-1]),
-            "half": array.shape[-1] * scale / 2, "spec": spec,
-            "extras": {name: str(array_there.dtype) for name in more.INPUTS
-                       if isinstance(array_there := group.get(name), zarr.Array)},
-            "label_source": str(root.attrs["label_source"])}
-
-
-def _words(values: Any) -> str:
-    if isinstance(values, dict):
-        return " ".join(f"{name}={unit}" for name, unit in values.items())
-    return " ".join(map(str, values)) if isinstance(values, list | tuple) else str(values)
-
-
-def _filter(table: pd.DataFrame, split: str, min_gap: float | None, max_gap: float | None, max_cloud: float | None,
-            biomes: Sequence[int] | None, min_valid: float) -> pd.DataFrame:
-    keep = table["status"] == "exported"
-    if split != "all":
-        keep &= table["split"] == split
-    gap = table["gap_hours"].abs()
-    if min_gap is not None:
-        keep &= gap >= min_gap
-    if max_gap is not None:
-        keep &= gap <= max_gap
-    if max_cloud is not None:
-        keep &= table["s2_cloud"] <= max_cloud
-    if biomes is not None:
-        keep &= table["biome"].isin(list(biomes))
-    # "not less": a valid_fraction that was never written does not exclude its tile when nothing is asked.
-    return table[keep & ~(table["valid_fraction"] < min_valid)]
-
-
-def _known(table: pd.DataFrame, stores: Sequence[str], asked: dict[str, Any]) -> None:
-    """Refuse a filter by what no tile of a store says: it would leave none, or all.
-
-    Raises
-    ------
-    InputError
-        With the option.
-    """
-    columns = {"min_gap_hours": "gap_hours", "max_gap_hours": "gap_hours", "max_cloud": "s2_cloud"}
-    for number, store in enumerate(stores):
-        rows = table[table["store"] == number]
-        for option, value in asked.items():
-            if value is None:
-                continue
-            unknown = (rows["biome"] == 0).all() if option == "biomes" else rows[columns[option]].isna().all()
-            if unknown:
-                raise InputError(f"{option} {value}: no tile of store {store} says it; leave the option out")
-
-
-def few(counts: np.ndarray, share: float, seed: int) -> np.ndarray:
-    """A seeded draw of a share of tiles, stratified by class: rows, in their order.
-
-    A tile is of the class that it holds most of, beside the class's share of all; of every such class the same share of
-    tiles is drawn, and at least one.
-
-    Parameters
-    ----------
-    counts : (tiles, classes), labelled pixels.
-    """
-    every = counts.sum(axis=0)
-    share_of_all = np.maximum(every / max(1.0, every.sum()), 1e-12)
-    lift = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1) / share_of_all
-    own = lift.argmax(axis=1)
-    rng = np.random.default_rng([seed, 11])
-    kept = [rng.permutation(np.flatnonzero(own == c))[:max(1, round(share * int((own == c).sum())))]
-            for c in np.unique(own)]
-    return np.sort(np.concatenate(kept))
-
-
-def _nothing(stores: Sequence[str], table: pd.DataFrame, split: str) -> str:
-    exported = table[table["status"] == "exported"]
-    counts = ", ".join(f"{name} {int((exported['split'] == name).sum())}" for name in layout.SPLITS)
-    of_split = len(exported) if split == "all" else int((exported["split"] == split).sum())
-    why = " after the filters; loosen them" if of_split else "; take another split, or export more tiles"
-    return f"store {', '.join(stores)}: no tile is left in split {split}{why} (exported tiles: {counts})"
-
-
-def _blocks(table: pd.DataFrame, halves: Sequence[float]) -> list[str]:
-    """Name of the UTM block a tile's centre lies in; of tiles without a place, of their scene."""
-    scenes = table["scene"].fillna("") if "scene" in table else table["tile_id"]
-    if (table["epsg"] == 0).all():
-        return [str(scene) for scene in scenes]
-    half = np.asarray(halves)[table["store"].to_numpy()]
-    x = np.floor((np.nan_to_num(table["x0"].to_numpy()) + half) / BLOCK_METRES).astype(int)
-    y = np.floor((np.nan_to_num(table["y0"].to_numpy()) - half) / BLOCK_METRES).astype(int)
-    return [f"{epsg}:{i}:{j}" if epsg else str(scene)
-            for epsg, i, j, scene in zip(table["epsg"], x, y, scenes, strict=True)]
 
 
 def statistics(stores: str | Path | Sequence[str | Path], *, max_tiles: int = 256, seed: int = 0,
@@ -517,7 +369,7 @@ def band_statistics(stores: str | Path | Sequence[str | Path], *, max_tiles: int
         As :class:`TileDataset`.
     """
     whole = TileDataset(stores, "train", seed=seed, reader=reader, tables=tables, **filters)
-    chosen = _draw(len(whole), max_tiles, seed)
+    chosen = at_most(len(whole), max_tiles, seed)
     bands = whole.s2_bands, whole.s1_bands
     for rows in (whole.table, whole.table.iloc[chosen]):
         found = stats.kept_for(whole.stores[0], rows, *bands) if len(whole.stores) == 1 else None
@@ -566,10 +418,3 @@ def _json_of(path: Path) -> Any:
     with contextlib.suppress(OSError, ValueError):
         return json.loads(path.read_text())
     return None
-
-
-def _draw(count: int, most: int | None, seed: int) -> np.ndarray:
-    """A seeded draw of at most so many of ``count`` tiles, in their order."""
-    if most is None or count <= most:
-        return np.arange(count)
-    return np.sort(np.random.default_rng([seed, 7]).permutation(count)[:most])

@@ -1,11 +1,14 @@
-"""Progress of steps: a bar on a terminal, plain lines in a log."""
+"""Progress: of steps a bar on a terminal, plain lines in a log; of epochs a line, and curves."""
 
 from __future__ import annotations
 
 import contextlib
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 from dwplus.console import QUIET_SECONDS, say
 
@@ -38,3 +41,37 @@ def step_progress(title: str, total: int, shown: bool = True) -> Iterator[Callab
                   TextColumn("left"), TimeRemainingColumn(), transient=True) as bar:
         task = bar.add_task(title, total=total, words="")
         yield lambda done, words: bar.update(task, completed=done, words=words)
+
+
+def percent(share: float) -> str:
+    return "-" if math.isnan(share) else f"{100 * share:.2f}"
+
+
+def epoch_line(record: dict[str, Any], epochs: int, better: bool) -> str:
+    words = [f"epoch {record['epoch']}/{epochs}: loss {record['loss']:.4f}"]
+    if "val_miou" in record:
+        words.append(f"val mIoU {percent(record['val_miou'])}{' *' if better else ''} OA {percent(record['val_oa'])} "
+                     f"F1 {percent(record['val_macro_f1'])}")
+    words.append(f"{record['samples_per_s']:.1f} samples/s, {100 * record['wait_share']:.0f} % waiting for data")
+    if record["skipped"]:
+        words.append(f"{record['skipped']} steps skipped (loss not finite)")
+    return ", ".join(words)
+
+
+@contextlib.contextmanager
+def curves(run: Path, wanted: bool) -> Iterator[Any]:
+    """A TensorBoard writer, or None where it is not wanted or not installed."""
+    writer = None
+    if wanted:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            say("tensorboard is not installed, so that no curves are written; pip install dwplus[curves], or set "
+                "run.tensorboard to false")
+        else:
+            writer = SummaryWriter(str(run / "tensorboard"))
+    try:
+        yield writer
+    finally:
+        if writer is not None:
+            writer.close()

@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import hashlib
 import json
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 import yaml
 from torch import Tensor, nn
@@ -31,8 +29,9 @@ from dwplus.taxonomy import IGNORE
 from model import checkpoint as checkpoints
 from model import finetune
 from model.calibration import calibrate
+from model.choices import crop_of, fingerprint, options_of, precision_of, sets_of
 from model.config import TrainConfig, flat_differences, make_config
-from model.data import TileDataset, band_statistics, keep_statistics, tile_sizes
+from model.data import TileDataset, band_statistics, keep_statistics
 from model.distributed import World, world
 from model.loader import Batch, Loader, device_batches
 from model.losses import make_loss
@@ -40,9 +39,10 @@ from model.metrics import scores
 from model.networks.layers import GlobalBatchNorm2d, count_parameters
 from model.networks.registry import build
 from model.normalise import Normalisation, Normaliser
-from model.progress import step_progress
+from model.progress import curves, epoch_line, percent, step_progress
 from model.reading import Reading
 from model.sampling import TileSampler
+from model.selection import tile_sizes
 
 #: Keys that decide how fast or how long a run goes, not its numbers: they may change when it is taken up again.
 FREE = ("data.threads:", "data.ahead:", "data.crop_gives_way:", "run.tensorboard:", "run.max_bad_steps:",
@@ -116,13 +116,13 @@ class Trainer:
                                    "max_cloud": data.max_cloud, "biomes": data.biomes,
                                    "min_valid_fraction": data.min_valid_fraction, "exclude": data.exclude,
                                    "classes": data.classes, "extras": data.extras}
-        crop = _crop(data.crop, tile_sizes(stores), stores,
+        crop = crop_of(data.crop, tile_sizes(stores), stores,
                      gives_way=data.crop_gives_way or (run / "last.safetensors").exists())
         self.data = TileDataset(stores, "train", crop=crop, augment=data.augment, seed=config.run.seed,
                                 drop_s2=data.drop_s2, drop_s1=data.drop_s1, max_tiles=data.max_tiles, share=data.share,
                                 **filters)
-        self.fingerprint, self.side = _fingerprint(self.data), self.data.window
-        self.options = _options(config, self.data)
+        self.fingerprint, self.side = fingerprint(self.data), self.data.window
+        self.options = options_of(config, self.data)
         torch.manual_seed(config.run.seed)
         net = build(config.model.name, **self.options)  # a wrong option is said before anything is measured
         resumed = self._earlier()
@@ -137,7 +137,7 @@ class Trainer:
         else:
             self.normalisation = Normalisation.from_dict(resumed[1]["normalisation"])
         self.normaliser = Normaliser(self.normalisation).to(self.device)
-        self.validation = _sets_of(stores, "val", self.normalisation, data.classes, self.data.tables)
+        self.validation = sets_of(stores, "val", self.normalisation, data.classes, self.data.tables)
         self.loss = make_loss(config.loss, self.data.class_counts).to(self.device)
         self.net = net
         begin = config.init
@@ -162,7 +162,7 @@ class Trainer:
         # Fused, one pass over the weights does all of AdamW, and a step can be called off without asking the device.
         self.optimiser = torch.optim.AdamW(finetune.groups(self.net, optim.weight_decay, begin.layer_decay),
                                            lr=optim.lr, betas=optim.betas, fused=True)
-        self.precision = _precision(config.run.precision, self.device)
+        self.precision = precision_of(config.run.precision, self.device)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == torch.float16)
         self.global_batch = optim.batch_size * optim.accumulate * here.size
         self.sampler = TileSampler(self.data.table, self.global_batch, seed=config.run.seed,
@@ -272,13 +272,13 @@ class Trainer:
         optim, done, first = self.config.optim, self.summary, self.world.first
         if done.stopped == "early" or self.epoch >= optim.epochs:
             if first:
-                say(f"run {self.run} is finished: epoch {self.epoch}, best mIoU {_percent(done.best_miou)} at epoch "
+                say(f"run {self.run} is finished: epoch {self.epoch}, best mIoU {percent(done.best_miou)} at epoch "
                     f"{done.best_epoch}; " + ("it was stopped early" if done.stopped == "early" else
                                               "more optim.epochs go on from here") + ", another RUN begins anew")
             return done
         if first:
             self._begin()
-        with _writer(self.run, self.config.run.tensorboard and first) as board, self.writing:
+        with curves(self.run, self.config.run.tensorboard and first) as board, self.writing:
             while self.epoch < optim.epochs:
                 record = self._epoch()
                 last = self.epoch == optim.epochs
@@ -333,7 +333,7 @@ class Trainer:
                 self._save_best()
             self._save_last()
             (self.run / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in done.history))
-            say(_line(record, self.config.optim.epochs, better))
+            say(epoch_line(record, self.config.optim.epochs, better))
             if done.stopped == "early":
                 say(f"stopping: no better mIoU for {self.epoch - done.best_epoch} epochs")
             if board is not None:
@@ -503,65 +503,6 @@ def batch_confusion(net: nn.Module, normaliser: Normaliser, batch: Batch, precis
     return torch.bincount(pairs, minlength=n ** 2).double()
 
 
-def _sets_of(stores: list[str], split: str, normalisation: Normalisation, classes: str | None,
-             tables: Sequence[pd.DataFrame]) -> list[TileDataset]:
-    """One dataset of whole tiles per store that has any in the split."""
-    found = []
-    for store, table in zip(stores, tables, strict=True):
-        with contextlib.suppress(InputError):
-            found.append(TileDataset(store, split, normalisation=normalisation, classes=classes, tables=[table]))
-    return found
-
-
-def _crop(crop: int | None, sizes: list[int], stores: list[str], gives_way: bool) -> int | None:
-    """The crop of the config.
-
-    Parameters
-    ----------
-    gives_way : take whole tiles where they are smaller; so did earlier builds always, whose runs go on.
-
-    Raises
-    ------
-    InputError
-        Where a tile is smaller.
-    """
-    if crop is None or crop <= min(sizes):
-        return crop
-    if gives_way:
-        return min(sizes)
-    raise InputError(f"data.crop {crop}: the tiles of store {stores[sizes.index(min(sizes))]} are {min(sizes)} px; set "
-                     f"data.crop to {min(sizes)} or less, or to null for whole tiles")
-
-
-def _options(config: TrainConfig, data: TileDataset) -> dict[str, Any]:
-    """Options of the network with the stores' numbers of bands and classes.
-
-    Raises
-    ------
-    InputError
-        Where the config says other numbers.
-    """
-    own = {"s2_bands": len(data.s2_bands), "s1_bands": len(data.s1_bands), "classes": len(data.legend)}
-    for key, bands in own.items():
-        if (said := config.model.options.get(key, bands)) != bands:
-            raise InputError(f"model.options.{key} {said!r}: store {', '.join(data.stores)} has {bands}; leave it out")
-    return {**config.model.options, **own}
-
-
-def _precision(name: str, device: torch.device) -> torch.dtype:
-    if name == "auto":
-        name = "bf16" if device.type == "cuda" else "fp32"
-    if name == "fp16" and device.type == "cpu":
-        raise InputError("precision fp16: is for CUDA; on a CPU take fp32 or bf16")
-    return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[name]
-
-
-def _fingerprint(data: TileDataset) -> str:
-    """Of the tiles a run trains on, in order."""
-    keys = data.table[["store", "tile_id", "window", "s2_id", "s1_id"]].astype(str).agg("|".join, axis=1)
-    return hashlib.blake2b("\n".join(keys).encode(), digest_size=12).hexdigest()
-
-
 def _mix(*numbers: int) -> int:
     """One seed from several."""
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
@@ -569,37 +510,3 @@ def _mix(*numbers: int) -> int:
 
 def _mean(values: list[float]) -> float:
     return float(np.mean(values)) if values else float("nan")
-
-
-def _percent(share: float) -> str:
-    return "-" if math.isnan(share) else f"{100 * share:.2f}"
-
-
-def _line(record: dict[str, Any], epochs: int, better: bool) -> str:
-    words = [f"epoch {record['epoch']}/{epochs}: loss {record['loss']:.4f}"]
-    if "val_miou" in record:
-        words.append(f"val mIoU {_percent(record['val_miou'])}{' *' if better else ''} OA {_percent(record['val_oa'])} "
-                     f"F1 {_percent(record['val_macro_f1'])}")
-    words.append(f"{record['samples_per_s']:.1f} samples/s, {100 * record['wait_share']:.0f} % waiting for data")
-    if record["skipped"]:
-        words.append(f"{record['skipped']} steps skipped (loss not finite)")
-    return ", ".join(words)
-
-
-@contextlib.contextmanager
-def _writer(run: Path, wanted: bool) -> Iterator[Any]:
-    """A TensorBoard writer, or None where it is not wanted or not installed."""
-    writer = None
-    if wanted:
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError:
-            say("tensorboard is not installed, so that no curves are written; pip install dwplus[curves], or set "
-                "run.tensorboard to false")
-        else:
-            writer = SummaryWriter(str(run / "tensorboard"))
-    try:
-        yield writer
-    finally:
-        if writer is not None:
-            writer.close()

@@ -24,12 +24,13 @@ from dwplus.taxonomy.tables import TABLES, table_from, translation
 from model import finetune
 from model.checkpoint import load
 from model.config import make_config
-from model.data import TileDataset, few
+from model.data import TileDataset
 from model.evaluate import evaluate
 from model.export import Whole, example, export_model
 from model.metrics import Protocol, scores
 from model.networks.registry import build
 from model.scoring import slid
+from model.selection import few
 from model.train import train
 from tests import public_sets
 

@@ -51,7 +51,7 @@ def test_a_shipped_crop_gives_way_and_one_that_is_set_does_not(store, tmp_path):
 
 
 def test_a_run_of_earlier_builds_with_a_larger_crop_goes_on(store, tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "_crop", lambda crop, sizes, stores, gives_way: min(crop, *sizes))
+    monkeypatch.setattr(training, "crop_of", lambda crop, sizes, stores, gives_way: min(crop, *sizes))
     train(store, tmp_path / "run", config(data={"crop": 600}, optim={"epochs": 2}), device="cpu", pause_after=1)
     monkeypatch.undo()
     found = train(store, tmp_path / "run", config(data={"crop": 600}, optim={"epochs": 2}), device="cpu")
