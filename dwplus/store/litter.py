@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import re
 from collections.abc import Iterable
 
 #: Files, and folders with all that is in them.
@@ -11,12 +12,14 @@ FILES = (".DS_Store", "._*", "Thumbs.db", "desktop.ini", ".directory", ".localiz
 FOLDERS = ("@eaDir", ".AppleDouble", ".Spotlight-V100", ".Trashes", ".fseventsd", ".TemporaryItems", "__MACOSX",
            "#recycle", "@Recycle", ".snapshot", ".snapshots", ".Trash-*", "lost+found", "$RECYCLE.BIN")
 
+_FILE = re.compile("|".join(map(fnmatch.translate, FILES)))
+_FOLDER = re.compile("|".join(map(fnmatch.translate, FOLDERS)))
+
 
 def is_litter(key: str) -> bool:
     """Whether a file, by its path in the store, is such."""
     *folders, name = key.split("/")
-    return (any(fnmatch.fnmatchcase(name, pattern) for pattern in FILES)
-            or any(fnmatch.fnmatchcase(folder, pattern) for folder in folders for pattern in FOLDERS))
+    return _FILE.match(name) is not None or any(_FOLDER.match(folder) for folder in folders)
 
 
 def sentence(keys: Iterable[str]) -> str:

@@ -257,6 +257,8 @@ class _Group:
     legend: Legend
     #: Fixed columns as read, their digests, those that could not be read.
     columns_read: dict[str, np.ndarray] = field(default_factory=dict)
+    #: Those of them that have one value a tile.
+    one_each: set[str] = field(default_factory=set)
     values: dict[str, str] = field(default_factory=dict)
     unread: list[str] = field(default_factory=list)
     #: Digest of each tile's row, as its own columns give it.
@@ -301,6 +303,8 @@ class _Group:
                 if self.chunk(array, 0) not in self.sizes and (self.sealed or key in NEVER_EMPTY):
                     raise FileNotFoundError("c/0 is missing")
                 table[key] = np.asarray(array[...])
+                if array.metadata.dimension_names == ("tile",):  # type: ignore[union-attr]
+                    self.one_each.add(key)
                 self.values[key] = digests.of_values(table[key]) if self.sealed else ""
             except Exception as error:  # whatever a codec raises at damaged bytes is the finding
                 self.unread.append(key)
@@ -310,8 +314,7 @@ class _Group:
             yield Fault(self.name, "columns are missing")
             return
         if self.sealed and not self.unread and digests.ROW in table:
-            fixed = {key: values for key, values in table.items() if len(values) == self.tiles and (
-                self.group[key].metadata.dimension_names == ("tile",))}  # type: ignore[union-attr]
+            fixed = {key: values for key, values in table.items() if key in self.one_each and len(values) == self.tiles}
             self.rows = [str(row) for row in digests.of_rows(fixed)]
             for place in np.flatnonzero(np.array(self.rows, object) != table[digests.ROW].astype(object)):
                 yield Fault(str(table["tile_id"][place]), "its row is not the one it was made with")
@@ -410,16 +413,14 @@ class _Group:
         """The group's part of :func:`dwplus.store.tables.whole`."""
         tall = {name: np.concatenate([self.pieces[start][name] for start in sorted(self.pieces)])
                 for name in self.dynamic}
-        one = {key: values for key, values in self.columns_read.items()
-               if self.group[key].metadata.dimension_names == ("tile",)}  # type: ignore[union-attr]
+        one = {key: values for key, values in self.columns_read.items() if key in self.one_each}
         one |= {name: values for name, values in tall.items() if values.ndim == 1}
-        frame = pd.DataFrame({"group": self.name, "index": np.arange(self.tiles), **one})
         for number, column in enumerate(self.legend.counts[:tall["class_counts"].shape[1]]):
-            frame[column] = tall["class_counts"][:, number]
+            one[column] = tall["class_counts"][:, number]
         if self.sealed:
             for number, name in enumerate(self.columns_read[digests.NAMES]):
-                frame[f"digest_{name}"] = tall[digests.DIGESTS][:, number].astype(object)
-        return frame
+                one[f"digest_{name}"] = tall[digests.DIGESTS][:, number].astype(object)
+        return pd.DataFrame({"group": self.name, "index": np.arange(self.tiles), **one})
 
 
 def _grid_of(tile_id: str) -> PixelGrid | None:
