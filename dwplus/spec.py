@@ -26,6 +26,7 @@ from dwplus.errors import InputError
 from dwplus.extras import FIRST_EMBEDDING, NAMES, Extra, extras_of
 from dwplus.files.yaml_text import read_yaml
 from dwplus.grid.longitude import polygons_of
+from dwplus.radar import RTC_FIRST
 from dwplus.taxonomy.tables import KNOWN_ASSETS, TABLES, ClassTable, table_of_codes
 
 #: Sentinel-2 bands of the two products, in the catalogue's order.
@@ -250,8 +251,8 @@ class TileShape(_Model):
 
 TerrainBand = Literal["local_incidence", "layover_shadow"]
 #: What a spec does not speak of, so that a spec of an earlier build keeps its text.
-PLAIN_GROUND: dict[str, Any] = {"terrain": "none", "terrain_model": "volume", "terrain_buffer": 0.0, "keep": [],
-                                "speckle": "none", "speckle_window": 7, "speckle_looks": 4.4}
+PLAIN_GROUND: dict[str, Any] = {"product": "grd", "terrain": "none", "terrain_model": "volume", "terrain_buffer": 0.0,
+                                "keep": [], "speckle": "none", "speckle_window": 7, "speckle_looks": 4.4}
 
 
 def _terrain_in_order(names: tuple[TerrainBand, ...]) -> tuple[TerrainBand, ...]:
@@ -261,8 +262,11 @@ def _terrain_in_order(names: tuple[TerrainBand, ...]) -> tuple[TerrainBand, ...]
 
 
 class Sentinel1(_Model):
-    """How radar is paired."""
+    """Which radar product, and how it is paired."""
 
+    product: Literal["grd", "rtc"] = Field(
+        "grd", description="grd: COPERNICUS/S1_GRD, 10 m; rtc: OPERA RTC-S1, gamma nought with slopes flattened by "
+                           "area, 30 m, from 2016-04-14 and not of every pass")
     policy: Literal["nearest", "mean"] = Field(
         "nearest", description="nearest: the one pass with the smallest |gap|; mean: the mean of all passes in reach")
     max_gap_hours: float = Field(144, gt=0, le=100_000, description="largest |S1 - S2| gap in hours; a tile without "
@@ -296,6 +300,20 @@ class Sentinel1(_Model):
         if self.min_gap_hours > self.max_gap_hours:
             raise ValueError(f"min_gap_hours ({self.min_gap_hours:g}) must not exceed max_gap_hours "
                              f"({self.max_gap_hours:g})")
+        return self
+
+    @model_validator(mode="after")
+    def _of_grd_alone(self) -> Sentinel1:
+        refused = {
+            "policy mean": (self.policy == "mean", "bursts of RTC-S1 overlap, and there a pass would count twice"),
+            "terrain flattened": (self.terrain != "none", "RTC-S1 is flattened already"),
+            "keep": (bool(self.keep), "RTC-S1 has no angles, and its layover and shadow are masked"),
+            "keep_angle": (self.keep_angle, "RTC-S1 has no angles"),
+            "speckle": (self.speckle != "none", "pixels of 30 m are interpolated, and no filter's looks hold for them"),
+        }
+        if self.product == "rtc" and (found := [key for key, (asked, _) in refused.items() if asked]):
+            raise ValueError(f"{found[0]} is of product grd, for {refused[found[0]][1]}: leave it out, or take product "
+                             "grd")
         return self
 
     @property
@@ -455,6 +473,19 @@ class DatasetSpec(_Model):
                              "out embedding or the window")
         if self.store.embedding_dtype != "float16" and "embedding" not in self.extras:
             raise ValueError("store.embedding_dtype is of extras: [embedding], which this spec does not have")
+        return self
+
+    @model_validator(mode="after")
+    def _years_of_rtc(self) -> DatasetSpec:
+        if self.sentinel1.product != "rtc":
+            return self
+        reach, first = dt.timedelta(hours=self.sentinel1.max_gap_hours), dt.datetime.combine(RTC_FIRST, dt.time())
+        if early := [w for w in self.windows if dt.datetime.combine(w.end, dt.time()) + reach <= first]:
+            raise ValueError(f"sentinel1.product rtc begins with {RTC_FIRST}, window {early[0]} ends before; leave out "
+                             "the window, or take product grd")
+        if self.quality.s1_edges in ("angle", "both") or self.quality.s1_edge_erode:
+            raise ValueError("quality.s1_edges angle and both, and s1_edge_erode, are of product grd, whose images "
+                             "have angles and border noise; with sentinel1.product rtc leave them out")
         return self
 
     @model_validator(mode="after")

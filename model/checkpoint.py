@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from dwplus.errors import DwplusError, InputError
+from dwplus.radar import SIGMA, quantity
 from dwplus.store.legend import Legend, legend_of
 from dwplus.taxonomy import CLASSES
 from model.networks.registry import build, sensors_of
@@ -314,9 +316,36 @@ def load(path: str | Path, expect: str | None = None) -> Checkpoint:
     return Checkpoint(path, net.eval(), normalisation, info)
 
 
+def check_radar(checkpoint: Checkpoint, spec: Mapping[str, Any], where: str) -> None:
+    """Refuse radar of another kind than the checkpoint was trained on: both are dB, and sigma nought is not gamma
+    nought. Runs and stores that say nothing of it have that of GRD.
+
+    Parameters
+    ----------
+    spec : of the store or map, as JSON. where : its name, for the sentence.
+
+    Raises
+    ------
+    InputError
+        With both.
+    """
+    if "s1" not in checkpoint.sensors:
+        return
+    trained = {quantity(one) for one in checkpoint.info.get("specs") or [] if isinstance(one, Mapping)} or {SIGMA}
+    if (found := quantity(spec)) not in trained:
+        raise InputError(f"{where}: has {found}, checkpoint {checkpoint.path} was trained on "
+                         f"{' and '.join(sorted(trained))}; take radar of that kind (sentinel1.product and terrain of "
+                         "the spec), or train on this")
+
+
 def check_store(checkpoint: Checkpoint, s2_bands: tuple[str, ...], s1_bands: tuple[str, ...], store: str,
-                classes: tuple[str, ...] | None = None) -> None:
-    """Refuse a store of other bands, or other classes, than the checkpoint was trained on.
+                classes: tuple[str, ...] | None = None, spec: Mapping[str, Any] | None = None) -> None:
+    """Refuse a store of other bands, other radar (:func:`check_radar`) or other classes than the checkpoint was trained
+    on.
+
+    Parameters
+    ----------
+    spec : of the store, as JSON; None where it is not known.
 
     Raises
     ------
@@ -328,6 +357,8 @@ def check_store(checkpoint: Checkpoint, s2_bands: tuple[str, ...], s1_bands: tup
         if trained != bands:
             raise InputError(f"store {store}: has {name} {' '.join(bands)}, checkpoint {checkpoint.path} was trained "
                              f"on {' '.join(trained)}; export these, or train on this store")
+    if spec is not None:
+        check_radar(checkpoint, spec, f"store {store}")
     if classes is not None and classes != checkpoint.legend.classes:
         raise InputError(f"store {store}: has classes {' '.join(classes)}, checkpoint {checkpoint.path} was trained on "
                          f"{' '.join(checkpoint.legend.classes)}; relabel the store (dwplus relabel), or train on it")

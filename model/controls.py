@@ -161,5 +161,5 @@ def fitted(name: str, stores: list[str], config: TrainConfig, normalisation: Nor
         trees = RandomForestClassifier(**FOREST, n_jobs=torch.get_num_threads(), random_state=config.run.seed)
         net = Forest(trees.fit(*drawn_pixels(data, normalisation, config.run.seed)), len(data.legend))
     info = {"model": {"name": name, "options": {}}, "s2_bands": data.s2_bands, "s1_bands": data.s1_bands,
-            "config": config.to_dict(), **attributes_of(data.legend)}
+            "specs": data.specs, "config": config.to_dict(), **attributes_of(data.legend)}
     return Checkpoint(Path(name), net.eval(), normalisation, info), (time.perf_counter() - began) / 60

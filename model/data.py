@@ -104,7 +104,7 @@ class TileDataset(torch.utils.data.Dataset[dict[str, Any]]):
         self._readers: dict[str, TileReader] = {}
         first, *rest = [describe(path) for path in self.stores]
         for path, other in zip(self.stores[1:], rest, strict=True):
-            for key in ("s2_bands", "s1_bands", "s1_dtype", "units"):
+            for key in ("s2_bands", "s1_bands", "s1_dtype", "units", "radar"):
                 if other[key] != first[key]:
                     raise InputError(f"store {path}: has {key} {words(other[key])}, {self.stores[0]} has "
                                      f"{words(first[key])}; give stores of the same bands")

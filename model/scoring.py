@@ -82,7 +82,7 @@ def evaluation_sets(stores: Sequence[str], split: str, checkpoint: Checkpoint) -
         except EmptySplitError as error:
             nothing = error
             continue
-        check_store(checkpoint, data.s2_bands, data.s1_bands, store, data.legend.classes)
+        check_store(checkpoint, data.s2_bands, data.s1_bands, store, data.legend.classes, data.specs[0])
         found.append(data)
     if not found:
         raise nothing or InputError("store: give at least one")

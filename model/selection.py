@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Any
 
@@ -12,6 +12,7 @@ import zarr
 
 from dwplus import extras as more
 from dwplus.errors import InputError
+from dwplus.radar import SIGMA, quantity
 from dwplus.store import layout
 from dwplus.store.legend import legend_of, units_of
 from dwplus.store.places import Folder
@@ -54,6 +55,7 @@ def describe(path: str) -> dict[str, Any]:
             "half": array.shape[-1] * scale / 2, "spec": spec,
             "extras": {name: str(array_there.dtype) for name in more.INPUTS
                        if isinstance(array_there := group.get(name), zarr.Array)},
+            "radar": quantity(spec) if isinstance(spec, Mapping) else SIGMA,
             "label_source": str(root.attrs["label_source"])}
 
 

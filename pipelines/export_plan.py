@@ -64,5 +64,7 @@ def show(summary: Summary, store: str) -> None:
         say(line)
     for reason, example in summary.examples.items():
         say(f"{reason}: e.g. {example}")
+    if summary.radar:
+        say(summary.radar)
     say(summary.line)
     say(f"store {store}")

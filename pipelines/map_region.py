@@ -29,6 +29,7 @@ from dwplus.maps.work import Work
 from dwplus.pages.words import synthetic
 from dwplus.planning import regions
 from dwplus.planning.plan import created, describe, read_plan, spec_of, write_plan
+from dwplus.radar import GAMMA_RTC, quantity
 from dwplus.spec import DatasetSpec, differences
 from dwplus.store.locks import only_run
 from dwplus.store.places import beside
@@ -185,7 +186,8 @@ def run(options: Options) -> int:
             out, work, ground.blocks, tally.outcomes, ground.clip, options.layers, reference, bool(options.transfer),
             f"Land cover, {out.name}", f"{ground.words}; {checkpoint.name}", ground.created,
             {"settings": settings, "blocks": tally.line, "made_from": _made_from(options, checkpoint, weights, ground),
-             "synthetic": bool(ground.synthetic)})
+             "synthetic": bool(ground.synthetic),
+             **({"radar": GAMMA_RTC} if GAMMA_RTC in map(quantity, checkpoint.info.get("specs") or []) else {})})
         table = product.write(options.polygons, options.name_field)
         work.sweep()
     _show(table, out)
@@ -217,6 +219,9 @@ def _spec(options: Options, checkpoint: Checkpoint) -> DatasetSpec | None:
         if tuple(checkpoint.info[name]) != tuple(bands):
             raise InputError(f"REGION {options.region}: asks for {name} {' '.join(bands)}, checkpoint "
                              f"{checkpoint.path} was trained on {' '.join(checkpoint.info[name])}; ask for these")
+    from model.checkpoint import check_radar
+
+    check_radar(checkpoint, spec.model_dump(mode="json"), f"REGION {options.region}")
     return spec
 
 
@@ -313,14 +318,15 @@ def _from_store(options: Options, shape: WindowShape, checkpoint: Checkpoint, fo
     s2_bands, s1_bands = (tuple(map(str, np.asarray(root[f"{first}/{sensor}_band"]))) for sensor in ("s2", "s1"))
     arrays = {name: root.get(f"{first}/{name}") for name in inputs_in(checkpoint.info["s2_bands"])}
     extras = [extra(name, str(array.dtype)) for name, array in arrays.items() if isinstance(array, zarr.Array)]
-    check_store(checkpoint, (*s2_bands, *input_bands([one.name for one in extras])), s1_bands, store)
+    attrs: Any = root.attrs.asdict()
+    check_store(checkpoint, (*s2_bands, *input_bands([one.name for one in extras])), s1_bands, store,
+                spec=attrs["spec"])
     table = tile_table(store)
     if options.start and options.end:
         start, end = (pd.Timestamp(day, tz="UTC") for day in (options.start, options.end))
         table = table[(table["s2_time"] >= start) & (table["s2_time"] < end)]
         if not len(table):
             raise InputError(f"store {store}: holds no tile from {options.start} to {options.end}")
-    attrs: Any = root.attrs.asdict()
     tile = attrs["spec"]["tile"]
     blocks = inputs.blocks_of_store(table, float(tile["scale"]), int(tile["size"]), inputs.check_dates(options.dates))
     clip = None

@@ -12,7 +12,7 @@ import numpy as np
 
 from dwplus.earth import pixels
 from dwplus.earth.bundles import band_sizes, bundles
-from dwplus.earth.images import clouds, dw_labels, dynamic_world, extras, maps, sentinel1, sentinel2
+from dwplus.earth.images import clouds, dw_labels, dynamic_world, extras, maps, rtc, sentinel1, sentinel2
 from dwplus.earth.session import Session
 from dwplus.extras import INPUTS, Extra, as_input
 from dwplus.grid import PixelGrid
@@ -209,10 +209,13 @@ def ground_of(spec: DatasetSpec, grid: PixelGrid | None) -> sentinel1.Ground:
 def _sensors(spec: DatasetSpec, grid: PixelGrid | None, s2_id: str, s1_ids: Sequence[str],
              product: str | None) -> tuple[ee.Image, list[tuple[str, np.dtype]]]:
     """Image of both sensors, and the types of its bands."""
-    image = sentinel2.reflectance(s2_id, product or spec.sentinel2.product, spec.sentinel2.bands).addBands(
-        sentinel1.backscatter(
+    if spec.sentinel1.product == "rtc":
+        radar = rtc.backscatter(s1_ids, dtype=spec.store.s1_dtype)
+    else:
+        radar = sentinel1.backscatter(
             s1_ids, policy=spec.sentinel1.policy, average=spec.sentinel1.average, edges=edges_of(spec),
-            keep_angle=spec.sentinel1.keep_angle, dtype=spec.store.s1_dtype, ground=ground_of(spec, grid)))
+            keep_angle=spec.sentinel1.keep_angle, dtype=spec.store.s1_dtype, ground=ground_of(spec, grid))
+    image = sentinel2.reflectance(s2_id, product or spec.sentinel2.product, spec.sentinel2.bands).addBands(radar)
     return image, [*((band, np.dtype("<u2")) for band in spec.sentinel2.bands),
                    *((band, np.dtype(spec.store.s1_dtype)) for band in spec.s1_bands)]
 

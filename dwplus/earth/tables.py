@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import ee
@@ -14,10 +14,11 @@ import shapely
 import shapely.geometry
 
 from dwplus.earth import pixels
-from dwplus.earth.images import dw_labels, dynamic_world, ecoregions, extras, maps, sentinel1, sentinel2
+from dwplus.earth.images import dw_labels, dynamic_world, ecoregions, extras, maps, rtc, sentinel1, sentinel2
 from dwplus.earth.session import Session
 from dwplus.errors import AssetGoneError, InputError, RefusedError, TooLargeError
 from dwplus.grid import PixelGrid
+from dwplus.radar import RTC
 from dwplus.scenes.annotated import Annotation, annotation, plain_id
 from dwplus.scenes.records import LabelScene, MapImage, OpticalScene, RadarScene
 from dwplus.spec import DatasetSpec
@@ -34,11 +35,12 @@ COAST_METRES = 10_000
 
 @dataclass(frozen=True)
 class Catalogue:
-    """Scenes that touch an area, labels within a window, radar within reach of it."""
+    """Scenes that touch an area, labels within a window, radar within reach of it; bursts where RTC-S1 is wanted."""
 
     labels: list[LabelScene]
     optical: list[OpticalScene]
     radar: list[RadarScene]
+    bursts: list[RadarScene] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,29 @@ def embedding_years(session: Session, years: Iterable[int]) -> frozenset[int]:
     return frozenset(int(year) for year, count in found.items() if count)
 
 
+def processed(session: Session, start: dt.date, end: dt.date, reach: dt.timedelta,
+              area: shapely.Geometry | None) -> bool:
+    """Whether there is any RTC-S1 within reach of the days [start, end), UTC; one request.
+
+    Parameters
+    ----------
+    area : polygon in EPSG:4326; None for the whole globe.
+
+    Raises
+    ------
+    InputError
+        On an Earth that has no such collection.
+    """
+    found = rtc.scenes().filterDate(_midnight(start) - reach, _midnight(end) + reach)
+    if area is not None:
+        found = found.filterBounds(ee.Geometry(shapely.geometry.mapping(area), None, False))
+    try:
+        return bool(session.compute(found.limit(1).size()))
+    except AssetGoneError as error:
+        raise InputError(f"sentinel1.product rtc: {RTC} is not on this Earth ({session.description}); take product "
+                         "grd") from error
+
+
 def catalogues(session: Session, spec: DatasetSpec, queries: Sequence[Query],
                on_split: Callable[[int], None] = lambda _: None) -> list[Catalogue]:
     """Labels, optical and radar scenes of several queries, in one request.
@@ -148,7 +173,7 @@ def catalogues(session: Session, spec: DatasetSpec, queries: Sequence[Query],
         (one,), (two,) = (catalogues(session, spec, [part]) for part in (replace(query, end=middle),
                                                                          replace(query, start=middle)))
         return [Catalogue(one.labels + two.labels, _distinct(one.optical + two.optical),
-                          _distinct(one.radar + two.radar))]
+                          _distinct(one.radar + two.radar), _distinct(one.bursts + two.bursts))]
 
 
 def _scenes(spec: DatasetSpec, query: Query) -> ee.Dictionary:
@@ -167,6 +192,10 @@ def _scenes(spec: DatasetSpec, query: Query) -> ee.Dictionary:
     parts["radar"] = _features(
         sentinel1.scenes(spec.sentinel1.orbit).filterDate(first - reach, last + reach).filterBounds(bounds),
         ["system:index", "system:time_start", "orbitProperties_pass", "relativeOrbitNumber_start", "platform_number"])
+    if spec.sentinel1.product == "rtc":
+        parts["bursts"] = _features(
+            rtc.scenes(spec.sentinel1.orbit).filterDate(first - reach, last + reach).filterBounds(bounds),
+            list(rtc.PROPERTIES))
     if query.labels:
         parts["labels"] = dynamic_world.scenes().filterDate(first, last).filterBounds(bounds).select(["label"])
     return ee.Dictionary(parts)
@@ -190,6 +219,10 @@ def _catalogue(answer: dict[str, Any]) -> Catalogue:
          for p, shape in _read(answer["radar"], {
              "system:index": "index", "system:time_start": "time", "orbitProperties_pass": "pass",
              "relativeOrbitNumber_start": "orbit", "platform_number": "platform"})],
+        [RadarScene(p["index"], p["time"], str(p.get("pass", "")).upper(), _whole(p.get("orbit")), rtc.platform(p),
+                    shape, str(p.get("burst") or p["index"]))
+         for p, shape in _read(answer.get("bursts", {"features": []}), dict(zip(
+             rtc.PROPERTIES, ("index", "time", "pass", "orbit", "burst", "granules"), strict=True)))],
     )
 
 

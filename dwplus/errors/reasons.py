@@ -31,6 +31,7 @@ class Reason(enum.StrEnum):
     S2_PARTIAL = "s2_partial", "no Sentinel-2 scene covers the whole tile"
     NO_S1 = "no_s1", "no IW VV+VH Sentinel-1 pass between sentinel1.min_gap_hours and max_gap_hours"
     S1_PARTIAL = "s1_partial", "no Sentinel-1 pass in reach covers the whole tile"
+    NO_RTC = "no_rtc", "Sentinel-1 passes cover the tile, but none has RTC-S1 (not made of every pass, nor of S1D)"
     CLOUDED = "clouded", "no scene leaves quality.min_clear of the tile clear"
     FEW_LABELS = "few_labels", "less than quality.min_label_fraction of the tile is labelled"
     DUPLICATE = "duplicate", "the same tile and label are planned already"

@@ -25,6 +25,8 @@ from dwplus.maps.work import Work
 from dwplus.pages import charts, colours, sheets, skeleton
 from dwplus.pages.charts import number
 from dwplus.pages.words import SYNTHETIC
+from dwplus.radar import GAMMA_RTC, RTC_SOURCE
+from dwplus.store.layout import SOURCES
 from dwplus.taxonomy import CLASSES, IGNORE, PALETTE
 
 #: Layers that are always written, and those by option.
@@ -182,7 +184,8 @@ class Product:
                   "blocks": (self.out / "blocks.parquet", "application/vnd.apache.parquet"),
                   "areas": (self.out / "areas.csv", "text/csv")}
         item = stac.item(self.out.name, mapped, rasters, others, self.created,
-                         {"processing:software": {"dwplus": VERSION}})
+                         {"processing:software": {"dwplus": VERSION}},
+                         RTC_SOURCE if self.facts.get("radar") == GAMMA_RTC else SOURCES["sentinel1"])
         _replace(self.out / "item.json", lambda path: path.write_text(json.dumps(item, indent=1) + "\n"))
 
     def _page(self, table: pd.DataFrame, by_polygon: pd.DataFrame | None) -> str:

@@ -37,13 +37,15 @@ def iso(milliseconds: int) -> str:
 
 
 def item(name: str, blocks: Sequence[Block], rasters: dict[str, tuple[Layer, Path]],
-         others: dict[str, tuple[Path, str]], created: str, properties: dict[str, Any]) -> dict[str, Any]:
+         others: dict[str, tuple[Path, str]], created: str, properties: dict[str, Any],
+         radar: dict[str, str] = SOURCES["sentinel1"]) -> dict[str, Any]:
     """The item.
 
     Parameters
     ----------
     blocks : mapped ones, with their scenes. rasters : by key of the asset, the GeoTIFFs in the map's folder.
-    others : by key, path and media type of further files. created : ISO time. properties : more of them.
+    others : by key, path and media type of further files. created : ISO time. properties : more of them. radar :
+    where Sentinel-1's pixels come from, see :data:`dwplus.store.layout.SOURCES`.
     """
     outline = ground(blocks)
     times = sorted(scene.s2_ms for block in blocks for scene in block.scenes)
@@ -57,7 +59,7 @@ def item(name: str, blocks: Sequence[Block], rasters: dict[str, tuple[Layer, Pat
             "datetime": iso(times[len(times) // 2]), "start_datetime": iso(times[0]), "end_datetime": iso(times[-1]),
             "created": created, "license": "proprietary", "title": f"Land cover, {name}",
             "description": "Nine land-cover classes of Dynamic World by a network that looks at Sentinel-2 and "
-                           "Sentinel-1; " + "; ".join(SOURCES[s]["attribution"] for s in ("sentinel2", "sentinel1")),
+                           f"Sentinel-1; {SOURCES['sentinel2']['attribution']}; {radar['attribution']}",
             **properties},
         "links": [], "assets": assets}
 

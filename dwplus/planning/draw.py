@@ -69,8 +69,9 @@ class Archive:
             found = catalogues(self.session, self.spec, [queries[key] for key in bundle],
                                lambda count: self._learn(alone, count))
             product = self.spec.sentinel2.product
-            return [pairing.Scenes(self._counting(self._labels(scenes)), scenes.optical, scenes.radar, product)
-                    for scenes in found]
+            flattened = self.spec.sentinel1.product == "rtc"
+            return [pairing.Scenes(self._counting(self._labels(scenes)), scenes.optical, scenes.radar, product,
+                                   scenes.bursts if flattened else None) for scenes in found]
 
         with ThreadPoolExecutor(LOOKUPS) as pool:
             while missing:

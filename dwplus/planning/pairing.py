@@ -3,6 +3,9 @@
 A *pass* is one overflight of one satellite: the slices of a datatake, which follow each other every 25 s, are one
 candidate, not several. Gaps are S1 minus S2 in hours, signed, from ``system:time_start``.
 
+Of RTC-S1 every burst is a scene. Bursts of the three sub-swaths start within a second of each other and overlap: they
+are told apart by their ids. The bursts of a pass are one candidate, beside the GRD slices that say that it flew.
+
 A granule that a datastrip border cuts comes as two products of one sensing, each a part of it: they are chosen by what
 they hold of the tile (:mod:`dwplus.planning.ground`) and stand as one scene whose index names both.
 """
@@ -22,8 +25,9 @@ from dwplus.grid import PixelGrid
 from dwplus.planning.ground import chosen, coverage, newest, placed
 from dwplus.scenes.records import LabelScene, OpticalScene, RadarScene, mosaic
 
-__all__ = ["HOUR_MS", "OpticalTable", "Pairing", "Pass", "RadarPairing", "Rejection", "Rules", "Scenes", "coverage",
-           "label_choices", "newest", "on_grid", "pair", "pair_radar", "passes", "usable_labels", "with_labels"]
+__all__ = ["HOUR_MS", "OpticalTable", "Pairing", "Pass", "RadarPairing", "Rejection", "Rules", "Scenes",
+           "burst_passes", "coverage", "label_choices", "newest", "on_grid", "pair", "pair_radar", "passes",
+           "usable_labels", "with_labels"]
 
 HOUR_MS = 3_600_000
 #: Slices of one datatake start 25 s apart; longer pauses separate passes.
@@ -32,10 +36,12 @@ SLICE_PAUSE_MS = 60_000
 
 @dataclass(frozen=True)
 class Rejection:
-    """Why a tile cannot be paired: a short reason, and how far the attempt came (higher = further)."""
+    """Why a tile cannot be paired: a short reason, and how far the attempt came (higher = further); of RTC-S1 the
+    passes that cover the tile, see :class:`RadarPairing`."""
 
     reason: Reason
     stage: int
+    flown: int = 0
 
 
 NO_LABEL = Rejection(Reason.NO_LABEL, 0)
@@ -50,17 +56,25 @@ S1_PARTIAL = Rejection(Reason.S1_PARTIAL, 7)
 
 @dataclass(frozen=True)
 class Pass:
-    """One overflight: its slices in time order."""
+    """One overflight: its slices in time order.
+
+    Of RTC-S1 ``slices`` are its bursts, none where it has no product, and ``grd`` its slices of GRD.
+    """
 
     slices: tuple[RadarScene, ...]
+    grd: tuple[RadarScene, ...] = ()
+
+    @property
+    def scenes(self) -> tuple[RadarScene, ...]:
+        return self.slices + self.grd
 
     @property
     def orbit_pass(self) -> str:
-        return self.slices[0].orbit_pass
+        return self.scenes[0].orbit_pass
 
     @property
     def relative_orbit(self) -> int:
-        return self.slices[0].relative_orbit
+        return self.scenes[0].relative_orbit
 
 
 @dataclass(frozen=True)
@@ -76,6 +90,8 @@ class RadarPairing:
     count : passes averaged; 1 for ``nearest``.
     orbit_pass, relative_orbit : of the pass; ``MIXED`` and -1 where passes differ.
     platform : satellites, comma-joined.
+    flown, processed : of RTC-S1 the passes in reach whose GRD covers the tile, and those of them that have RTC-S1 all
+        over it; 0 of GRD.
     """
 
     indices: tuple[str, ...]
@@ -86,6 +102,8 @@ class RadarPairing:
     orbit_pass: str
     relative_orbit: int
     platform: str
+    flown: int = 0
+    processed: int = 0
 
 
 @dataclass(frozen=True)
@@ -142,17 +160,37 @@ def passes(scenes: Iterable[RadarScene]) -> list[Pass]:
     return [Pass(tuple(group)) for group in groups]
 
 
-def _cover(tile: shapely.Geometry, one_pass: Pass, enough: float) -> tuple[tuple[RadarScene, ...], float]:
-    """The fewest slices that cover the tile, the most covering first, and the share they cover."""
-    shares = sorted(((coverage(tile, [s.footprint]), s) for s in one_pass.slices),
+def burst_passes(grd: Iterable[RadarScene], bursts: Iterable[RadarScene]) -> list[Pass]:
+    """Passes of RTC-S1 in order of time: the bursts of each, and the GRD slices that flew with them or alone.
+
+    A burst that was made anew counts once (same satellite, burst and start, to the second): the last index wins. Orbits
+    are numbered anew at the ascending node, and a pass goes on there: satellite and time make it.
+    """
+    unique = {(s.platform, s.burst, s.time_ms // 1000): s for s in sorted((*grd, *bursts), key=lambda s: s.index)}
+    groups: list[list[RadarScene]] = []
+    open_groups: dict[tuple[str, str], list[RadarScene]] = {}
+    for scene in sorted(unique.values(), key=lambda s: (s.time_ms, s.index)):
+        group = open_groups.get((scene.platform, scene.orbit_pass))
+        if group is None or scene.time_ms - group[-1].time_ms > SLICE_PAUSE_MS:
+            group = open_groups[scene.platform, scene.orbit_pass] = []
+            groups.append(group)
+        group.append(scene)
+    return [Pass(tuple(s for s in group if s.burst), tuple(s for s in group if not s.burst)) for group in groups]
+
+
+def _cover(tile: shapely.Geometry, slices: Sequence[RadarScene],
+           enough: float) -> tuple[tuple[RadarScene, ...], float]:
+    """The fewest slices that cover the tile, the most covering first, and the share they cover; of bursts all that
+    touch it, for what a burst's footprint promises beyond its ground is then its neighbour's."""
+    shares = sorted(((coverage(tile, [s.footprint]), s) for s in slices),
                     key=lambda item: (-item[0], item[1].time_ms, item[1].index))
     chosen: list[RadarScene] = []
     share = 0.0
     for single, scene in shares:
-        if single == 0 or share >= max(enough, 1 - 1e-9):
+        if single == 0 or (share >= max(enough, 1 - 1e-9) and not scene.burst):
             break
         together = coverage(tile, [s.footprint for s in (*chosen, scene)])
-        if together > share + 1e-9:
+        if together > share + 1e-9 or scene.burst:
             chosen.append(scene)
             share = together
     return tuple(chosen), share
@@ -169,17 +207,24 @@ def pair_radar(tile: shapely.Geometry, time_ms: int, candidates: Sequence[Pass],
 
     Returns
     -------
-    RadarPairing, or the Rejection ``no_s1`` (no pass in reach touches the tile) or ``s1_partial`` (none covers it).
+    RadarPairing, or the Rejection ``no_s1`` (no pass in reach touches the tile), ``s1_partial`` (none covers it) or, of
+    RTC-S1, ``no_rtc`` (those that cover it have no product there).
     """
     nearest, reach = rules.min_gap_hours * HOUR_MS, rules.max_gap_hours * HOUR_MS
     fitting = []
     touched = False
+    flown = processed = 0
     for one_pass in candidates:
         if rules.orbit != "any" and one_pass.orbit_pass.lower() != rules.orbit:
             continue
-        if min(abs(s.time_ms - time_ms) for s in one_pass.slices) > reach:
+        if min(abs(s.time_ms - time_ms) for s in one_pass.scenes) > reach:
             continue
-        slices, share = _cover(tile, one_pass, rules.min_coverage)
+        slices, share = _cover(tile, one_pass.slices, rules.min_coverage)
+        if one_pass.grd:
+            own, whole = _cover(tile, one_pass.grd, rules.min_coverage)
+            if whole >= rules.min_coverage and nearest <= abs(own[0].time_ms - time_ms) <= reach:
+                flown += 1
+                processed += share >= rules.min_coverage
         if not slices or not nearest <= abs(slices[0].time_ms - time_ms) <= reach:
             continue
         touched = True
@@ -187,7 +232,7 @@ def pair_radar(tile: shapely.Geometry, time_ms: int, candidates: Sequence[Pass],
             handicap = rules.prefer_hours * HOUR_MS * _unmet(one_pass, rules)
             fitting.append((abs(slices[0].time_ms - time_ms) + handicap, -share, slices[0].index, slices, one_pass))
     if not fitting:
-        return S1_PARTIAL if touched else NO_S1
+        return Rejection(Reason.NO_RTC, 8, flown) if flown else S1_PARTIAL if touched else NO_S1
     fitting.sort(key=lambda item: item[:3])
     if rules.policy == "nearest":
         fitting = fitting[:1]
@@ -206,7 +251,7 @@ def pair_radar(tile: shapely.Geometry, time_ms: int, candidates: Sequence[Pass],
         time_ms=mean_ms, gap_hours=(mean_ms - time_ms) / HOUR_MS, coverage=together,
         count=len(fitting), orbit_pass=orbit_passes.pop() if len(orbit_passes) == 1 else "MIXED",
         relative_orbit=orbits.pop() if len(orbits) == 1 else -1,
-        platform=",".join(sorted({p.slices[0].platform for *_, p in fitting})))
+        platform=",".join(sorted({p.slices[0].platform for *_, p in fitting})), flown=flown, processed=processed)
 
 
 def _unmet(one_pass: Pass, rules: Rules) -> int:
@@ -291,13 +336,14 @@ class OpticalTable:
 
 
 class Scenes:
-    """Scenes over one area, ready for pairing: ``labels`` in order of time, then index; ``optical`` and ``passes``."""
+    """Scenes over one area, ready for pairing: ``labels`` in order of time, then index; ``optical`` and ``passes``, of
+    RTC-S1 where its ``bursts`` are given."""
 
     def __init__(self, labels: Iterable[LabelScene], optical: Iterable[OpticalScene], radar: Iterable[RadarScene],
-                 product: str) -> None:
+                 product: str, bursts: Iterable[RadarScene] | None = None) -> None:
         self.labels = sorted(labels, key=lambda s: (s.time_ms, s.index))
         self.optical = OpticalTable(optical, product)
-        self.passes = passes(radar)
+        self.passes = passes(radar) if bursts is None else burst_passes(radar, bursts)
 
 
 def label_choices(tile: shapely.Geometry, labels: Iterable[LabelScene], enough: float) -> list[LabelScene]:

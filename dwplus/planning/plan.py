@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 import shapely
 
 from dwplus.earth import Session
-from dwplus.earth.tables import embedding_years, map_images
+from dwplus.earth.tables import embedding_years, map_images, processed
 from dwplus.errors import InputError
 from dwplus.errors.reasons import Reason, meaning
 from dwplus.extras import FIRST_EMBEDDING
@@ -45,6 +45,7 @@ from dwplus.planning.candidates import (
 from dwplus.planning.draw import Archive, Drawing, Progress
 from dwplus.planning.draw import drawn as in_order
 from dwplus.planning.triplets import Triplet
+from dwplus.radar import PASSES, PROCESSED, RTC_FIRST
 from dwplus.scenes.records import MapImage
 from dwplus.spec import DatasetSpec, Window
 
@@ -64,6 +65,8 @@ MORE_COLUMNS = {"platform": "", "s2_product": "", "s2_match": "", "label_set": "
 #: Columns of a plan of triplets, after those: the label's own S2 scene, its time minus the clouded one's, and the cloud
 #: over the tile as planning measured it, 100 m apart; a store measures it again at every pixel.
 TRIPLET_COLUMNS = ("clear_id", "label_gap_hours", "cloud_fraction", "stratum")
+#: Columns of a plan of RTC-S1: passes in reach that cover the tile, and those of them that have it.
+RTC_COLUMNS = (PASSES, PROCESSED)
 
 #: Rows that are kept as such before they become a table.
 ROWS_AT_ONCE = 10_000
@@ -111,6 +114,7 @@ def make_plan(session: Session, spec: DatasetSpec, progress: Progress = lambda _
     parts: list[pd.DataFrame] = []
     seen: set[tuple[object, ...]] = set()
     for window in spec.windows:
+        _check_processed(session, spec, window, shapes)
         archive = Archive(session, spec, window, _embedded_years(session, spec, window), images)
         candidates = fixed if fixed is not None else place(session, spec, _label_tiles(archive, shapes, spec))
         if kept is None:
@@ -156,6 +160,22 @@ def _embedded_years(session: Session, spec: DatasetSpec, window: Window) -> froz
     return found
 
 
+def _check_processed(session: Session, spec: DatasetSpec, window: Window, shapes: Sequence[shapely.Geometry]) -> None:
+    """Refuse a window that has no RTC-S1 where the spec asks for it.
+
+    Raises
+    ------
+    InputError
+        Also where this Earth has no such collection.
+    """
+    reach = dt.timedelta(hours=spec.sentinel1.max_gap_hours)
+    if spec.sentinel1.product == "rtc" and not processed(session, window.start, window.end, reach,
+                                                         boxes_of(shapes) if shapes else None):
+        raise InputError(f"windows: {window} has no RTC-S1 over the region within sentinel1.max_gap_hours "
+                         f"({spec.sentinel1.max_gap_hours:g}) on {session.description}: it begins with {RTC_FIRST}, is "
+                         "not made of every pass, and not of Sentinel-1D; take other dates, or sentinel1.product grd")
+
+
 def _label_tiles(archive: Archive, shapes: Iterable[shapely.Geometry], spec: DatasetSpec) -> list[Tile]:
     """Tiles cut from the label images' own grids, whose centre lies in the region."""
     shapes = list(shapes)
@@ -181,7 +201,8 @@ def _rows(drawing: Drawing, candidates: list[Candidate], window: Window, progres
         ratings = drawing.ratings.get(candidate.id, "")
         candidate = replace(candidate, habitat=drawing.habitat_of(candidate))
         if isinstance(outcome, pairing.Rejection):
-            yield _row(candidate, window, spec, outcome.reason, strata=ratings)
+            yield _row(candidate, window, spec, outcome.reason, strata=ratings) | (
+                {PASSES: outcome.flown, PROCESSED: 0} if spec.sentinel1.product == "rtc" else {})
             continue
         for pair in outcome:
             probed = drawing.probes.get((candidate.id, pair.label.index))
@@ -210,6 +231,8 @@ def _row(candidate: Candidate, window: Window, spec: DatasetSpec, reason: Reason
             "orbit_pass": pair.radar.orbit_pass, "relative_orbit": pair.radar.relative_orbit,
             "platform": pair.radar.platform, "s2_product": pair.optical.product, "s2_match": pair.match,
         }
+    if pair is not None and spec.sentinel1.product == "rtc":
+        row |= {PASSES: pair.radar.flown, PROCESSED: pair.radar.processed}
     if isinstance(pair, Triplet):
         row |= {"clear_id": pair.clear.index, "label_gap_hours": pair.label_gap_hours, "cloud_fraction": pair.cloud,
                 "stratum": pair.stratum}
@@ -240,9 +263,13 @@ def _frame(parts: list[pd.DataFrame], spec: DatasetSpec) -> gpd.GeoDataFrame:
     for column, default in MORE_COLUMNS.items():
         if column not in frame:
             frame[column] = default
-    more = () if spec.triplets is None else TRIPLET_COLUMNS
-    if more:
+    more: tuple[str, ...] = ()
+    if spec.triplets is not None:
+        more = TRIPLET_COLUMNS
         frame["stratum"] = frame["stratum"].fillna(-1)
+    if spec.sentinel1.product == "rtc":
+        more += RTC_COLUMNS
+        frame = frame.assign(**{name: frame[name].fillna(0) for name in RTC_COLUMNS})
     frame["spec"] = spec.to_json()
     frame = table.typed(frame, "made").sort_values(["biome", "window", "epsg", "x0", "y0", "label_id"], kind="stable",
                                                    ignore_index=True)
@@ -315,7 +342,7 @@ def _read(path: str | Path) -> pd.DataFrame:
     """A Parquet file's plain columns, whoever wrote it; no geometry, no index."""
     if Path(path).is_dir():
         raise InputError(f"plan {path}: is a folder; a plan is one GeoParquet file")
-    known = {*COLUMNS, *MORE_COLUMNS, *TRIPLET_COLUMNS}
+    known = {*COLUMNS, *MORE_COLUMNS, *TRIPLET_COLUMNS, *RTC_COLUMNS}
     try:
         with pq.ParquetFile(path) as file:
             names = [str(name) for name in file.schema_arrow.names]

@@ -19,6 +19,7 @@ from dwplus.errors.reasons import Reason, meaning
 from dwplus.pages import colours, skeleton
 from dwplus.planning.plan import spec_of, summary
 from dwplus.planning.plan_map import write_page
+from dwplus.radar import passes, share
 from dwplus.scenes.orbits import warning
 from dwplus.spec import DatasetSpec
 from dwplus.splits import missing, missing_words
@@ -116,7 +117,9 @@ def preview(plan: gpd.GeoDataFrame, budget: float | None = None) -> list[str]:
     """
     spec = spec_of(plan)
     planned = plan[plan["state"] == "planned"]
-    lines = [*_by_biome(planned), "", *_rates(plan, spec), "", *_histogram(planned)]
+    counts = passes(plan)
+    lines = [*_by_biome(planned), "", *_rates(plan, spec), *([] if counts is None else [share(*counts)]), "",
+             *_histogram(planned)]
     if spec.triplets is not None:
         lines += ["", *_by_stratum(planned)]
     lines += _splits(planned)
@@ -128,9 +131,9 @@ def preview(plan: gpd.GeoDataFrame, budget: float | None = None) -> list[str]:
     fallen = planned.loc[planned["s2_product"].eq("toa") & (spec.sentinel2.product == "sr")]
     other = planned["s2_match"].isin(["sensing", "date"])
     if len(fallen) or other.any():
-        counts = planned["s2_match"].value_counts()
-        lines += ["", f"Sentinel-2 not by the label's id: {counts.get('sensing', 0)} by sensing and granule, "
-                      f"{counts.get('date', 0)} by date; L1C in place of L2A: {len(fallen)}"]
+        found = planned["s2_match"].value_counts()
+        lines += ["", f"Sentinel-2 not by the label's id: {found.get('sensing', 0)} by sensing and granule, "
+                      f"{found.get('date', 0)} by date; L1C in place of L2A: {len(fallen)}"]
     names = [name for ids in planned["s1_id"] for name in ids.split(",")]
     doubts = warning(names, "Sentinel-1 scenes")
     if doubts is not None:
@@ -189,7 +192,7 @@ def _by_stratum(planned: pd.DataFrame) -> list[str]:
 
 def pairing_rates(plan: pd.DataFrame) -> dict[int, float]:
     """Share of the tiles with a label and a Sentinel-2 scene whose |gap| is at most so many days, by days."""
-    tried = (plan["state"] == "planned") | plan["reason"].isin([Reason.NO_S1, Reason.S1_PARTIAL])
+    tried = (plan["state"] == "planned") | plan["reason"].isin([Reason.NO_S1, Reason.S1_PARTIAL, Reason.NO_RTC])
     gaps = plan.loc[plan["state"] == "planned", "gap_hours"].abs()
     return {days: float((gaps <= 24 * days).sum() / max(1, tried.sum())) for days in RATE_DAYS}
 

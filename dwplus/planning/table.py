@@ -21,6 +21,7 @@ from dwplus.errors.reasons import Reason
 from dwplus.files import leads_out
 from dwplus.grid import DW_TILE_SCALE, DW_TILE_SIZE, UTM_NORTH, UTM_SOUTH, near_longitude, tile_from_id, transformer
 from dwplus.grid.longitude import cut
+from dwplus.radar import other_product
 from dwplus.spec import DatasetSpec, Window
 from dwplus.splits import GUARD, SPLITS
 from dwplus.taxonomy import BIOMES
@@ -29,7 +30,7 @@ from dwplus.taxonomy import BIOMES
 TEXTS = ("tile_id", "window", "ecoregion", "label_id", "s2_id", "s1_id", "orbit_pass", "split", "state", "reason",
          "spec", "platform", "s2_product", "s2_match", "label_set", "strata", "clear_id")
 INTEGERS = {"epsg": "int32", "size": "int32", "biome": "int16", "s1_count": "Int32", "relative_orbit": "Int32",
-            "stratum": "int8"}
+            "stratum": "int8", "s1_passes": "Int32", "rtc_passes": "Int32"}
 FLOATS = ("x0", "y0", "scale", "gap_hours", "s1_coverage", "s2_cloud", "clear", "label_gap_hours", "cloud_fraction")
 TIMES = ("s2_time", "s1_time")
 FLAGS = ("coastal", "own_grid")
@@ -194,6 +195,12 @@ def _check_scenes(table: pd.DataFrame, spec: DatasetSpec, demand: Any, planned: 
         demand(name, parts.map(len) != parts.map(lambda found: len(set(found))), "ids that differ")
         if number is not None:
             demand(name, parts.map(len) > number, halves)
+    product, parts = spec.sentinel1.product, table["s1_id"].str.split(",")
+    demand("s1_id", parts.map(lambda found: other_product(found, product)),
+           "bursts of RTC-S1, as sentinel1.product says" if product == "rtc" else
+           "slices of Sentinel-1 GRD, as sentinel1.product says")
+    demand("s1_id", table["s1_id"].str.contains("_RTC-S1_") & table["s1_id"].str.contains("_S1D_"),
+           "of Sentinel-1A, B or C: of Sentinel-1D there is no RTC-S1")
     if "s2_product" in table:
         demand("s2_product", ~table["s2_product"].isin(["", "sr", "toa"]), "sr, toa, or nothing for the spec's")
 

@@ -10,6 +10,7 @@ import pandas as pd
 
 from dwplus.pages import charts, colours, skeleton, words
 from dwplus.pages.charts import number
+from dwplus.radar import quantity, share_of
 from dwplus.report.base import StorePage
 from dwplus.report.quicklooks import most_varied, pictures
 from dwplus.store import layout
@@ -169,7 +170,9 @@ class ExportedPage(StorePage):
             ["Sentinel-2", f"{spec['sentinel2']['product']}: {' '.join(spec['sentinel2']['bands'])}; digital numbers "
              "as delivered, no data 65535"],
             ["Sentinel-1", f"{spec['sentinel1']['policy']}, averaged {spec['sentinel1']['average']}, orbit "
-             f"{spec['sentinel1']['orbit']}; {spec['store']['s1_dtype']}"],
+             f"{spec['sentinel1']['orbit']}; {spec['store']['s1_dtype']}"
+             + (f"; {quantity(spec)}" if spec["sentinel1"].get("product") == "rtc" else "")
+             + (f"; {line}" if (line := share_of(attrs)) else "")],
             ["layout", f"Zarr v3, a chunk a tile, {spec['store']['shard_tiles']} tiles a shard, "
              f"{spec['store']['codec']} level {spec['store']['level']}, every chunk under a checksum"],
         ]

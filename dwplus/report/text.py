@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from dwplus.radar import quantity, share_of
 from dwplus.store import layout
 from dwplus.store.imported import is_imported
 from dwplus.store.legend import legend_of
@@ -67,6 +68,8 @@ def _exported(spec: Any, attrs: Any) -> list[str]:
     return [f"  labels        {source}, {windows}",
             f"  Sentinel-2    {spec['sentinel2']['product']}: {' '.join(spec['sentinel2']['bands'])}",
             f"  Sentinel-1    {spec['sentinel1']['policy']}, |gap| <= {spec['sentinel1']['max_gap_hours']:g} h",
+            *([f"                {quantity(spec)}"] if spec["sentinel1"].get("product") == "rtc" else []),
+            *([f"                {line}"] if (line := share_of(attrs)) else []),
             *([f"  extras        {', '.join(spec['extras'])}"] if spec.get("extras") else [])]
 
 

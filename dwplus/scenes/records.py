@@ -108,7 +108,7 @@ class OpticalScene:
 
 @dataclass(frozen=True)
 class RadarScene:
-    """A Sentinel-1 GRD slice; ``relative_orbit`` is -1 where unknown."""
+    """A Sentinel-1 GRD slice, or a burst of RTC-S1 with its ``burst`` id; ``relative_orbit`` is -1 where unknown."""
 
     index: str
     time_ms: int
@@ -116,6 +116,7 @@ class RadarScene:
     relative_orbit: int
     platform: str
     footprint: shapely.Geometry
+    burst: str = ""
 
 
 _Granule = TypeVar("_Granule", LabelScene, OpticalScene)

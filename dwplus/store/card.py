@@ -25,6 +25,7 @@ from dwplus.errors import InputError
 from dwplus.extras import Extra, extras_of
 from dwplus.grid.longitude import box_of, cut
 from dwplus.pages import skeleton
+from dwplus.radar import quantity, share_of
 from dwplus.splits import GUARD, grids_of
 from dwplus.store import layout, stats
 from dwplus.store.imported import is_imported
@@ -126,6 +127,10 @@ def _extras(attrs: dict[str, Any]) -> list[Extra]:
     return extras_of(spec.get("extras", ()), spec["store"].get("embedding_dtype", "float16"))
 
 
+def _is_rtc(attrs: dict[str, Any]) -> bool:
+    return bool(attrs["spec"]["sentinel1"].get("product") == "rtc")
+
+
 def _description(attrs: dict[str, Any], tiles: int) -> str:
     spec = attrs["spec"]
     windows = ", ".join(f"{w['start']} to {w['end']}" for w in spec["windows"])
@@ -136,10 +141,12 @@ def _description(attrs: dict[str, Any], tiles: int) -> str:
                  "statement about the real Earth." if attrs["earth"] == "embedded-earth" else "")
     shape, number = spec["tile"], len(legend_of(attrs).classes)
     classes = "nine" if number == 9 else str(number)
+    passes = f" {line}." if (line := share_of(attrs)) else ""
+    radar = f"backscatter ({quantity(spec)})" if _is_rtc(attrs) else "GRD backscatter"
     return (f"{tiles} tiles of {shape['size']} x {shape['size']} pixels of {shape['scale']:g} m in "
             f"UTM, each a land-cover label of {classes} classes, the Sentinel-2 scene it belongs to, and the "
-            f"Sentinel-1 GRD backscatter paired with it ({spec['sentinel1']['policy']}, |gap| <= "
-            f"{spec['sentinel1']['max_gap_hours']:g} h); {labels}; label dates {windows}.{synthetic}")
+            f"Sentinel-1 {radar} paired with it ({spec['sentinel1']['policy']}, |gap| <= "
+            f"{spec['sentinel1']['max_gap_hours']:g} h); {labels}; label dates {windows}.{passes}{synthetic}")
 
 
 def item_table(store: str | Path, table: pd.DataFrame, attrs: dict[str, Any], href: str) -> gpd.GeoDataFrame:
@@ -226,6 +233,8 @@ def collection(attrs: dict[str, Any], items: gpd.GeoDataFrame, href: str, origin
         "providers": [{"name": "dwplus", "roles": ["processor"], "description": f"dwplus {VERSION}"},
                       {"name": "ESA, Copernicus", "roles": ["producer", "licensor"],
                        "url": "https://sentinels.copernicus.eu"},
+                      *([{"name": "OPERA, NASA/JPL", "roles": ["producer", "licensor"],
+                          "url": "https://www.jpl.nasa.gov/go/opera"}] if _is_rtc(attrs) else []),
                       {"name": "Google and World Resources Institute", "roles": ["producer", "licensor"],
                        "url": "https://dynamicworld.app"}],
         "extent": {"spatial": {"bbox": [_bounds(items)]},
@@ -258,7 +267,9 @@ def collection(attrs: dict[str, Any], items: gpd.GeoDataFrame, href: str, origin
                           "title": "Croissant"}},
         "links": [{"rel": "license", "href": CC_BY, "title": "Dynamic World, RESOLVE Ecoregions: CC-BY-4.0"},
                   {"rel": "license", "href": COPERNICUS, "title": "Copernicus Sentinel data: legal notice"},
-                  {"rel": "cite-as", "href": "https://doi.org/10.1038/s41597-022-01307-4"}],
+                  {"rel": "cite-as", "href": "https://doi.org/10.1038/s41597-022-01307-4"},
+                  *([{"rel": "cite-as", "href": "https://doi.org/10.5067/SNWG/OPERA_L2_RTC-S1_V1"}] if _is_rtc(attrs)
+                    else [])],
         "dwplus:sources": attrs["sources"], "dwplus:provenance": origin,
     }
 

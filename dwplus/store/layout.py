@@ -26,6 +26,7 @@ from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
 from zarr.core.group import GroupMetadata
 from zarr.storage import StorePath
 
+from dwplus import radar
 from dwplus._names import VERSION
 from dwplus.errors import InputError
 from dwplus.extras import WORLDCOVER, extra
@@ -267,7 +268,7 @@ def _fill(folder: Path, plan: gpd.GeoDataFrame, spec: DatasetSpec | ImportSpec, 
         "plan": {"candidates": len(plan), "planned": int((plan["state"] == "planned").sum()),
                  "rejected": {str(k): int(v) for k, v in sorted(rejected.items())}},
         plan_rows.KEY: plan_rows.digests(plan[plan["state"] == "planned"]),
-        "Conventions": "CF-1.11",
+        **radar.attributes(json.loads(spec.to_json()), plan), "Conventions": "CF-1.11",
         "history": f"{created} made by dwplus {VERSION} from {earth}", **attributes,
     })
     planned = plan[plan["state"] == "planned"]
@@ -298,6 +299,7 @@ def _of_export(spec: DatasetSpec) -> dict[str, Any]:
            if spec.labels.source == "annotations" else {}),
         **({"labels": _source_of_map(spec)} if spec.labels.source == "asset" else {}),
         **({"dem": extra("dem").source} if spec.sentinel1.sloped else {}),
+        **({"sentinel1": radar.RTC_SOURCE} if spec.sentinel1.product == "rtc" else {}),
         **{one.name: one.source for one in spec.extra_arrays}}
     labels = "Dynamic World" if spec.labels.source != "asset" else spec.labels.asset
     return {
@@ -305,7 +307,8 @@ def _of_export(spec: DatasetSpec) -> dict[str, Any]:
         "biomes": {str(number): name for number, name in BIOMES.items()}, "label_source": spec.labels.source,
         "sources": sources, "title": f"{spec.name}: Sentinel-2, Sentinel-1 and {labels} labels",
         "source": "; ".join(one["attribution"] for one in sources.values()),
-        "license": "Dynamic World and Ecoregions 2017: CC-BY-4.0; Copernicus Sentinel data: its legal notice",
+        "license": "Dynamic World and Ecoregions 2017: CC-BY-4.0; Copernicus Sentinel data: its legal notice"
+                   + "; OPERA RTC-S1: CC0-1.0" * (spec.sentinel1.product == "rtc"),
         "references": "https://doi.org/10.1038/s41597-022-01307-4, https://arxiv.org/abs/2410.03962"}
 
 
@@ -318,14 +321,16 @@ def _source_of_map(spec: DatasetSpec) -> dict[str, str]:
 
 
 def _words_of_radar(spec: DatasetSpec) -> str:
-    radar = spec.sentinel1
+    asked = spec.sentinel1
+    if asked.product == "rtc":
+        return f"Sentinel-1 {radar.GAMMA_RTC}; layover and shadow masked; 30 m, bilinear in linear power"
     others = {"local_incidence": "local_incidence: degrees from the ground's normal",
               "layover_shadow": "layover_shadow: 0 = neither, 1 = shadow, 2 = layover, 3 = both"}
-    bands = "; ".join(["angle: incidence angle, degrees", *(others[name] for name in radar.keep)])
-    what = "backscatter" if radar.terrain == "none" else (
-        f"gamma nought, slopes divided out by angles (model {radar.terrain_model}), layover and shadow masked")
-    if radar.speckle != "none":
-        what += f", speckle filter {radar.speckle}"
+    bands = "; ".join(["angle: incidence angle, degrees", *(others[name] for name in asked.keep)])
+    what = "backscatter" if asked.terrain == "none" else (
+        f"gamma nought, slopes divided out by angles (model {asked.terrain_model}), layover and shadow masked")
+    if asked.speckle != "none":
+        what += f", speckle filter {asked.speckle}"
     return f"Sentinel-1 GRD {what} ({bands})"
 
 

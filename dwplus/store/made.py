@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from dwplus.radar import GAMMA_RTC
 from dwplus.spec import DatasetSpec
 from dwplus.store import layout, plan_rows, writer
 from dwplus.taxonomy import BIOMES, IGNORE, STRATUM_NAMES
@@ -91,7 +92,8 @@ def implied(spec: DatasetSpec, attributes: Mapping[str, Any], groups: Mapping[st
 def _root(spec: DatasetSpec) -> dict[str, Any]:
     table = spec.labels.table
     return {"classes": list(table.classes), "biomes": {str(number): name for number, name in BIOMES.items()},
-            "palette": list(table.colours), "label_source": spec.labels.source}
+            "palette": list(table.colours), "label_source": spec.labels.source,
+            **({"s1_product": "rtc", "s1_backscatter": GAMMA_RTC} if spec.sentinel1.product == "rtc" else {})}
 
 
 def _group(spec: DatasetSpec, group: str, attributes: Mapping[str, Any]) -> Iterator[str]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dwplus.radar import share_of
 from dwplus.store import layout
 from dwplus.store.reader import tile_table
 from dwplus.taxonomy import BIOMES
@@ -20,7 +21,8 @@ class Summary:
 
     ``rejected`` and ``failed`` count by reason; ``examples`` keeps one full reason of each; ``by_biome`` holds counts
     by status; ``stopped`` says which limit of the budget ended the run before its end, ``restricted`` whether the
-    service computed with less parallelism for the project, ``workload`` the tag of the run's requests.
+    service computed with less parallelism for the project, ``workload`` the tag of the run's requests, ``radar`` the
+    share of passes that have RTC-S1, in words, where that was asked for.
     """
 
     planned: int
@@ -33,6 +35,7 @@ class Summary:
     stopped: str = ""
     restricted: bool = False
     workload: str = ""
+    radar: str = ""
 
     @property
     def complete(self) -> bool:
@@ -56,7 +59,9 @@ def summarise(store: str | Path) -> Summary:
     InputError
         Where there is no store, or a column cannot be read.
     """
-    return summarise_table(tile_table(store, only=("tile_id", "biome", "status", "reason")))
+    found = summarise_table(tile_table(store, only=("tile_id", "biome", "status", "reason")))
+    found.radar = share_of(layout.open_root(store).attrs.asdict())
+    return found
 
 
 def summarise_table(table: pd.DataFrame) -> Summary:

@@ -19,7 +19,7 @@ from google.auth.credentials import AnonymousCredentials
 
 from dwplus import extras as arrays
 from dwplus.earth import tables
-from dwplus.earth.images import dw_labels, dynamic_world, ecoregions, extras, maps, sentinel1, sentinel2
+from dwplus.earth.images import dw_labels, dynamic_world, ecoregions, extras, maps, rtc, sentinel1, sentinel2
 from dwplus.earth.probes import probe
 from dwplus.embedded_earth import EmbeddedEarth, http_transport, open_catalog
 from dwplus.grid import PixelGrid
@@ -27,6 +27,7 @@ from dwplus.spec import make_spec
 
 FILE = Path(__file__).with_name("expressions.json")
 S2 = "20210723T132241_20210723T132241_T22JGS"
+RTC = [f"OPERA_L2_RTC-S1_T114-243014-IW{n}_20210721T12123{n}Z_20231213T184607Z_S1A_30_v1_0" for n in (1, 2)]
 S1 = [f"S1A_IW_GRDH_1SDV_20210721T0840{s}_20210721T0840{s + 25}_038881_049682_7EA9" for s in (10, 35)]
 
 
@@ -59,6 +60,7 @@ def expressions() -> dict[str, Any]:
     spec = make_spec({"name": "golden", "region": {"bbox": [10, 50, 11, 51]},
                       "windows": [["2021-06-01", "2021-09-01"]]})
     mean = make_spec({**spec.model_dump(mode="json"), "sentinel1": {"policy": "mean", "orbit": "descending"}})
+    flattened = make_spec({**spec.model_dump(mode="json"), "sentinel1": {"product": "rtc", "orbit": "ascending"}})
     by_label, by_score = (make_spec({**spec.model_dump(mode="json"), "quality": {"clouds": clouds}})
                           for clouds in ("label", "cloud-score-plus"))
     grid = PixelGrid(32632, 500000.0, 5600000.0, 10.0, 510, 510)
@@ -81,6 +83,8 @@ def expressions() -> dict[str, Any]:
             "volume", 30.0, ("local_incidence", "layover_shadow"), "gamma-map", 7, 4.4, extras.elevation(here))),
         "sentinel-1, mean, refined Lee": sentinel1.backscatter(S1, policy="mean", ground=sentinel1.Ground(
             "surface", speckle="refined-lee", height=extras.elevation(here))),
+        "sentinel-1, RTC, one burst, float32": rtc.backscatter(RTC[:1], dtype="float32"),
+        "sentinel-1, RTC, two bursts": rtc.backscatter(RTC),
         **{f"extras, {name}": extras.image(arrays.extra(name), grid, S2, S2) for name in arrays.NAMES},
         "extras, embedding, int8": extras.image(arrays.extra("embedding", "int8"), grid, S2, S2),
         "extras, years": _recorded(lambda s: tables.embedding_years(s, [2020, 2021])),
@@ -88,6 +92,8 @@ def expressions() -> dict[str, Any]:
         "sites": _recorded(tables.sample_sites),
         "catalogues": _recorded(lambda s: tables.catalogues(s, spec, [tables.Query(area, start, end)])),
         "catalogues, mean": _recorded(lambda s: tables.catalogues(s, mean, [tables.Query(area, start, end)])),
+        "catalogues, RTC": _recorded(lambda s: tables.catalogues(s, flattened, [tables.Query(area, start, end)])),
+        "RTC at all": _recorded(lambda s: tables.processed(s, start, end, dt.timedelta(days=6), area)),
         "drawn tiles": _recorded(lambda s: tables.annotations_of(s, dw_labels.DW_LABELS, start, end, area)),
         "probe, label": _recorded(lambda s: probe(s, by_label, [(grid, S2, S2)])),
         "probe, cloud score": _recorded(lambda s: probe(s, by_score, [(grid, S2, S2)])),
