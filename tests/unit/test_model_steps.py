@@ -78,7 +78,10 @@ def test_fifty_steps_have_the_losses_of_the_first_build(store, tmp_path):
     for batch in batches:
         trainer._step([batch])
     trainer._flush()
-    assert len(want) == STEPS and trainer.passed.losses == pytest.approx(want, rel=1e-5)
+    # Rounding is another from machine to machine, and grows with the steps: 4e-7 after 15 of them and 7e-5 after 50,
+    # with vectors of 512 bits. A rate that is 0.2 % off shows as 1e-4 after 15.
+    assert len(want) == STEPS and trainer.passed.losses[:15] == pytest.approx(want[:15], rel=1e-5)
+    assert trainer.passed.losses == pytest.approx(want, rel=2e-4)
     assert min(want) < 0.85 * want[0]  # it learnt, so that a step that is none would show
     theirs, ours = average.state_dict(), trainer.ema.state_dict()
     torch.testing.assert_close(ours["decoder.norm.running_var"], theirs["decoder.norm.running_var"], rtol=1e-4,
