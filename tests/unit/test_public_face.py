@@ -1,5 +1,6 @@
 """What ``import dwplus`` gives, and that names of earlier builds still do."""
 
+import ast
 import importlib
 import subprocess
 import sys
@@ -44,3 +45,16 @@ def test_old_module_names_give_the_same_objects_and_warn(old, new):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         importlib.import_module(new)
+
+
+def test_no_code_of_ours_asks_under_an_old_name():
+    asked = []
+    for room in ("dwplus", "model", "pipelines", "benchmarks", "tests", "docs"):
+        for path in (ROOT / room).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text())):
+                names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+                if isinstance(node, ast.ImportFrom):
+                    names = [str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)]
+                asked += [f"{path.relative_to(ROOT)}: {name}" for name in names if name in MOVED]
+    # Built at an earlier commit, whose names it uses.
+    assert [line for line in asked if not line.startswith("tests/data/old_build/")] == []
