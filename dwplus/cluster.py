@@ -147,7 +147,7 @@ def watched(client: distributed.Client, scheduler: str) -> Iterator[None]:
 def _lost(scheduler: str, error: BaseException) -> SchedulerLostError:
     words = " ".join(str(error).split())[:120] or type(error).__name__
     return SchedulerLostError(f"the Dask scheduler {scheduler} is lost ({type(error).__name__}: {words}); what is "
-                              "exported stays")
+                              "done stays")
 
 
 def allow(client: distributed.Client, config: EarthConfig) -> None:
@@ -216,7 +216,7 @@ def _report(limiter_of: weakref.ref[Limiter], worker: Any, key: str) -> None:
         if (limiter := limiter_of()) is not None:
             with _lock:
                 _reporting.discard(limiter)
-                limiter.end("the Dask worker was closed, or lost its scheduler; what is exported stays")
+                limiter.end("the Dask worker was closed, or lost its scheduler; what is done stays")
 
 
 def _exchange(limiter_of: weakref.ref[Limiter], worker: Any, key: str) -> None:

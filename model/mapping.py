@@ -215,29 +215,54 @@ def map_blocks(job: Job, frame: Frame, client: distributed.Client | None,
 
 
 def _on_cluster(job: Job, blocks: Sequence[Block], client: distributed.Client) -> Iterator[str]:
-    """Tasks of a few blocks each, few ahead of the workers; gives the ids of settled blocks as tasks end."""
+    """Tasks of a few blocks each, few ahead of the workers; gives the ids of settled blocks as tasks end. What Dask
+    loses with its workers fails for now, and the next round tries it again."""
+    from distributed import CancelledError, KilledWorker
+
     parts = iter([blocks[i:i + TASK_BLOCKS] for i in range(0, len(blocks), TASK_BLOCKS)])
     ready: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    running: set[Any] = set()
-    shared = client.scatter(job, broadcast=True)
+    running: dict[Any, Sequence[Block]] = {}
     try:
         while True:
             while len(running) < 2 * max(1, len(client.nthreads())) and (part := next(parts, None)):
-                future = client.submit(_task, shared, part, pure=False)
-                running.add(future)
+                # The job goes with each task: what is scattered is lost with the workers that hold it.
+                future = client.submit(_task, job, part, pure=False)
+                running[future] = part
                 future.add_done_callback(ready.put)
             if not running:
                 return
             future = ready.get()
-            running.discard(future)
-            yield from future.result()
+            part = running.pop(future)
+            try:
+                yield from future.result()
+            except (KilledWorker, CancelledError) as error:
+                if client.status != "running":  # the scheduler is gone, and with it all tasks
+                    raise
+                yield from _lost(Work(job.folder), part, type(error).__name__)
     except BaseException:
         client.cancel(list(running))
         raise
 
 
 def _task(job: Job, blocks: Sequence[Block]) -> list[str]:
-    return list(compute_windows(job, blocks))
+    work = Work(job.folder)
+    # Dask runs a task again whose worker was lost: what that one settled is there.
+    return [block.id for block in blocks if _is_settled(work, block)] + list(
+        compute_windows(job, [block for block in blocks if not _is_settled(work, block)]))
+
+
+def _is_settled(work: Work, block: Block) -> bool:
+    state = (work.outcome(block.id) or {}).get("state")
+    return state == "rejected" or (state == "mapped" and work.has_window(block.id))
+
+
+def _lost(work: Work, blocks: Sequence[Block], what: str) -> Iterator[str]:
+    """Blocks of a task that Dask gave up, the settled ones as they are."""
+    for block in blocks:
+        if not _is_settled(work, block):
+            work.save_window(block.id, None, {"state": "failed", "reason": Reason.TRANSIENT.says(
+                f"Dask lost the workers of this block ({what})")})
+        yield block.id
 
 
 class _Finisher:

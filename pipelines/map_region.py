@@ -351,7 +351,7 @@ def _client(options: Options) -> Iterator[distributed.Client | None]:
     if options.scheduler == "threads":
         yield None
         return
-    with cluster.client_of(options.scheduler, 1) as client:
+    with cluster.client_of(options.scheduler, 1) as client, cluster.watched(client, options.scheduler):
         if not options.store:
             cluster.allow(client, _config(options))
         yield client
