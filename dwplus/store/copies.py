@@ -34,8 +34,8 @@ from dwplus.store.writer import PackedTile
 ORDER, KEYS = ["biome", "window", "epsg", "x0", "y0", "label_id"], ["tile_id", "window", "label_id", "s2_id"]
 #: Parts of a spec that may differ between stores that become one: they decide which tiles, not what they hold.
 FREE = ("name", "region", "windows", "sampling", "origin")
-#: Attributes of an imported store's root that a copy keeps.
-KEPT = ("title", "sources", "source", "license", "references", "import")
+#: Attributes of an imported store's root that a copy keeps, and of any that a relabelling keeps.
+KEPT = ("title", "sources", "source", "license", "references", "import", "s1_passes")
 Progress = Callable[[int, int], None]
 
 
@@ -213,13 +213,22 @@ def begin(sources: Sequence[Source], rows: pd.DataFrame, spec: DatasetSpec | Imp
         layout.create(out, gpd.GeoDataFrame(rows), spec, created=str(first["created"]), earth=str(first["earth"]),
                       earth_version=str(first.get("earth_version", "")),
                       attributes={key: first[key] for key in KEPT if key in first} if isinstance(spec, ImportSpec)
-                      else None)
+                      else _passes(sources, rows))
         return
     there = columns.read_columns(out, only=("tile_id", "window", "label_id", "s2_id"))
     kept = spec_of(layout.open_root(out).attrs.asdict(), f"store {out}")
     wanted = rows[KEYS].astype(str).to_numpy()
     if spec_differences(kept, spec) or not np.array_equal(there[KEYS].astype(str).to_numpy(), wanted):
         raise InputError(f"store {out}: is there and is another; choose a new place")
+
+
+def _passes(sources: Sequence[Source], rows: pd.DataFrame) -> dict[str, Any]:
+    """How many passes had RTC-S1 where the sources were planned, all together; nothing where one does not say it, or
+    tiles come from elsewhere."""
+    said = [source.attributes.get("s1_passes") for source in sources]
+    if (rows["from_store"] < 0).any() or not all(isinstance(one, dict) for one in said):
+        return {}
+    return {"s1_passes": {key: sum(int(one[key]) for one in said if one) for key in ("flown", "rtc")}}
 
 
 def in_order(rows: pd.DataFrame) -> pd.DataFrame:

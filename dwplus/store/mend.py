@@ -31,7 +31,7 @@ from dwplus.store.places import ROOT, Place, place_of
 
 #: Attributes of a root that follow from the spec and from this version's texts.
 _OF_SPEC = ("classes", "biomes", "palette", "label_source", "sources", "Conventions", "title", "source", "license",
-            "references")
+            "references", "s1_product", "s1_backscatter")
 #: What a row has where nobody knows better; it is put back only where the seal says that it was so.
 _UNKNOWN: dict[str, Any] = {
     "window": "", "label_id": "", "s2_id": "", "s1_id": "", "orbit_pass": "", "ecoregion": "", "clear_id": "",
@@ -160,7 +160,8 @@ class _Damage:
     def _root(self, made: dict[str, Any]) -> None:
         """The root's attributes, with those that follow from the spec as they were made anew; or with the spec too."""
         wanted = self.root["attributes"][seal.KEY]["root"]
-        for names in ((), _OF_SPEC, (*_OF_SPEC, "spec"), (*_OF_SPEC, "plan"), (*_OF_SPEC, "spec", "plan", "history")):
+        of_plan = (*_OF_SPEC, "plan", "s1_passes")
+        for names in ((), _OF_SPEC, (*_OF_SPEC, "spec"), of_plan, (*of_plan, "spec", "history")):
             attributes = {**self.root["attributes"], **{name: made[name] for name in names if name in made}}
             for extra in ({}, {"consolidated_metadata": {"kind": "inline", "must_understand": False, "metadata": {}}}):
                 root = {**self.root, **extra, "attributes": attributes}

@@ -28,7 +28,9 @@ from dwplus.planning.preview import preview
 from dwplus.report.text import describe
 from dwplus.spec import make_spec
 from dwplus.store.card import write_card
+from dwplus.store.copies import subset
 from dwplus.store.reader import tile_table
+from dwplus.store.relabel import relabel
 from dwplus.store.verify import verify
 from model.checkpoint import Checkpoint, check_radar, check_store
 from model.data import TileDataset
@@ -127,7 +129,22 @@ def test_a_root_that_lies_of_its_radar_is_found(store, tmp_path):
     meta = json.loads((copy / "zarr.json").read_text())
     meta["attributes"]["s1_backscatter"] = "sigma nought"
     (copy / "zarr.json").write_text(json.dumps(meta))
-    assert any("s1_backscatter" in str(fault) or "zarr.json" in fault.place for fault in verify(copy).faults)
+    assert "zarr.json" in [fault.place for fault in verify(copy).faults]
+    assert not repair(copy, EarthConfig())[1] and not verify(copy).faults
+    assert zarr.open_group(str(copy), mode="r").attrs["s1_backscatter"] == radar.GAMMA_RTC
+
+
+def test_copies_say_the_share_of_their_sources(store, tmp_path):
+    """A part and a relabelled store say what the plan of the whole found."""
+    rows = tile_table(store[0])
+    first = str(rows["tile_id"].iat[0])
+    assert subset(store[0], tmp_path / "part.zarr", f"tile_id == '{first}'") == []
+    relabel(store[0], tmp_path / "six.zarr", "cloudlulc")
+    want = zarr.open_group(str(store[0]), mode="r").attrs["s1_passes"]
+    for name in ("part", "six"):
+        attrs = zarr.open_group(str(tmp_path / f"{name}.zarr"), mode="r").attrs
+        assert attrs["s1_passes"] == want and attrs["s1_product"] == "rtc"
+        assert not verify(tmp_path / f"{name}.zarr").faults
 
 
 def checkpoint(**info):
