@@ -7,7 +7,7 @@ import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -29,7 +29,7 @@ from dwplus.embedded_earth.planet.landscape import (
 )
 from dwplus.embedded_earth.planet.noise import TABLE_BITS, draw, draw_normal, hash_grid, seed_of
 from dwplus.embedded_earth.planet.orbits import SLICE_LENGTH, SLICE_SECONDS, Pass, Slice, Track, stamp
-from dwplus.embedded_earth.planet.patches import Slope
+from dwplus.embedded_earth.planet.patches import Box, Slope
 from dwplus.embedded_earth.planet.terrain import ANGLE_STEP, RISE_STEPS, gain_table, lean_table, stretch_tables
 from dwplus.embedded_earth.planet.weather import rain, wind
 
@@ -203,6 +203,18 @@ def _bands(epsg: int, grid: tuple[float, float, int, int], polarisations: tuple[
                           width, height) for name in (*polarisations, "angle"))
 
 
+class _Look(NamedTuple):
+    """What all channels of a window share (arrays (h, w)): the address in a table of backscatter and the class (intp),
+    degrees of incidence from the middle angle, what slopes add in dB (None = flat), where border noise is (None =
+    nowhere)."""
+
+    address: np.ndarray
+    label: np.ndarray
+    lean: np.ndarray
+    gain: np.ndarray | None
+    noisy: np.ndarray | None
+
+
 class Sentinel1Scene:
     """One slice of ``COPERNICUS/S1_GRD``: backscatter in dB (float64) and ``angle`` in degrees (float32)."""
 
@@ -210,6 +222,8 @@ class Sentinel1Scene:
         self.acquisition = acquisition
         self.id = f"{COLLECTION}/{acquisition.index}"
         self.bands = _bands(acquisition.flight.track.site.epsg, acquisition.piece.grid, acquisition.polarisations)
+        #: The last window: channels are read one by one, and a scene lives as long as its request.
+        self._window: tuple[Window, _Look] | None = None
 
     @property
     def time(self) -> int:
@@ -263,33 +277,32 @@ class Sentinel1Scene:
         lost: dict[str, np.ndarray] = {}
         channels = [name for name in bands if name != "angle"]
         if channels:
-            cover = a.landscape.cover(box, a.flight.day)
-            where = cover.patch.box.slices(box)
-            index, label = cover.index[where].astype(np.intp), cover.label[where]
-            lean = angle - np.float32(MIDDLE_ANGLE)
-            gain = None if cover.patch.slope is None else _relief(cover.patch.slope, where, track, angle, lean)
+            if self._window is None or self._window[0] != window:
+                self._window = window, self._look(box, x, y, middle, angle)
+            look = self._window[1]
             rows = np.arange(box.row, box.row + box.height)
             cols = np.arange(box.col, box.col + box.width)
-            noisy = self.border(x, y, middle)
             level = np.float32(_BORDER_DB[0] + _BORDER_DB[1] * draw_normal(a.key, "level"))
             for name in channels:
-                value = sigma_table(a.landscape, a.seed, a.flight, name).take(index, mode="clip")
-                value += slope_table(name).take(label, mode="clip") * lean
-                if gain is not None:
-                    value += gain
+                value = sigma_table(a.landscape, a.seed, a.flight, name).take(look.address, mode="clip")
+                change = slope_table(name).take(look.label, mode="clip")
+                change *= look.lean
+                value += change
+                if look.gain is not None:
+                    value += look.gain
                     # thermal noise knows no slopes
                     np.maximum(value, np.float32(FLOOR[name in ("VH", "HV")]), out=value)
                 speckle = hash_grid(seed_of(a.key, name), rows, cols)
                 speckle >>= np.uint32(32 - TABLE_BITS)
                 grain = speckle_table().take(speckle, mode="clip")
                 value += grain
-                if noisy is not None:
+                if look.noisy is not None:
                     # the power of few near-zero samples: twice the speckle's swing
-                    np.copyto(value, grain * np.float32(2) + level, where=noisy)
+                    np.copyto(value, grain * np.float32(2) + level, where=look.noisy)
                 if name in ("VH", "HV"):
                     holes = value < np.float32(FLOOR[1]) + _HOLE_DB
-                    if noisy is not None:
-                        holes &= ~noisy
+                    if look.noisy is not None:
+                        holes &= ~look.noisy
                     if holes.any():
                         lost[name] = holes
                 result[name] = value.astype(np.float64)
@@ -303,6 +316,16 @@ class Sentinel1Scene:
             result[name][holes] = 0
             found[name] = result[name], ~holes if valid is None else valid & ~holes
         return found
+
+    def _look(self, box: Box, x: np.ndarray, y: np.ndarray, middle: np.ndarray, angle: np.ndarray) -> _Look:
+        """What all channels of a window share."""
+        a = self.acquisition
+        cover = a.landscape.cover(box, a.flight.day)
+        where = cover.patch.box.slices(box)
+        lean = angle - np.float32(MIDDLE_ANGLE)
+        gain = None if cover.patch.slope is None else _relief(cover.patch.slope, where, a.flight.track, angle, lean)
+        return _Look(cover.index[where].astype(np.intp), cover.label[where].astype(np.intp), lean, gain,
+                     self.border(x, y, middle))
 
     def border(self, x: np.ndarray, y: np.ndarray, middle: np.ndarray) -> np.ndarray | None:
         """Pixels of border noise, (h, w) bool; None where there is none in sight.

@@ -6,7 +6,7 @@ import datetime as dt
 import functools
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -115,6 +115,24 @@ def masked(values: dict[str, np.ndarray], valid: np.ndarray | None) -> Pixels:
     return {name: (array, valid) for name, array in values.items()}
 
 
+class _Air(NamedTuple):
+    """Between the ground and the sensor: the share that is clear, what is left of the ground's light, cloud's light."""
+
+    clear: np.ndarray
+    dim: np.ndarray
+    bright: np.ndarray
+
+
+class _Look(NamedTuple):
+    """What all bands of a window share: the address in a table of spectra (intp) and the light on slopes (None = flat)
+    by lattice pixel, hashes of the noise by pixel, and the air (None = clear everywhere)."""
+
+    address: np.ndarray
+    light: np.ndarray | None
+    noise: np.ndarray
+    air: _Air | None
+
+
 class Sentinel2Scene(OverpassScene):
     """One granule of ``COPERNICUS/S2_HARMONIZED`` or ``COPERNICUS/S2_SR_HARMONIZED`` (DN x 10000, uint16), or of the
     deprecated collections, with the offset of newer baselines."""
@@ -123,6 +141,8 @@ class Sentinel2Scene(OverpassScene):
         self.surface = collection in (SR, RAW_SR)
         self.offset = RAW_OFFSET if collection in (RAW_TOA, RAW_SR) and overpass.flight.day >= RAW_OFFSET_DAY else 0
         super().__init__(collection, index, overpass, functools.partial(_bands, surface=self.surface))
+        #: The last window of each pixel size: bands are read one by one, and a scene lives as long as its request.
+        self._windows: dict[int, tuple[Box, _Look]] = {}
 
     @functools.cached_property
     def properties(self) -> dict[str, Any]:
@@ -170,47 +190,60 @@ class Sentinel2Scene(OverpassScene):
 
     def _reflectance(self, names: list[str], box: Box, factor: int, sky: Sky | None) -> dict[str, np.ndarray]:
         o = self.overpass
+        kept = self._windows.get(factor)
+        if kept is None or kept[0] != box:
+            kept = self._windows[factor] = box, self._look(box, factor, sky)
+        look = kept[1]
+        table = spectra(o.landscape, o.seed, o.flight.day)
+        normal = normal_quantiles()
+        out: dict[str, np.ndarray] = {}
+        for name in names:
+            k = BAND_NAMES.index(name)
+            value = table[k].take(look.address, mode="clip")
+            if look.light is not None:
+                value *= look.light
+            value = box_mean(value, factor)
+            slot = look.noise * np.uint32((2 * seed_of(k) + 1) & 0xFFFFFFFF)
+            slot >>= np.uint32(32 - TABLE_BITS)
+            grain = normal.take(slot, mode="clip")
+            share = value * _NOISE_SHARE
+            share += _NOISE_FLOOR
+            grain *= share
+            value += grain
+            if not self.surface:
+                value *= _TRANSMISSION[k]
+            if look.air is not None:
+                value *= look.air.dim
+                value += look.air.bright * _CLOUD[k]
+                if sky is not None and sky.veil is not None:
+                    value += sky.veil * _CIRRUS[k]
+            if not self.surface:
+                # over cloud less air is left to scatter
+                value += _PATH[k] if look.air is None else (
+                    look.air.clear * np.float32(0.7) + np.float32(0.3)) * _PATH[k]
+            value += np.float32(0.5)
+            np.maximum(value, np.float32(1), out=value)
+            np.minimum(value, np.float32(20_000), out=value)
+            out[name] = value.astype(np.uint16)
+        return out
+
+    def _look(self, box: Box, factor: int, sky: Sky | None) -> _Look:
+        """What all bands of a window share."""
+        o = self.overpass
         cover = o.landscape.cover(box, o.flight.day)
         where = cover.patch.box.slices(box)
-        table = spectra(o.landscape, o.seed, o.flight.day)
-        index = cover.index[where].astype(np.intp)
         light = None if cover.patch.slope is None else self._light(cover.patch.slope, where)
         rows, cols = box.row // factor, box.col // factor
         noise = hash_grid(seed_of(o.key, "noise", factor), np.arange(rows, rows + box.height // factor),
                           np.arange(cols, cols + box.width // factor))
+        air = None
         if sky is not None:
             clear = np.float32(1) - sky.alpha
             dim = clear * (np.float32(1) - _SHADOW * sky.shadow)
             if sky.veil is not None:
                 dim *= np.float32(1) - sky.veil
-            bright = sky.alpha * np.clip(np.float32(0.75) + np.float32(0.3) * sky.excess, 0.6, 1.1)
-        normal = normal_quantiles()
-        out: dict[str, np.ndarray] = {}
-        for name in names:
-            k = BAND_NAMES.index(name)
-            value = table[k].take(index, mode="clip")
-            if light is not None:
-                value *= light
-            value = box_mean(value, factor)
-            slot = noise * np.uint32((2 * seed_of(k) + 1) & 0xFFFFFFFF)
-            slot >>= np.uint32(32 - TABLE_BITS)
-            grain = normal.take(slot, mode="clip")
-            grain *= value * _NOISE_SHARE + _NOISE_FLOOR
-            value += grain
-            if not self.surface:
-                value *= _TRANSMISSION[k]
-            if sky is not None:
-                value *= dim
-                value += bright * _CLOUD[k]
-                if sky.veil is not None:
-                    value += sky.veil * _CIRRUS[k]
-            if not self.surface:
-                # over cloud less air is left to scatter
-                value += _PATH[k] if sky is None else (clear * np.float32(0.7) + np.float32(0.3)) * _PATH[k]
-            value += np.float32(0.5)
-            np.clip(value, 1, 20_000, out=value)
-            out[name] = value.astype(np.uint16)
-        return out
+            air = _Air(clear, dim, sky.alpha * np.clip(np.float32(0.75) + np.float32(0.3) * sky.excess, 0.6, 1.1))
+        return _Look(cover.index[where].astype(np.intp), light, noise, air)
 
     def _light(self, slope: Slope, where: tuple[slice, slice]) -> np.ndarray:
         """Sunlight on the slopes over that on flat ground; surface reflectance keeps a part of the effect."""
