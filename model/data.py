@@ -107,7 +107,8 @@ class TileDataset(torch.utils.data.Dataset[dict[str, Any]]):
             for key in ("s2_bands", "s1_bands", "s1_dtype", "units", "radar"):
                 if other[key] != first[key]:
                     raise InputError(f"store {path}: has {key} {words(other[key])}, {self.stores[0]} has "
-                                     f"{words(first[key])}; give stores of the same bands")
+                                     f"{words(first[key])}; give stores of the same "
+                                     f"{'radar' if key == 'radar' else 'bands'}")
         #: Classes of the samples, and how each store's labels become them.
         self.legend: Legend
         self._recodings: list[Recoding]

@@ -61,8 +61,13 @@ def backscatter(indices: Sequence[str], *, dtype: str = "int16") -> ee.Image:
 
 
 def _burst(index: str) -> ee.Image:
-    """VV, VH in linear power, interpolated bilinearly; power that is not positive has no dB."""
+    """VV, VH in linear power, interpolated bilinearly; power that is not positive has no dB.
+
+    Masked before, so that no neighbour takes of what is hidden, and after, for interpolation fills what is masked from
+    its neighbours: of a pixel of 30 m all of its ground is masked.
+    """
     image = ee.Image(f"{RTC}/{index}")
     power = image.select(list(POLARISATIONS))
-    kept: ee.Image = power.updateMask(image.select(["mask"]).eq(VALID)).updateMask(power.gt(0)).resample("bilinear")
-    return kept
+    kept = power.gt(0).And(image.select(["mask"]).eq(VALID))
+    found: ee.Image = power.updateMask(kept).resample("bilinear").updateMask(kept)
+    return found
