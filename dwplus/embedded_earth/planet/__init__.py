@@ -72,7 +72,7 @@ __all__ = ["ALL_SITES", "MORE_SITES", "SITES", "Planet", "Site"]
 
 TRUTH = "SAMPLE/TRUTH"
 _COLLECTIONS = (sentinel2.TOA, sentinel2.SR, sentinel2.RAW_TOA, sentinel2.RAW_SR, PROBABILITY, dynamic_world.COLLECTION,
-                SCORE, sentinel1.COLLECTION, rtc.COLLECTION, TRUTH, dw_labels.COLLECTION, dem.GLO30,
+                SCORE, sentinel1.COLLECTION, rtc.COLLECTION, rtc.STATIC, TRUTH, dw_labels.COLLECTION, dem.GLO30,
                 embeddings.COLLECTION, *worldcover.YEARS)
 _TABLES: dict[str, Callable[[Names], list[tuple[str, dict[str, Any], dict[str, Any]]]]] = {
     "SAMPLE/SITES": site_rows, "SAMPLE/MORE_SITES": more_rows, "RESOLVE/ECOREGIONS/2017": ecoregion_rows}
@@ -290,6 +290,9 @@ class Planet:
             return list[Scene](self._heights)
         if collection == embeddings.COLLECTION:
             return list[Scene](embeddings.scenes(self._squares))
+        if collection == rtc.STATIC:
+            return [rtc.RtcStaticScene(world.landscape, burst) for world in self._worlds for track, _ in world.s1
+                    for burst in rtc.bursts(track, self.seed)]
         if collection in worldcover.YEARS:
             return [worldcover.WorldCoverScene(collection, [world.landscape for world in self._worlds])]
         return None

@@ -10,17 +10,27 @@ import datetime as dt
 import functools
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import shapely
 
 from dwplus.embedded_earth.catalog import BandSpec, Bounds, Window
-from dwplus.embedded_earth.planet.constellation import DAY_MS, S1_CYCLE, S1_EPOCH
+from dwplus.embedded_earth.planet.constellation import DAY_MS, S1_CYCLE, S1_EPOCH, S1_SERVICES, s1_orbit
 from dwplus.embedded_earth.planet.landscape import Landscape
 from dwplus.embedded_earth.planet.noise import TABLE_BITS, box_mean, draw, hash_grid, seed_of
-from dwplus.embedded_earth.planet.orbits import SLICE_LENGTH, SLICE_SECONDS, Footprint, Pass, Track, site_area, stamp
+from dwplus.embedded_earth.planet.orbits import (
+    SLICE_LENGTH,
+    SLICE_SECONDS,
+    Footprint,
+    Pass,
+    Track,
+    ms_of,
+    site_area,
+    stamp,
+)
+from dwplus.embedded_earth.planet.patches import Box
 from dwplus.embedded_earth.planet.sentinel1 import (
     ANGLES,
     FLOOR,
@@ -35,13 +45,20 @@ from dwplus.embedded_earth.planet.terrain import (
     ANGLE_STEP,
     RISE_STEPS,
     SLOPE_UNIT,
+    gain_table,
     in_layover,
     in_shadow,
     lean_table,
     stretch_tables,
 )
 
-COLLECTION = "OPERA/RTC/L2_V1/S1"
+COLLECTION, STATIC = "OPERA/RTC/L2_V1/S1", "OPERA/RTC/L2_V1/S1_STATIC"
+#: Bands of the static layers beside ``mask``; all are dated this day.
+STATIC_BANDS = ("local_incidence_angle", "incidence_angle", "number_of_looks", "rtc_anf_gamma0_to_beta0",
+                "rtc_anf_gamma0_to_sigma0")
+_STATIC_DAY = dt.date(2014, 4, 3)
+#: Radar samples in a pixel at the near edge, and more of them a degree: the catalogue's picture goes from 15 to 19.
+_SAMPLES = (15.0, 4 / 15.5)
 #: Metres a pixel, and pixels of the planet's lattice in it, a side.
 SCALE, CELLS = 30, 3
 #: First day of the products, and of those of each satellite. Sentinel-1D is not processed yet.
@@ -164,12 +181,75 @@ def processed(flight: Pass, seed: int) -> bool:
     return draw(seed_of(seed, flight.track.site.name, flight.track.key, flight.day.toordinal()), "rtc") < share
 
 
+def _burst_id(track: int, burst: Burst) -> str:
+    return f"T{track:03d}-{burst.number:06d}-IW{burst.swath}"
+
+
 @functools.lru_cache(maxsize=2048)
 def _bands(epsg: int, grid: tuple[int, int, int, int], polarisations: tuple[str, ...]) -> tuple[BandSpec, ...]:
     x0, y0, height, width = grid
     transform = (SCALE, 0, x0, 0, -SCALE, y0)
     return (*(BandSpec(name, "float", f"EPSG:{epsg}", transform, width, height) for name in polarisations),
             BandSpec("mask", "int", f"EPSG:{epsg}", transform, width, height, 0, 255, "mode"))
+
+
+@dataclass(frozen=True)
+class _View:
+    """What a track sees of a window of a burst: ``valid`` and ``code`` (h, w) by pixel of 30 m; by cell of 10 m the
+    incidence angle (degrees), ``lean`` (that angle on the slope, from the middle one), the cosine of the local
+    incidence angle, what lies in shadow (None for level land) and the ground's area over that of flat ground, dB,
+    where it was asked for."""
+
+    box: Box
+    valid: np.ndarray
+    code: np.ndarray
+    angle: np.ndarray
+    lean: np.ndarray
+    cosine: np.ndarray
+    hidden: np.ndarray | None
+    gain: np.ndarray | None
+
+
+def _seen(landscape: Landscape, burst: Burst, window: Window, gains: bool = False) -> _View:
+    """The view of a window; with ``gains`` also the ground's area in a cell over that of flat ground, dB."""
+    x0, y0, _, _ = burst.grid
+    h, w, track = window.height, window.width, burst.track
+    left, top = x0 + SCALE * window.col, y0 - SCALE * window.row
+    x = left + (np.arange(w) + 0.5)[None, :] * SCALE
+    y = top - (np.arange(h) + 0.5)[:, None] * SCALE
+    along, middle = track.along_track(x, y), track.from_middle(x, y)
+    (near, far), (low, high) = burst.ends, track.site.reach
+    valid = (along >= burst.start) & (along < burst.start + BURST_LENGTH) & (middle >= near)
+    valid &= (middle < far) & (x >= low) & (x < high)
+    box = landscape.box(left, top, h * CELLS, w * CELLS)
+    patch = landscape.patch(box)
+    where = patch.box.slices(box)
+    cells_x = left + (np.arange(w * CELLS) + 0.5)[None, :] * (SCALE / CELLS)
+    cells_y = top - (np.arange(h * CELLS) + 0.5)[:, None] * (SCALE / CELLS)
+    low_angle, high_angle = ANGLES["IW"]
+    angle = track.from_middle(cells_x, cells_y).astype(np.float32)
+    angle *= np.float32((high_angle - low_angle) / 2 / track.half_swath)
+    angle += np.float32((high_angle + low_angle) / 2)
+    faces, codes = _views()
+    place = ((angle - np.float32(low_angle)) * np.float32(1 / ANGLE_STEP)).astype(np.intp)
+    np.clip(place, 0, len(faces) - 1, out=place)
+    place *= faces.shape[1]
+    lean = angle - np.float32(MIDDLE_ANGLE)
+    slope = patch.slope
+    if slope is None:
+        return _View(box, valid, np.zeros((h, w), np.uint8), angle, lean, faces.take(place + RISE_STEPS), None, None)
+    lx, ly = track.across
+    rise = slope.east[where] * np.float32(lx)
+    rise += slope.north[where] * np.float32(ly)
+    rise += np.float32(RISE_STEPS + 0.5)
+    step = rise.astype(np.intp)
+    lean -= lean_table().take(step)
+    place += step
+    stretch = slope.stretch[where]
+    of_cell = codes.take(place)
+    gain = gain_table(low_angle, high_angle).take(place) + stretch_tables()[0].take(stretch) if gains else None
+    return _View(box, valid, np.bitwise_or.reduce(of_cell.reshape(h, CELLS, w, CELLS), axis=(1, 3)), angle, lean,
+                 faces.take(place) * stretch_tables()[1].take(stretch), of_cell == SHADOW, gain)
 
 
 class RtcScene:
@@ -182,7 +262,7 @@ class RtcScene:
         self.time = flight.time + int(burst.start / _SPEED * 1000)
         self.key = seed_of(seed, "rtc", flight.track.site.name, flight.track.key, flight.day.toordinal(), burst.number,
                            burst.swath)
-        self.burst_id = f"T{flight.relative_orbit:03d}-{burst.number:06d}-IW{burst.swath}"
+        self.burst_id = _burst_id(flight.relative_orbit, burst)
         # earlier years were processed later
         made = max(self.time, 1_735_689_600_000) + DAY_MS + self.key % (3 * DAY_MS) + again * 30 * DAY_MS
         self.made = made // 1000 * 1000
@@ -217,44 +297,12 @@ class RtcScene:
     def read(self, bands: tuple[str, ...], window: Window) -> dict[str, tuple[np.ndarray, np.ndarray | None]]:
         """Native pixels; outside the burst the power is masked and ``mask`` is 255."""
         x0, y0, _, _ = self.burst.grid
-        h, w, track = window.height, window.width, self.flight.track
-        left, top = x0 + SCALE * window.col, y0 - SCALE * window.row
-        x = left + (np.arange(w) + 0.5)[None, :] * SCALE
-        y = top - (np.arange(h) + 0.5)[:, None] * SCALE
-        along, middle = track.along_track(x, y), track.from_middle(x, y)
-        (near, far), (low, high) = self.burst.ends, track.site.reach
-        valid = (along >= self.burst.start) & (along < self.burst.start + BURST_LENGTH) & (middle >= near)
-        valid &= (middle < far) & (x >= low) & (x < high)
-        box = self.landscape.box(left, top, h * CELLS, w * CELLS)
-        cover = self.landscape.cover(box, self.flight.day)
-        where = cover.patch.box.slices(box)
-        cells_x = left + (np.arange(w * CELLS) + 0.5)[None, :] * (SCALE / CELLS)
-        cells_y = top - (np.arange(h * CELLS) + 0.5)[:, None] * (SCALE / CELLS)
-        low_angle, high_angle = ANGLES["IW"]
-        angle = track.from_middle(cells_x, cells_y).astype(np.float32)
-        angle *= np.float32((high_angle - low_angle) / 2 / track.half_swath)
-        angle += np.float32((high_angle + low_angle) / 2)
-        faces, codes = _views()
-        place = ((angle - np.float32(low_angle)) * np.float32(1 / ANGLE_STEP)).astype(np.intp)
-        np.clip(place, 0, len(faces) - 1, out=place)
-        place *= faces.shape[1]
-        lean = angle - np.float32(MIDDLE_ANGLE)
-        slope = cover.patch.slope
-        if slope is None:
-            cosine, hidden, code = faces.take(place + RISE_STEPS), None, np.zeros((h, w), np.uint8)
-        else:
-            lx, ly = track.across
-            rise = slope.east[where] * np.float32(lx)
-            rise += slope.north[where] * np.float32(ly)
-            rise += np.float32(RISE_STEPS + 0.5)
-            step = rise.astype(np.intp)
-            lean -= lean_table().take(step)
-            place += step
-            cosine = faces.take(place) * stretch_tables()[1].take(slope.stretch[where])
-            of_cell = codes.take(place)
-            hidden = of_cell == SHADOW
-            code = np.bitwise_or.reduce(of_cell.reshape(h, CELLS, w, CELLS), axis=(1, 3))
-        np.maximum(cosine, np.float32(_LEAST_COSINE), out=cosine)
+        h, w = window.height, window.width
+        view = _seen(self.landscape, self.burst, window)
+        cover = self.landscape.cover(view.box, self.flight.day)
+        where = cover.patch.box.slices(view.box)
+        lean, cosine = view.lean, np.maximum(view.cosine, np.float32(_LEAST_COSINE))
+        valid, code, hidden = view.valid, view.code, view.hidden
         rows, cols = np.arange(h) + window.row - y0 // SCALE, np.arange(w) + window.col + x0 // SCALE
         index, label = cover.index[where].astype(np.intp), cover.label[where]
         whole = None if valid.all() else valid
@@ -289,3 +337,58 @@ def scenes(landscape: Landscape, seed: int, flight: Pass, found: tuple[Burst, ..
             yield scene
             if draw(scene.key, "twice") < _TWICE:
                 yield RtcScene(landscape, seed, flight, burst, again=True)
+
+
+class RtcStaticScene:
+    """What of a burst does not change: angles (degrees), radar samples in a pixel, the factors from gamma nought to
+    beta nought and to sigma nought (they multiply), and the codes of ``mask``."""
+
+    def __init__(self, landscape: Landscape, burst: Burst) -> None:
+        self.landscape, self.burst = landscape, burst
+        track = burst.track
+        _, relative = s1_orbit(S1_SERVICES[0], track.phase * DAY_MS + track.second * 1000)
+        self.burst_id = _burst_id(relative, burst)
+        self.index = f"OPERA_L2_RTC-S1-STATIC_{self.burst_id}_20140403_S1A_30_v1_0"
+        self.id = f"{STATIC}/{self.index}"
+        self.relative_orbit = relative
+        mask, = (band for band in _bands(track.site.epsg, burst.grid, ()) if band.id == "mask")
+        self.bands: tuple[BandSpec, ...] = (*(replace(mask, id=name, precision="float", minimum=None, maximum=None,
+                                                      pyramid="mean") for name in STATIC_BANDS), mask)
+
+    @property
+    def time(self) -> int:
+        return ms_of(_STATIC_DAY)
+
+    @property
+    def bounds(self) -> Bounds:
+        return self.burst.footprint.bounds
+
+    @property
+    def properties(self) -> dict[str, Any]:
+        return {"system:index": self.index, "system:time_start": self.time, "system:time_end": self.time + DAY_MS,
+                "system:footprint": self.burst.footprint.geojson(), "BURST_ID": self.burst_id,
+                "ORBIT_PASS_DIRECTION": "ascending" if self.burst.track.ascending else "descending",
+                "SUB_SWATH_ID": f"IW{self.burst.swath}", "TRACK_NUMBER": self.relative_orbit,
+                "LOOK_DIRECTION": "right", "PRODUCT_VERSION": "1.0"}
+
+    def read(self, bands: tuple[str, ...], window: Window) -> dict[str, tuple[np.ndarray, np.ndarray | None]]:
+        """Native pixels; outside the burst all but ``mask`` are masked."""
+        view = _seen(self.landscape, self.burst, window, gains=True)
+        theta = np.radians(view.angle.astype(np.float64))
+        cosine = np.clip(view.cosine, -1, 1).astype(np.float64)
+        seen = np.maximum(cosine, _LEAST_COSINE) * (1 if view.gain is None else 10 ** (view.gain / 10.0))
+        layers: dict[str, np.ndarray] = {
+            "local_incidence_angle": np.degrees(np.arccos(cosine)), "incidence_angle": np.degrees(theta),
+            "number_of_looks": np.rint(_SAMPLES[0] + (np.degrees(theta) - ANGLES["IW"][0]) * _SAMPLES[1]),
+            "rtc_anf_gamma0_to_beta0": seen / np.sin(theta), "rtc_anf_gamma0_to_sigma0": seen}
+        whole = None if view.valid.all() else view.valid
+        result: dict[str, tuple[np.ndarray, np.ndarray | None]] = {}
+        for name in bands:
+            if name == "mask":
+                result[name] = np.where(view.valid, view.code, np.uint8(INVALID)), None
+                continue
+            # rounded, for such functions may differ in their last bit from window to window
+            found = np.round(box_mean(layers[name], CELLS), 5).astype(np.float32)
+            found[~view.valid] = 0
+            result[name] = found, whole
+        return result

@@ -14,7 +14,7 @@ from dwplus.embedded_earth.planet import Planet, rtc
 from dwplus.embedded_earth.planet.landscape import TREES
 from dwplus.embedded_earth.planet.orbits import ms_of
 from dwplus.embedded_earth.planet.sentinel1 import ANGLES
-from dwplus.embedded_earth.planet.terrain import area_gain
+from dwplus.embedded_earth.planet.terrain import area_gain, local_incidence
 from tests.unit.planet.conftest import END, S1, START, around, named, read_fresh, scenes, window_at
 
 CASCADES = named("cascades")
@@ -167,3 +167,28 @@ def test_some_bursts_are_listed_twice():
     again = next(key for key, number in often.items() if number == 2)
     one, two = (s for s in found if (s.flight, s.burst) == again)
     assert one.index != two.index and one.properties["BURST_ID"] == two.properties["BURST_ID"]
+
+
+def test_static_layers_are_joined_by_burst(planet, hill):
+    """Every burst of the archive has its layers; angles by vectors, factors by the area of the ground that is seen."""
+    scene, window, rise, side, _ = hill
+    layers = {one.properties["BURST_ID"]: one for one in planet.scenes(rtc.STATIC, bounds=around(CASCADES, 0.3))}
+    assert {s.burst_id for s in scenes(planet, rtc.COLLECTION, CASCADES, reach=0.2)} <= set(layers)
+    one = layers[scene.burst_id]
+    assert [band.id for band in one.bands] == [*rtc.STATIC_BANDS, "mask"] and planet.image(one.id).index == one.index
+    assert one.bands[0].transform == scene.bands[0].transform and one.time == ms_of(dt.date(2014, 4, 3))
+    got = {name: found[0] for name, found in one.read((*rtc.STATIC_BANDS, "mask"), window).items()}
+    np.testing.assert_array_equal(got["mask"], scene.read(("mask",), window)["mask"][0])
+    theta = angles_of(scene, window)
+    mean = {"theta": theta, "local": local_incidence(np.degrees(theta), rise, side)}
+    flat, local = (values.reshape(150, 3, 150, 3).mean(axis=(1, 3)) for values in mean.values())
+    assert np.abs(got["incidence_angle"] - np.degrees(flat)).max() < 0.01
+    off = np.cos(np.radians(got["local_incidence_angle"])) - np.cos(np.radians(local))
+    assert np.abs(off).max() < 0.015  # slopes are kept in hundredths
+    gentle = (np.abs(rise) < 0.3).reshape(150, 3, 150, 3).all(axis=(1, 3))
+    seen = np.cos(np.radians(mean["local"])) * np.clip(area_gain(np.degrees(theta), rise, side), 0, 10)
+    seen = seen.reshape(150, 3, 150, 3).mean(axis=(1, 3))
+    np.testing.assert_allclose(got["rtc_anf_gamma0_to_sigma0"][gentle], seen[gentle], rtol=0.03)
+    beta = got["rtc_anf_gamma0_to_beta0"] * np.sin(flat)
+    np.testing.assert_allclose(beta, got["rtc_anf_gamma0_to_sigma0"], rtol=0.01)
+    assert set(np.unique(got["number_of_looks"])) <= {15, 16, 17, 18, 19}
