@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 
 #: Times a shard may lose its worker before the run leaves it pending.
 LOST_WORKERS = 10
+#: How long a worker process of this machine may take to come back before Dask gives it up; its own 15 s are less than a
+#: busy machine needs to import torch.
+COME_BACK = "60s"
 #: Threads that fetch, for each slot: some decode and compress while the slots are taken again.
 THREADS_PER_SLOT = 1.25
 
@@ -73,7 +76,8 @@ def client_of(scheduler: str, shards: int) -> Iterator[distributed.Client]:
                      "distributed.admin.system-monitor.interval": "5s", "distributed.admin.tick.interval": "1s",
                      "distributed.scheduler.work-stealing": False,
                      "distributed.worker.use-file-locking": False, "distributed.admin.log-length": 0,
-                     "distributed.scheduler.allowed-failures": LOST_WORKERS})
+                     "distributed.scheduler.allowed-failures": LOST_WORKERS,
+                     "distributed.deploy.lost-worker-timeout": COME_BACK})
     _hush()
     cores = os.cpu_count() or 1
     try:
@@ -96,6 +100,20 @@ def client_of(scheduler: str, shards: int) -> Iterator[distributed.Client]:
         yield client
     finally:
         client.close()
+
+
+def refill(client: distributed.Client) -> int:
+    """Start worker processes of this machine in the stead of those that Dask gave up, which it does not do by itself;
+    workers of a cluster that was given by its address are their owner's.
+
+    Returns
+    -------
+    Threads of the workers that are there.
+    """
+    local: Any = client.cluster
+    if local is not None and len(local.workers) < len(local.worker_spec):
+        local.scale(len(local.worker_spec))
+    return sum(client.nthreads().values())
 
 
 def _hush() -> None:

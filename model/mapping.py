@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from dwplus import cluster
 from dwplus.errors import DwplusError, RefusedError, RejectedError, StopError
 from dwplus.errors.reasons import Reason
 from dwplus.maps.blocks import Block, Frame, WindowShape, finish
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 AHEAD = {"cpu": 6, "cuda": 48}
 #: Blocks a Dask task works; times a run goes over blocks that failed for a reason that may pass.
 TASK_BLOCKS, ROUNDS = 8, 2
+#: How often workers are looked after while none of their tasks ends.
+TICK_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -224,14 +227,18 @@ def _on_cluster(job: Job, blocks: Sequence[Block], client: distributed.Client) -
     running: dict[Any, Sequence[Block]] = {}
     try:
         while True:
-            while len(running) < 2 * max(1, len(client.nthreads())) and (part := next(parts, None)):
+            threads = cluster.refill(client)
+            while len(running) < 2 * max(1, threads) and (part := next(parts, None)):
                 # The job goes with each task: what is scattered is lost with the workers that hold it.
                 future = client.submit(_task, job, part, pure=False)
                 running[future] = part
                 future.add_done_callback(ready.put)
             if not running:
                 return
-            future = ready.get()
+            try:
+                future = ready.get(timeout=TICK_SECONDS)
+            except queue.Empty:
+                continue
             part = running.pop(future)
             try:
                 yield from future.result()

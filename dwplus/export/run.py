@@ -333,7 +333,7 @@ class _Run:
             while True:
                 # One a thread of the workers: a stop leaves nothing to take back that may just have begun.
                 if time.monotonic() - counted >= TICK_SECONDS:
-                    counted, self.places = time.monotonic(), sum(client.nthreads().values())
+                    counted, self.places = time.monotonic(), cluster.refill(client)
                     places = self.places or 1
                 while len(running) < places and not (self.stopped or self.error) and (item := next(rest, None)):
                     future = client.submit(export_shard, self._task(item), self.config, self.scheduler != "threads",
@@ -395,7 +395,8 @@ class _Run:
             hours, known = self.budget.used(used.seconds, used.requests)
             note += f", {hours:.2g} EECU-hours {known}"
         if not self.places:
-            note += f"; no worker is left: `dask worker {self.scheduler}` adds one"
+            note += "; no worker is left: " + (f"`dask worker {self.scheduler}` adds one" if "://" in self.scheduler else
+                                               "others are started")
         if self.stopped or self.error:
             note += ", stopping"
         self.progress(self.done, self.total, self.tiles, note)

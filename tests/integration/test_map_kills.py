@@ -48,11 +48,13 @@ def job(tmp_path):
     return Job(Ground(SHAPE), str(network(tmp_path / "run")), str(tmp_path / "work"), SHAPE, "cpu")
 
 
-@pytest.mark.parametrize("allowed", [cluster.LOST_WORKERS, 0])
-def test_all_workers_at_once_may_die(job, allowed, monkeypatch):
+@pytest.mark.parametrize(("allowed", "patience"), [(cluster.LOST_WORKERS, cluster.COME_BACK), (0, cluster.COME_BACK),
+                                                   (cluster.LOST_WORKERS, "10ms")])
+def test_all_workers_at_once_may_die(job, allowed, patience, monkeypatch):
     """What Dask holds on its workers alone is gone with them. With no loss allowed Dask gives up the tasks that were in
-    work, and the next round maps their blocks."""
+    work, and the next round maps their blocks; a worker that is not back in time it gives up for good."""
     monkeypatch.setattr(cluster, "LOST_WORKERS", allowed)
+    monkeypatch.setattr(cluster, "COME_BACK", patience)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     blocks, work, stop = blocks_of(), Work(job.folder), threading.Event()
     assert len(blocks) >= 30
