@@ -395,8 +395,8 @@ class _Run:
             hours, known = self.budget.used(used.seconds, used.requests)
             note += f", {hours:.2g} EECU-hours {known}"
         if not self.places:
-            note += "; no worker is left: " + (f"`dask worker {self.scheduler}` adds one" if "://" in self.scheduler else
-                                               "others are started")
+            how = f"`dask worker {self.scheduler}` adds one" if "://" in self.scheduler else "others are started"
+            note += f"; no worker is left: {how}"
         if self.stopped or self.error:
             note += ", stopping"
         self.progress(self.done, self.total, self.tiles, note)
