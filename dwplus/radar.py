@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 #: OPERA RTC-S1, and its first day. It is not there of every pass; of Sentinel-1C from 2025-05-19, of 1D not yet.
 #: Source: https://developers.google.com/earth-engine/datasets/catalog/OPERA_RTC_L2_V1_S1, nasa/opera-sds 83, 102, 160.
-RTC, RTC_FIRST = "OPERA/RTC/L2_V1/S1", dt.date(2016, 4, 14)
+RTC, RTC_STATIC, RTC_FIRST = "OPERA/RTC/L2_V1/S1", "OPERA/RTC/L2_V1/S1_STATIC", dt.date(2016, 4, 14)
 RTC_SOURCE = {
     "collection": RTC, "licence": "CC0-1.0",
     "attribution": "NASA/JPL/OPERA (2023), OPERA Radiometric Terrain Corrected SAR Backscatter from Sentinel-1 "

@@ -307,8 +307,6 @@ class Sentinel1(_Model):
         refused = {
             "policy mean": (self.policy == "mean", "bursts of RTC-S1 overlap, and there a pass would count twice"),
             "terrain flattened": (self.terrain != "none", "RTC-S1 is flattened already"),
-            "keep": (bool(self.keep), "RTC-S1 has no angles, and its layover and shadow are masked"),
-            "keep_angle": (self.keep_angle, "RTC-S1 has no angles"),
             "speckle": (self.speckle != "none", "pixels of 30 m are interpolated, and no filter's looks hold for them"),
         }
         if self.product == "rtc" and (found := [key for key, (asked, _) in refused.items() if asked]):
@@ -318,8 +316,8 @@ class Sentinel1(_Model):
 
     @property
     def sloped(self) -> bool:
-        """Whether heights matter."""
-        return self.terrain != "none" or bool(self.keep)
+        """Whether heights matter; RTC-S1 has layers of its own."""
+        return self.product == "grd" and (self.terrain != "none" or bool(self.keep))
 
     @model_validator(mode="after")
     def _linear_power(self) -> Sentinel1:

@@ -210,7 +210,7 @@ def _sensors(spec: DatasetSpec, grid: PixelGrid | None, s2_id: str, s1_ids: Sequ
              product: str | None) -> tuple[ee.Image, list[tuple[str, np.dtype]]]:
     """Image of both sensors, and the types of its bands."""
     if spec.sentinel1.product == "rtc":
-        radar = rtc.backscatter(s1_ids, dtype=spec.store.s1_dtype)
+        radar = rtc.backscatter(s1_ids, more=spec.s1_bands[2:], dtype=spec.store.s1_dtype)
     else:
         radar = sentinel1.backscatter(
             s1_ids, policy=spec.sentinel1.policy, average=spec.sentinel1.average, edges=edges_of(spec),

@@ -322,11 +322,11 @@ def _source_of_map(spec: DatasetSpec) -> dict[str, str]:
 
 def _words_of_radar(spec: DatasetSpec) -> str:
     asked = spec.sentinel1
-    if asked.product == "rtc":
-        return f"Sentinel-1 {radar.GAMMA_RTC}; layover and shadow masked; 30 m, bilinear in linear power"
     others = {"local_incidence": "local_incidence: degrees from the ground's normal",
               "layover_shadow": "layover_shadow: 0 = neither, 1 = shadow, 2 = layover, 3 = both"}
     bands = "; ".join(["angle: incidence angle, degrees", *(others[name] for name in asked.keep)])
+    if asked.product == "rtc":
+        return f"Sentinel-1 {radar.GAMMA_RTC}; layover and shadow masked; 30 m, bilinear in linear power ({bands})"
     what = "backscatter" if asked.terrain == "none" else (
         f"gamma nought, slopes divided out by angles (model {asked.terrain_model}), layover and shadow masked")
     if asked.speckle != "none":

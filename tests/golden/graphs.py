@@ -85,6 +85,8 @@ def expressions() -> dict[str, Any]:
             "surface", speckle="refined-lee", height=extras.elevation(here))),
         "sentinel-1, RTC, one burst, float32": rtc.backscatter(RTC[:1], dtype="float32"),
         "sentinel-1, RTC, two bursts": rtc.backscatter(RTC),
+        "sentinel-1, RTC, angles and codes": rtc.backscatter(RTC[:1], more=("angle", "local_incidence",
+                                                                            "layover_shadow")),
         **{f"extras, {name}": extras.image(arrays.extra(name), grid, S2, S2) for name in arrays.NAMES},
         "extras, embedding, int8": extras.image(arrays.extra("embedding", "int8"), grid, S2, S2),
         "extras, years": _recorded(lambda s: tables.embedding_years(s, [2020, 2021])),

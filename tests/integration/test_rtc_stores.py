@@ -109,6 +109,32 @@ def test_pixels_are_the_bursts_own_in_linear_power(store):
         assert np.abs(stored[band][sure] / 100 - want[sure]).max() < 0.0101
 
 
+def test_angles_and_codes_are_those_of_the_bursts_layers(store, tmp_path):
+    """Of one tile: angles of the static layers, between their pixels, codes of the burst; VV and VH as without."""
+    row = tile_table(store[0])[lambda t: ~t["s1_id"].str.contains(",")].iloc[0]
+    grid = dwplus.grid.tile_from_id(row["tile_id"]).grid
+    spec = make_spec(FLAT | {"sentinel1": {"product": "rtc", "keep_angle": True,
+                                           "keep": ["layover_shadow", "local_incidence"]}})
+    assert spec.s1_bands == ("VV", "VH", "angle", "local_incidence", "layover_shadow")
+    ids = row["s1_id"].split(",")
+    _, radar_bands, _ = fetch_inputs(connect(), spec, grid, row["s2_id"], ids)
+    plain = zarr.open_group(str(store[0]), mode="r")[row["group"]]["s1"][int(row["index"])]
+    np.testing.assert_array_equal(radar_bands[:2], plain)
+    planet = Planet()
+    scene = planet.image(f"{radar.RTC}/{ids[0]}")
+    static, = (one for one in planet.scenes(planet_rtc.STATIC) if one.burst_id == scene.burst_id)
+    x0, y0, _, _ = scene.burst.grid
+    cols = ((grid.x0 - x0 + 5 + 10 * np.arange(32)) // 30).astype(int)
+    rows = ((y0 - grid.y0 + 5 + 10 * np.arange(32)) // 30).astype(int)
+    at = Window(rows[0], cols[0], rows[-1] - rows[0] + 1, cols[-1] - cols[0] + 1)
+    here = np.ix_(rows - rows[0], cols - cols[0])
+    layers = static.read(("incidence_angle", "mask"), at)
+    assert np.abs(radar_bands[2] / 100 - layers["incidence_angle"][0][here]).max() < 0.02
+    np.testing.assert_array_equal(radar_bands[4] / 100, layers["mask"][0][here])
+    assert (radar_bands[0] == -32768)[layers["mask"][0][here] > 0].all()
+    assert 0 < radar_bands[3].min() < radar_bands[3].max()
+
+
 def test_it_is_checked_mended_read_and_mapped(store):
     path = store[0]
     assert not verify(path).faults

@@ -202,7 +202,6 @@ def spec(radar_keys, **more):
 @pytest.mark.parametrize(("keys", "words"), [
     ({"policy": "mean"}, "policy mean is of product grd, for bursts of RTC-S1 overlap"),
     ({"terrain": "flattened"}, "terrain flattened is of product grd, for RTC-S1 is flattened already"),
-    ({"keep": ["local_incidence"]}, "keep is of product grd"), ({"keep_angle": True}, "keep_angle is of product grd"),
     ({"speckle": "lee"}, "speckle is of product grd, for pixels of 30 m are interpolated"),
     ({"product": "slc"}, "'grd' or 'rtc'"),
 ])

@@ -12,13 +12,15 @@ from typing import Any
 import ee
 
 from dwplus.earth.images.sentinel1 import NODATA, POLARISATIONS, UNITS
-from dwplus.radar import RTC
+from dwplus.radar import RTC, RTC_STATIC
 
 #: What a burst's feature keeps for planning. No property says the satellite: it stands in the names of the input.
 PROPERTIES = ("system:index", "system:time_start", "ORBIT_PASS_DIRECTION", "TRACK_NUMBER", "BURST_ID",
               "INPUT_L1_SLC_GRANULES")
 #: Code of the band ``mask`` of what is neither hidden, folded over nor invalid; 1 shadow, 2 layover, 3 both, 255 none.
-VALID = 0
+VALID, INVALID = 0, 255
+#: Bands of the static layers, by ours.
+LAYERS = {"angle": "incidence_angle", "local_incidence": "local_incidence_angle"}
 
 
 def scenes(orbit: str = "any") -> ee.ImageCollection:
@@ -41,8 +43,9 @@ def platform(properties: dict[str, Any]) -> str:
     return next((match[1] for match in found if match), "")
 
 
-def backscatter(indices: Sequence[str], *, dtype: str = "int16") -> ee.Image:
-    """Bands VV, VH of a pass: gamma nought, as :func:`dwplus.earth.images.sentinel1.backscatter` delivers it.
+def backscatter(indices: Sequence[str], *, more: Sequence[str] = (), dtype: str = "int16") -> ee.Image:
+    """Bands VV, VH of a pass, then ``more``: gamma nought, as :func:`dwplus.earth.images.sentinel1.backscatter`
+    delivers it.
 
     What is in shadow or layover, or invalid, is masked in both bands; the neighbours of 30 m are weighted in linear
     power, and where bursts overlap the first with data is taken.
@@ -50,17 +53,21 @@ def backscatter(indices: Sequence[str], *, dtype: str = "int16") -> ee.Image:
     Parameters
     ----------
     indices : ``system:index`` of each burst, the first on top.
+    more : of ``angle`` and ``local_incidence`` (degrees, of the burst's static layers) and ``layover_shadow`` (0..3).
     dtype : ``int16`` hundredths of dB, -32768 masked; ``float32`` dB, -9999 masked.
     """
-    bursts = [_burst(index) for index in indices]
-    power = ee.ImageCollection(bursts[::-1]).mosaic() if len(bursts) > 1 else bursts[0]
-    decibels = power.log10().multiply(10)
+    bursts, bands = [_burst(index, more) for index in indices], [*POLARISATIONS, *more]
+    value = ee.ImageCollection(bursts[::-1]).mosaic() if len(bursts) > 1 else bursts[0]
+    if more:
+        value = value.select(list(POLARISATIONS)).log10().multiply(10).addBands(value.select(list(more)))
+    else:
+        value = value.log10().multiply(10)
     if dtype == "int16":
-        return decibels.multiply(UNITS).round().unmask(NODATA[dtype], False).toInt16().rename(list(POLARISATIONS))
-    return decibels.unmask(NODATA[dtype], False).toFloat().rename(list(POLARISATIONS))
+        return value.multiply(UNITS).round().unmask(NODATA[dtype], False).toInt16().rename(bands)
+    return value.unmask(NODATA[dtype], False).toFloat().rename(bands)
 
 
-def _burst(index: str) -> ee.Image:
+def _burst(index: str, more: Sequence[str]) -> ee.Image:
     """VV, VH in linear power, interpolated bilinearly; power that is not positive has no dB.
 
     Masked before, so that no neighbour takes of what is hidden, and after, for interpolation fills what is masked from
@@ -70,4 +77,18 @@ def _burst(index: str) -> ee.Image:
     power = image.select(list(POLARISATIONS))
     kept = power.gt(0).And(image.select(["mask"]).eq(VALID))
     found: ee.Image = power.updateMask(kept).resample("bilinear").updateMask(kept)
+    for name in more:
+        if name == "layover_shadow":
+            codes = image.select(["mask"])
+            band = codes.updateMask(codes.lt(INVALID))
+        else:
+            band = _static(image).select([LAYERS[name]]).resample("bilinear")
+        found = found.addBands(band.rename([name]))
+    return found
+
+
+def _static(image: ee.Image) -> ee.Image:
+    """What of a burst's geometry does not change: its layers are an image of their own, with the same id of burst."""
+    same = ee.Filter.eq("BURST_ID", image.get("BURST_ID"))
+    found: ee.Image = ee.Image(ee.ImageCollection(RTC_STATIC).filterBounds(image.geometry()).filter(same).first())
     return found
