@@ -14,6 +14,7 @@ from torch import Tensor
 from dwplus import extras
 from dwplus.errors import InputError
 from dwplus.store.layout import S1_NODATA, S1_SCALE, S2_NODATA
+from dwplus.store.legend import CODE
 from dwplus.store.stats import BandStatistics, Statistics
 from dwplus.taxonomy import IGNORE
 
@@ -36,6 +37,8 @@ class Scaling:
     def of(cls, bands: Sequence[BandStatistics], step: float) -> Scaling:
         """The scaling that follows from statistics of bands.
 
+        Codes are no measure: a band of them becomes a mask, 0 where the code is 0 and 1 elsewhere, whatever is rare.
+
         Parameters
         ----------
         step : of the stored values, in the bands' unit; no standard deviation is taken to be less.
@@ -49,9 +52,9 @@ class Scaling:
             if not band.count:
                 raise InputError(f"band {band.name}: holds no data in any tile of the train split; export it again, or "
                                  "train on other bands")
-        return cls(tuple(b.name for b in bands), tuple(b.clipped_mean for b in bands),
-                   tuple(max(b.clipped_std, step) for b in bands), tuple(b.p1 for b in bands),
-                   tuple(b.p99 for b in bands))
+        rows = [(b.name, 0.0, 1.0, 0.0, 1.0) if b.unit == CODE else
+                (b.name, b.clipped_mean, max(b.clipped_std, step), b.p1, b.p99) for b in bands]
+        return cls(*zip(*rows, strict=True))
 
 
 @dataclass(frozen=True)
