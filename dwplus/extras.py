@@ -35,6 +35,46 @@ SCORE_STEP, NO_SCORE = 0.005, 255
 #: Elevation that stands for none on its way: no place on land lies there.
 NO_HEIGHT = -9999.0
 
+@dataclass(frozen=True)
+class ElevationModel:
+    """Where heights come from.
+
+    Attributes
+    ----------
+    band : of metres. geoid : that heights are above. south, north : degrees between which the model lies; what it lacks
+        between them is sea.
+    """
+
+    collection: str
+    band: str
+    geoid: str
+    south: float
+    north: float
+    source: dict[str, str]
+
+    def covers(self, south: float, north: float) -> bool:
+        """Whether it reaches over some latitudes."""
+        return self.south <= south and north <= self.north
+
+    @property
+    def ends(self) -> str:
+        """Where it ends, in words."""
+        return f"{self.north:g} N and {-self.south:g} S"
+
+
+#: Elevation models by collection, the first is the default. Sources:
+#: https://developers.google.com/earth-engine/datasets/catalog/COPERNICUS_DEM_GLO30_2024_1 and USGS_SRTMGL1_003 there.
+GLO30, SRTM = "COPERNICUS/DEM/GLO30_2024_1", "USGS/SRTMGL1_003"
+ELEVATION_MODELS = {
+    GLO30: ElevationModel(GLO30, "DEM", "EGM2008", -90, 90, {
+        "collection": GLO30, "licence": "Copernicus DEM GLO-30, free of charge",
+        "attribution": "produced using Copernicus WorldDEM-30, DLR e.V. 2010-2014 and Airbus Defence and Space "
+                       "GmbH 2014-2018, provided under Copernicus by the European Union and ESA"}),
+    SRTM: ElevationModel(SRTM, "elevation", "EGM96", -56, 60, {
+        "collection": SRTM, "licence": "public domain (NASA)",
+        "attribution": "NASA JPL 2013, NASA Shuttle Radar Topography Mission Global 1 arc second, "
+                       "doi:10.5067/MEaSUREs/SRTM/SRTMGL1.003"})}
+
 #: Extras that networks may take as further bands of the optical branch. Land cover is a map of classes, not a measure.
 INPUTS = ("dem", "embedding", "cloud_score")
 #: How they are turned into 16 bits for it: added, then multiplied. 65535 is no data.
@@ -106,9 +146,6 @@ _MISSING = {
     "worldcover": "WorldCover ends at 60 S and holds nothing of the open sea",
 }
 _SOURCES = {
-    "dem": {"collection": "COPERNICUS/DEM/GLO30_2024_1", "licence": "Copernicus DEM GLO-30, free of charge",
-            "attribution": "produced using Copernicus WorldDEM-30, DLR e.V. 2010-2014 and Airbus Defence and Space "
-                           "GmbH 2014-2018, provided under Copernicus by the European Union and ESA"},
     "embedding": {"collection": "GOOGLE/SATELLITE_EMBEDDING/V1/ANNUAL", "licence": _CC_BY,
                   "attribution": "The AlphaEarth Foundations Satellite Embedding dataset is produced by Google and "
                                  "Google DeepMind."},
@@ -119,19 +156,23 @@ _SOURCES = {
 }
 
 
-def extra(name: str, embedding_dtype: str = "float16") -> Extra:
+def extra(name: str, embedding_dtype: str = "float16", elevation: str = GLO30) -> Extra:
     """One extra.
 
     Parameters
     ----------
-    embedding_dtype : ``float16`` or ``int8`` (:data:`QUANTUM`); of the others no choice is given.
+    embedding_dtype : ``float16`` or ``int8`` (:data:`QUANTUM`). elevation : of :data:`ELEVATION_MODELS`. Of the others
+        no choice is given.
     """
+    heights = ELEVATION_MODELS[elevation]
+
     def make(dtype: str, fill: Any, attributes: dict[str, Any], wire: str = "", bands: tuple[str, ...] = ()) -> Extra:
-        return Extra(name, dtype, fill, bands, wire or dtype, attributes, _SOURCES[name])
+        source = heights.source if name == "dem" else _SOURCES[name]
+        return Extra(name, dtype, fill, bands, wire or dtype, attributes, source)
 
     if name == "dem":
         return make("float32", np.nan, {
-            "long_name": "height of the surface (roofs and tree tops) above the geoid EGM2008, bilinear",
+            "long_name": f"height of the surface (roofs and tree tops) above the geoid {heights.geoid}, bilinear",
             "standard_name": "surface_altitude", "units": "m"})
     if name == "embedding" and embedding_dtype == "int8":
         return make("int8", NO_CODE, {
@@ -153,9 +194,9 @@ def extra(name: str, embedding_dtype: str = "float16") -> Extra:
     raise KeyError(name)
 
 
-def extras_of(names: Sequence[str], embedding_dtype: str = "float16") -> list[Extra]:
+def extras_of(names: Sequence[str], embedding_dtype: str = "float16", elevation: str = GLO30) -> list[Extra]:
     """The extras of some names, in the order of a store's arrays."""
-    return [extra(name, embedding_dtype) for name in NAMES if name in names]
+    return [extra(name, embedding_dtype, elevation) for name in NAMES if name in names]
 
 
 def unquantised(codes: np.ndarray) -> np.ndarray:

@@ -23,7 +23,7 @@ from pydantic import (
 )
 
 from dwplus.errors import InputError
-from dwplus.extras import FIRST_EMBEDDING, NAMES, Extra, extras_of
+from dwplus.extras import ELEVATION_MODELS, FIRST_EMBEDDING, GLO30, NAMES, ElevationModel, Extra, extras_of
 from dwplus.files.yaml_text import read_yaml
 from dwplus.grid.longitude import polygons_of
 from dwplus.radar import RTC_FIRST
@@ -252,7 +252,8 @@ class TileShape(_Model):
 TerrainBand = Literal["local_incidence", "layover_shadow"]
 #: What a spec does not speak of, so that a spec of an earlier build keeps its text.
 PLAIN_GROUND: dict[str, Any] = {"product": "grd", "terrain": "none", "terrain_model": "volume", "terrain_buffer": 0.0,
-                                "keep": [], "speckle": "none", "speckle_window": 7, "speckle_looks": 4.4}
+                                "keep": [], "speckle": "none", "speckle_window": 7, "speckle_looks": 4.4,
+                                "speckle_scenes": 7, "speckle_least": None, "speckle_days": 48.0}
 
 
 def _terrain_in_order(names: tuple[TerrainBand, ...]) -> tuple[TerrainBand, ...]:
@@ -282,18 +283,25 @@ class Sentinel1(_Model):
     keep_angle: bool = Field(False, description="add the incidence angle (degrees) as a third S1 band")
     terrain: Literal["none", "flattened"] = Field(
         "none", description="flattened: gamma nought with the effect of slopes divided out by angles (Vollrath et al. "
-                            "2020, Copernicus GLO-30), layover and shadow masked; none: sigma nought as delivered")
+                            "2020, heights of elevation), layover and shadow masked; none: sigma nought as delivered")
     terrain_model: Literal["volume", "surface"] = Field(
         "volume", description="what scatters on a slope: volume = vegetation, surface = bare ground")
     terrain_buffer: float = Field(0, ge=0, le=500, description="metres by which layover and shadow are grown")
     keep: Annotated[tuple[TerrainBand, ...], AfterValidator(_terrain_in_order)] = Field(
         (), description="further S1 bands: local_incidence (degrees from the ground's normal), layover_shadow (0 = "
                         "neither, 1 = shadow, 2 = layover, 3 = both)")
-    speckle: Literal["none", "boxcar", "lee", "refined-lee", "gamma-map"] = Field(
-        "none", description="filter of speckle, in linear power")
+    speckle: Literal["none", "boxcar", "lee", "refined-lee", "gamma-map", "multitemporal"] = Field(
+        "none", description="filter of speckle, in linear power; multitemporal takes further passes of the same "
+                            "relative orbit, the nearest in time (Quegan & Yu 2001)")
     speckle_window: int = Field(7, ge=3, le=15, description="pixels of the filter's window, odd; refined-lee has 7")
     speckle_looks: float = Field(4.4, gt=0, le=1000, description="equivalent number of looks that the filter takes "
                                                                  "for granted; IW GRD of high resolution has 4.4")
+    speckle_scenes: int = Field(7, ge=2, le=30, description="multitemporal: passes, the tile's own included")
+    speckle_least: int | None = Field(None, ge=2, le=30, description="multitemporal: passes that a tile may be content "
+                                                                     "with; none = speckle_scenes. With fewer it is "
+                                                                     "rejected")
+    speckle_days: float = Field(48, gt=0, le=1000, description="multitemporal: largest distance of a further pass from "
+                                                               "the tile's own, days")
 
     @model_validator(mode="after")
     def _gaps_ordered(self) -> Sentinel1:
@@ -331,6 +339,33 @@ class Sentinel1(_Model):
             raise ValueError(f"speckle_window {self.speckle_window} has no middle; take an odd number, 3 to 15")
         if self.speckle == "refined-lee" and self.speckle_window != 7:
             raise ValueError(f"speckle refined-lee has a window of 7 pixels, not of {self.speckle_window}")
+        return self
+
+    @property
+    def multitemporal(self) -> bool:
+        """Whether further passes matter."""
+        return self.speckle == "multitemporal"
+
+    @property
+    def least_scenes(self) -> int:
+        """Passes of the filter over time that a tile may be content with."""
+        return self.speckle_least or self.speckle_scenes
+
+    @model_validator(mode="after")
+    def _further_passes(self) -> Sentinel1:
+        if not self.multitemporal:
+            for key in ("speckle_scenes", "speckle_least", "speckle_days"):
+                if (value := getattr(self, key)) != PLAIN_GROUND[key]:
+                    raise ValueError(f"{key} {value:g} is of speckle multitemporal, found speckle {self.speckle!r}")
+            return self
+        if self.policy == "mean":
+            raise ValueError("speckle multitemporal compares one pass with others, and policy mean keeps no one pass: "
+                             "take policy nearest, or another filter")
+        if self.speckle_looks != PLAIN_GROUND["speckle_looks"]:
+            raise ValueError("speckle multitemporal takes no number of looks for granted: leave speckle_looks out")
+        if (self.speckle_least or 0) > self.speckle_scenes:
+            raise ValueError(f"speckle_least ({self.speckle_least}) must not exceed speckle_scenes "
+                             f"({self.speckle_scenes})")
         return self
 
 
@@ -458,10 +493,21 @@ class DatasetSpec(_Model):
     triplets: TripletsSpec | None = Field(None, description="land cover under cloud; without it S2 is the scene that "
                                                             "the label was made from")
     extras: Annotated[tuple[ExtraName, ...], AfterValidator(_in_order)] = Field(
-        (), description="further arrays of the store: dem = elevation (Copernicus GLO-30, m above EGM2008, bilinear); "
+        (), description="further arrays of the store: dem = elevation (m above the model's geoid, bilinear); "
                         "embedding = annual satellite embedding (64 bands, from 2017) of the year of the label's "
                         "scene; cloud_score = Cloud Score+ cs_cdf of the Sentinel-2 scene; worldcover = ESA "
                         "WorldCover 2020 or 2021, whichever is nearer")
+    elevation: Literal["COPERNICUS/DEM/GLO30_2024_1", "USGS/SRTMGL1_003"] = Field(
+        "COPERNICUS/DEM/GLO30_2024_1", description="heights of sentinel1.terrain, sentinel1.keep and extras: [dem]: "
+                                                   "Copernicus GLO-30 (above EGM2008, the globe), or SRTM (above "
+                                                   "EGM96, 56 S to 60 N; tiles beyond are rejected)")
+
+    @model_validator(mode="after")
+    def _heights_asked(self) -> DatasetSpec:
+        if self.elevation != GLO30 and not self.needs_heights:
+            raise ValueError("elevation is of sentinel1.terrain, sentinel1.keep and extras: [dem], none of which this "
+                             "spec has")
+        return self
 
     @model_validator(mode="after")
     def _embedded_years(self) -> DatasetSpec:
@@ -527,7 +573,17 @@ class DatasetSpec(_Model):
     @property
     def extra_arrays(self) -> list[Extra]:
         """The extras, in the order of a store's arrays."""
-        return extras_of(self.extras, self.store.embedding_dtype)
+        return extras_of(self.extras, self.store.embedding_dtype, self.elevation)
+
+    @property
+    def needs_heights(self) -> bool:
+        """Whether an elevation model is looked at."""
+        return self.sentinel1.sloped or "dem" in self.extras
+
+    @property
+    def elevation_model(self) -> ElevationModel:
+        """Where heights come from."""
+        return ELEVATION_MODELS[self.elevation]
 
     @property
     def triplet_sizes(self) -> list[int]:
@@ -540,6 +596,8 @@ class DatasetSpec(_Model):
         """Canonical text: equal specs give equal texts. It does not speak of triplets and extras that there are not,
         so that a spec of an earlier build keeps its text."""
         absent = {name for name in ("triplets", "extras") if not getattr(self, name)}
+        if self.elevation == GLO30:
+            absent.add("elevation")
         found = self.model_dump(mode="json", exclude=absent)
         if "embedding" not in self.extras:
             del found["store"]["embedding_dtype"]

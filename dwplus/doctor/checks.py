@@ -119,6 +119,7 @@ def _scenes(path: Path) -> Check:
     """Whether satellites can have made the scenes that a plan or annotated tiles name."""
     from dwplus.scenes.annotated import read_folder
     from dwplus.scenes.orbits import warning
+    from dwplus.scenes.records import slices_in
 
     try:
         if path.is_dir():
@@ -127,7 +128,8 @@ def _scenes(path: Path) -> Check:
             from dwplus.planning.plan import read_plan
 
             what = "Sentinel-1 scenes"
-            names = [name for ids in read_plan(path)["s1_id"] for name in ids.split(",") if name]
+            plan = read_plan(path)
+            names = slices_in(*(plan[name] for name in ("s1_id", "speckle_ids") if name in plan))
     except DwplusError as error:
         return Check("scenes", "fail", str(error))
     doubts = warning(names, what)

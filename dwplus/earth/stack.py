@@ -17,6 +17,7 @@ from dwplus.earth.session import Session
 from dwplus.extras import INPUTS, Extra, as_input
 from dwplus.grid import PixelGrid
 from dwplus.scenes.annotated import read_labels
+from dwplus.scenes.records import passes_of
 from dwplus.spec import DatasetSpec
 from dwplus.taxonomy import IGNORE
 
@@ -79,15 +80,16 @@ class TileAnswer:
 
 
 def fetch_tile(session: Session, spec: DatasetSpec, grid: PixelGrid, label_id: str, s2_id: str,
-               s1_ids: list[str], product: str | None = None, clear_id: str = "") -> TilePixels:
+               s1_ids: list[str], product: str | None = None, clear_id: str = "", speckle_ids: str = "") -> TilePixels:
     """All pixels of a tile: :func:`request_tile`, taken apart."""
-    answer = request_tile(session, spec, grid, label_id, s2_id, s1_ids, product, clear_id)
+    answer = request_tile(session, spec, grid, label_id, s2_id, s1_ids, product, clear_id, speckle_ids)
     with session.cpu:
         return answer.pixels()
 
 
 def request_tile(session: Session, spec: DatasetSpec, grid: PixelGrid, label_id: str, s2_id: str,
-                 s1_ids: list[str], product: str | None = None, clear_id: str = "") -> TileAnswer:
+                 s1_ids: list[str], product: str | None = None, clear_id: str = "",
+                 speckle_ids: str = "") -> TileAnswer:
     """Ask for all pixels of a tile in one request (more only where the tile exceeds the limits).
 
     Parameters
@@ -97,6 +99,7 @@ def request_tile(session: Session, spec: DatasetSpec, grid: PixelGrid, label_id:
         sensing, comma-joined in ``label_id`` or ``s2_id``, are put together.
     product : Sentinel-2 product of this tile, ``sr`` or ``toa``; None for the spec's.
     clear_id : of triplets, the label's own Sentinel-2 scene.
+    speckle_ids : of the filter over time, the further passes, see :func:`dwplus.scenes.records.passes_of`.
 
     Raises
     ------
@@ -104,7 +107,7 @@ def request_tile(session: Session, spec: DatasetSpec, grid: PixelGrid, label_id:
         As :func:`dwplus.earth.pixels.fetch`.
     """
     annotated = None if spec.labels.path is None else read_labels(spec.labels.path, label_id, grid)
-    image, dtype, groups = _tile_image(spec, label_id, s2_id, tuple(s1_ids), product, clear_id,
+    image, dtype, groups = _tile_image(spec, label_id, s2_id, tuple(s1_ids), product, clear_id, speckle_ids,
                                        grid if spec.extras or spec.sentinel1.sloped else None)
     base, alike = band_sizes(spec)
     first, *rest = bundles(*grid.shape, base, alike)
@@ -121,10 +124,11 @@ def request_tile(session: Session, spec: DatasetSpec, grid: PixelGrid, label_id:
 
 @functools.lru_cache(maxsize=256)
 def _tile_image(spec: DatasetSpec, label_id: str, s2_id: str, s1_ids: tuple[str, ...], product: str | None,
-                clear_id: str, place: PixelGrid | None) -> tuple[ee.Image, np.dtype, dict[str, Sequence[str]]]:
+                clear_id: str, speckle_ids: str,
+                place: PixelGrid | None) -> tuple[ee.Image, np.dtype, dict[str, Sequence[str]]]:
     """The image, the types of its bands and their groups; kept, for many tiles of a region lie in the same scenes and
     the client takes 1 ms to put it together. Extras and heights are looked for at the tile's ``place``."""
-    image, fields = _sensors(spec, place, s2_id, s1_ids, product)
+    image, fields = _sensors(spec, place, s2_id, s1_ids, product, speckle_ids)
     bands = spec.sentinel2.bands
     groups: dict[str, Sequence[str]] = {"s2": bands, "s1": spec.s1_bands}
     if spec.labels.path is None:
@@ -153,8 +157,8 @@ def _shared_last(one: Extra) -> bool:
 
 
 def fetch_inputs(session: Session, spec: DatasetSpec, grid: PixelGrid, s2_id: str, s1_ids: list[str],
-                 product: str | None = None, mask_id: str = "",
-                 with_extras: bool = False) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+                 product: str | None = None, mask_id: str = "", with_extras: bool = False,
+                 speckle_ids: str = "") -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     """What a network looks at, without labels: Sentinel-2 and Sentinel-1 as in :class:`TilePixels`.
 
     Parameters
@@ -162,6 +166,7 @@ def fetch_inputs(session: Session, spec: DatasetSpec, grid: PixelGrid, s2_id: st
     mask_id : a Dynamic World V1 image (comma-joined, several of one sensing) whose mask (clouds, shadows, the scene's
         edge) is wanted as well.
     with_extras : whether the spec's extras are further bands behind Sentinel-2's, see :func:`dwplus.extras.as_input`.
+    speckle_ids : as of :func:`request_tile`.
 
     Returns
     -------
@@ -172,7 +177,7 @@ def fetch_inputs(session: Session, spec: DatasetSpec, grid: PixelGrid, s2_id: st
     EarthError
         As :func:`dwplus.earth.pixels.fetch`.
     """
-    image, fields = _sensors(spec, grid, s2_id, s1_ids, product)
+    image, fields = _sensors(spec, grid, s2_id, s1_ids, product, speckle_ids)
     if mask_id:
         image = image.addBands(dynamic_world.label(mask_id.split(",")))
         fields.append(("label", np.dtype("u1")))
@@ -203,18 +208,20 @@ def ground_of(spec: DatasetSpec, grid: PixelGrid | None) -> sentinel1.Ground:
     if not ground.sloped:
         return ground
     assert grid is not None
-    return dataclasses.replace(ground, height=extras.elevation(extras.area_of(grid)))
+    return dataclasses.replace(ground, height=extras.elevation(extras.area_of(grid), spec.elevation))
 
 
 def _sensors(spec: DatasetSpec, grid: PixelGrid | None, s2_id: str, s1_ids: Sequence[str],
-             product: str | None) -> tuple[ee.Image, list[tuple[str, np.dtype]]]:
+             product: str | None, speckle_ids: str) -> tuple[ee.Image, list[tuple[str, np.dtype]]]:
     """Image of both sensors, and the types of its bands."""
     if spec.sentinel1.product == "rtc":
         radar = rtc.backscatter(s1_ids, more=spec.s1_bands[2:], dtype=spec.store.s1_dtype)
     else:
+        further = passes_of(speckle_ids) if spec.sentinel1.multitemporal else ()
         radar = sentinel1.backscatter(
             s1_ids, policy=spec.sentinel1.policy, average=spec.sentinel1.average, edges=edges_of(spec),
-            keep_angle=spec.sentinel1.keep_angle, dtype=spec.store.s1_dtype, ground=ground_of(spec, grid))
+            keep_angle=spec.sentinel1.keep_angle, dtype=spec.store.s1_dtype, ground=ground_of(spec, grid),
+            further=further)
     image = sentinel2.reflectance(s2_id, product or spec.sentinel2.product, spec.sentinel2.bands).addBands(radar)
     return image, [*((band, np.dtype("<u2")) for band in spec.sentinel2.bands),
                    *((band, np.dtype(spec.store.s1_dtype)) for band in spec.s1_bands)]

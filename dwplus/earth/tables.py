@@ -179,6 +179,8 @@ def catalogues(session: Session, spec: DatasetSpec, queries: Sequence[Query],
 def _scenes(spec: DatasetSpec, query: Query) -> ee.Dictionary:
     """The collections over an area; dates are filtered first, for the radar archive is large."""
     reach = dt.timedelta(hours=spec.sentinel1.max_gap_hours)
+    if spec.sentinel1.multitemporal:
+        reach += dt.timedelta(days=spec.sentinel1.speckle_days)
     first, last = _midnight(query.start), _midnight(query.end)
     bounds = ee.Geometry(shapely.geometry.mapping(query.area), None, False)
     # A twin's own time may differ from the label's by the length of a datatake.

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from dwplus.earth.stack import TileAnswer
 
 #: Columns of a plan that a worker needs of a tile.
-ROW = ("tile_id", "epsg", "x0", "y0", "scale", "size", "label_id", "s2_id", "s1_id", "s2_product", "clear_id")
+ROW = ("tile_id", "epsg", "x0", "y0", "scale", "size", "label_id", "s2_id", "s1_id", "s2_product", "clear_id",
+       "speckle_ids")
 #: New objects after which Python looks for cycles: a request makes some thousands, hardly any in a cycle.
 GC_THRESHOLDS = 20_000, 20, 20
 #: malloc.h of glibc: M_TRIM_THRESHOLD (bytes), M_MMAP_THRESHOLD (bytes; its largest), M_ARENA_MAX.
@@ -164,7 +165,7 @@ def _request(session: Session, spec: DatasetSpec, row: dict[str, Any]) -> TileAn
     grid = PixelGrid(int(row["epsg"]), row["x0"], row["y0"], row["scale"], int(row["size"]), int(row["size"]))
     try:
         return request_tile(session, spec, grid, row["label_id"], row["s2_id"], row["s1_id"].split(","),
-                            row.get("s2_product") or None, row.get("clear_id", ""))
+                            row.get("s2_product") or None, row.get("clear_id", ""), row.get("speckle_ids", ""))
     except StopError:
         raise
     except RefusedError as error:

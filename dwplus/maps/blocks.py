@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
@@ -39,6 +39,7 @@ class Scene:
     s2_ms, s1_ms : times, milliseconds since 1970, UTC.
     cloud : of the Sentinel-2 scene, percent.
     group, row : place in a store; empty and -1 where the scene comes from Earth Engine.
+    speckle_ids : further passes of a filter over time, as a plan names them.
     """
 
     s2_id: str
@@ -50,6 +51,14 @@ class Scene:
     cloud: float
     group: str = ""
     row: int = -1
+    speckle_ids: str = ""
+
+    def as_kept(self) -> dict[str, object]:
+        """What a map's ledger keeps of it."""
+        found = asdict(self)
+        if not self.speckle_ids:
+            del found["speckle_ids"]
+        return found
 
     @property
     def gap_minutes(self) -> int:

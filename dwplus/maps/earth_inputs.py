@@ -40,7 +40,7 @@ class EarthInputs:
         session = connect_config(self.config)
         window = self.shape.window(block.grid)
         s2, s1, clear = fetch_inputs(session, self.spec, window, scene.s2_id, scene.s1_id.split(","),
-                                     scene.product or None, scene.mask_id, bool(self.spec.extras))
+                                     scene.product or None, scene.mask_id, bool(self.spec.extras), scene.speckle_ids)
         core = overlap(window, block.grid)
         assert core is not None
         here = (slice(None), *core[0])

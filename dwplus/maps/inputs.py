@@ -149,7 +149,8 @@ def blocks_of_plan(plan: pd.DataFrame, dates: int | None, masked: bool) -> list[
     for key, rows in plan.groupby("tile_id", sort=False):
         planned = rows[rows["state"] == "planned"]
         scenes = {Scene(str(r.s2_id), str(r.s1_id), _mask_of(str(r.label_id)) if masked else "", str(r.s2_product),
-                        _ms(r.s2_time), _ms(r.s1_time), float(r.s2_cloud)) for r in planned.itertuples()}
+                        _ms(r.s2_time), _ms(r.s1_time), float(r.s2_cloud),
+                        speckle_ids=str(getattr(r, "speckle_ids", ""))) for r in planned.itertuples()}
         first = rows.iloc[0]
         grid = PixelGrid(int(first["epsg"]), float(first["x0"]), float(first["y0"]), float(first["scale"]),
                          int(first["size"]), int(first["size"]))

@@ -117,7 +117,8 @@ class _Source:
             s2, s1 = self._stored(scene, row, grid)
         else:
             s2, s1, _ = fetch_inputs(connect_config(self.config), self.spec, grid, scene["s2_id"],
-                                     scene["s1_id"].split(","), scene["product"] or None)
+                                     scene["s1_id"].split(","), scene["product"] or None,
+                                     speckle_ids=scene.get("speckle_ids", ""))
         decibels = np.asarray(s1, "float32")
         if s1.dtype.kind == "i":
             decibels = np.where(s1 == layout.S1_NODATA, np.nan, s1 * np.float32(layout.S1_SCALE))

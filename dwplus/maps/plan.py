@@ -53,6 +53,12 @@ def map_spec(region: DatasetSpec, trained: dict[str, Any], dates: int | None,
     raw["labels"] = {"per_window": "best" if dates == 1 else "all"}
     raw["sampling"] = {"per_biome": None}
     raw["extras"] = list(extras)
+    if "elevation" not in region.model_fields_set:
+        raw.pop("elevation")
+        radar = raw["sentinel1"]
+        sloped = radar.get("product", "grd") == "grd" and (radar.get("terrain", "none") != "none" or radar.get("keep"))
+        if "elevation" in trained and (sloped or "dem" in extras):
+            raw["elevation"] = trained["elevation"]
     if "embedding" not in extras:
         raw["store"].pop("embedding_dtype", None)
     return make_spec(raw, "REGION")

@@ -6,7 +6,7 @@ import functools
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -156,7 +156,7 @@ class Product:
                 "s1_id": ";".join(s.s1_id for s in block.scenes),
                 "s2_time": ",".join(stac.iso(s.s2_ms) for s in block.scenes),
                 "gap_hours": block.scenes[0].gap_minutes / 60 if block.scenes else np.nan,
-                "scenes": json.dumps([asdict(scene) for scene in block.scenes]),
+                "scenes": json.dumps([scene.as_kept() for scene in block.scenes]),
                 "geometry": grid.footprint()})
         return gpd.GeoDataFrame(rows, geometry="geometry", crs="EPSG:4326")
 

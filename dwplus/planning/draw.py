@@ -27,6 +27,8 @@ CELLS_PER_REQUEST, TILES_PER_REQUEST, LOOKUPS = 16, 100, 4
 PROBED_SCENES = 3
 #: Stratified: candidates of an ecoregion looked at together, and how many of them are taken.
 CHUNK, CHOSEN = 16, 4
+#: Degrees of latitude around a tile of which heights are looked at: some 200 m, as slopes and interpolation need.
+HEIGHTS_AROUND = 0.002
 #: Candidates of a biome looked up in one round at the least.
 LEAST_AHEAD = 6
 
@@ -39,6 +41,7 @@ MARKED = pairing.Rejection(Reason.MARKED, 0)
 NO_ECOREGION = pairing.Rejection(Reason.NO_ECOREGION, 0)
 OTHER_ECOREGION = pairing.Rejection(Reason.OTHER_ECOREGION, 0)
 FEW_LABELS = pairing.Rejection(Reason.FEW_LABELS, 2)
+NO_ELEVATION = pairing.Rejection(Reason.NO_ELEVATION, 0)
 NO_EMBEDDING = pairing.Rejection(Reason.NO_EMBEDDING, 1)
 DUPLICATE = pairing.Rejection(Reason.DUPLICATE, 2)
 
@@ -143,15 +146,16 @@ class Drawing:
         self.ratings: dict[str, str] = {}
         self.habitats: dict[str, Habitat | None] = {}
         self.weights = weights
-        labels = self.spec.labels
+        labels, radar = self.spec.labels, self.spec.sentinel1
+        several = radar.multitemporal
         self._rules = pairing.Rules(
-            policy=self.spec.sentinel1.policy, max_gap_hours=self.spec.sentinel1.max_gap_hours,
-            min_gap_hours=self.spec.sentinel1.min_gap_hours,
-            orbit=self.spec.sentinel1.orbit, prefer_orbit=self.spec.sentinel1.prefer_orbit,
-            prefer_relative_orbits=self.spec.sentinel1.prefer_relative_orbits,
-            prefer_hours=self.spec.sentinel1.prefer_hours, max_cloud=self.spec.sentinel2.max_cloud,
+            policy=radar.policy, max_gap_hours=radar.max_gap_hours, min_gap_hours=radar.min_gap_hours,
+            orbit=radar.orbit, prefer_orbit=radar.prefer_orbit, prefer_relative_orbits=radar.prefer_relative_orbits,
+            prefer_hours=radar.prefer_hours, max_cloud=self.spec.sentinel2.max_cloud,
             min_coverage=self.spec.quality.min_coverage,
-            on_label_grid=self.spec.tile.grid == "label" and labels.source != "annotations")
+            on_label_grid=self.spec.tile.grid == "label" and labels.source != "annotations",
+            passes=radar.speckle_scenes if several else 1, least=radar.least_scenes if several else 1,
+            pass_hours=24 * radar.speckle_days if several else 0.0)
         self._stratified = self.spec.sampling.strategy == "stratified"
         self._probing = self.spec.quality.clouds != "scene" or (self._stratified and labels.source != "annotations")
         self._best = labels.per_window != "all" and self.spec.quality.clouds == "scene"
@@ -203,6 +207,8 @@ class Drawing:
         """What can be said before any scene is looked up."""
         if self._bad and not self._bad.isdisjoint({(candidate.id, ""), (candidate.id, str(self.archive.window))}):
             return MARKED
+        if not self._heights(candidate):
+            return NO_ELEVATION
         if candidate.sparse:
             here = self.habitats[candidate.id]
             same = here is not None and candidate.habitat is not None and here.ecoregion == candidate.habitat.ecoregion
@@ -214,6 +220,14 @@ class Drawing:
         if self.archive.years is not None and candidate.annotation.date.year not in self.archive.years:
             return NO_EMBEDDING
         return FEW_LABELS if candidate.annotation.labelled < self.spec.quality.min_label_fraction else None
+
+    def _heights(self, candidate: Candidate) -> bool:
+        """Whether the elevation model reaches over a tile and the neighbours of its pixels, where it is looked at."""
+        model = self.spec.elevation_model
+        if not self.spec.needs_heights or model.covers(-90, 90):
+            return True
+        _, south, _, north = candidate.tile.grid.footprint().bounds
+        return model.covers(south - HEIGHTS_AROUND, north + HEIGHTS_AROUND)
 
     def balance(self, candidate: Candidate, strata: StrataBalance, quota: float = math.inf) -> None:
         """Of a settled candidate's triplets keep the one its biome needs most; it is rejected where none is."""

@@ -68,7 +68,7 @@ def measure(session: Session, plan: gpd.GeoDataFrame) -> tuple[gpd.GeoDataFrame,
     grid = PixelGrid(int(row["epsg"]), float(row["x0"]), float(row["y0"]), float(row["scale"]), size, size)
     _, tile = profiled(session, lambda: fetch_tile(
         session, spec, grid, str(row["label_id"]), str(row["s2_id"]), str(row["s1_id"]).split(","),
-        str(row["s2_product"]) or None, str(row.get("clear_id", ""))))
+        str(row["s2_product"]) or None, str(row.get("clear_id", "")), str(row.get("speckle_ids", ""))))
     centre = row["geometry"].centroid
     _, lookup = profiled(session, lambda: habitats(session, [(centre.x, centre.y)]))
     share = pixels / max(float(pixels[at]), 1e-9)

@@ -52,6 +52,7 @@ S2_CLOUDY = Rejection(Reason.S2_CLOUDY, 4)
 S2_PARTIAL = Rejection(Reason.S2_PARTIAL, 5)
 NO_S1 = Rejection(Reason.NO_S1, 6)
 S1_PARTIAL = Rejection(Reason.S1_PARTIAL, 7)
+FEW_PASSES = Rejection(Reason.FEW_PASSES, 8)
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,7 @@ class RadarPairing:
     platform : satellites, comma-joined.
     flown, processed : of RTC-S1 the passes in reach whose GRD covers the tile, and those of them that have RTC-S1 all
         over it; 0 of GRD.
+    further : slices of each further pass of the same relative orbit that the rules want, the nearest in time first.
     """
 
     indices: tuple[str, ...]
@@ -104,6 +106,7 @@ class RadarPairing:
     platform: str
     flown: int = 0
     processed: int = 0
+    further: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -128,7 +131,13 @@ class Pairing:
 
 @dataclass(frozen=True)
 class Rules:
-    """The part of a spec that pairing obeys; see :class:`dwplus.spec.DatasetSpec` for the meaning."""
+    """The part of a spec that pairing obeys; see :class:`dwplus.spec.DatasetSpec` for the meaning.
+
+    Attributes
+    ----------
+    passes, least : passes of one relative orbit wanted for a tile, its own included, and with how many it is content.
+    pass_hours : largest distance of a further pass from the tile's own.
+    """
 
     policy: str = "nearest"
     max_gap_hours: float = 144.0
@@ -140,6 +149,9 @@ class Rules:
     max_cloud: float = 100.0
     min_coverage: float = 0.99
     on_label_grid: bool = False
+    passes: int = 1
+    least: int = 1
+    pass_hours: float = 0.0
 
 
 def passes(scenes: Iterable[RadarScene]) -> list[Pass]:
@@ -207,8 +219,9 @@ def pair_radar(tile: shapely.Geometry, time_ms: int, candidates: Sequence[Pass],
 
     Returns
     -------
-    RadarPairing, or the Rejection ``no_s1`` (no pass in reach touches the tile), ``s1_partial`` (none covers it) or, of
-    RTC-S1, ``no_rtc`` (those that cover it have no product there).
+    RadarPairing, or the Rejection ``no_s1`` (no pass in reach touches the tile), ``s1_partial`` (none covers it), of
+    RTC-S1 ``no_rtc`` (those that cover it have no product there), or ``few_passes`` (of the one taken there are fewer
+    further passes than the rules are content with).
     """
     nearest, reach = rules.min_gap_hours * HOUR_MS, rules.max_gap_hours * HOUR_MS
     fitting = []
@@ -234,9 +247,13 @@ def pair_radar(tile: shapely.Geometry, time_ms: int, candidates: Sequence[Pass],
     if not fitting:
         return Rejection(Reason.NO_RTC, 8, flown) if flown else S1_PARTIAL if touched else NO_S1
     fitting.sort(key=lambda item: item[:3])
+    further: tuple[tuple[str, ...], ...] = ()
     if rules.policy == "nearest":
         fitting = fitting[:1]
         together = -fitting[0][1]
+        further = _further(tile, fitting[0][3][0], candidates, rules)
+        if 1 + len(further) < rules.least:
+            return FEW_PASSES
     else:
         together = -min(item[1] for item in fitting)
         if together < 1 - 1e-9:  # no pass covers the whole tile alone
@@ -251,7 +268,26 @@ def pair_radar(tile: shapely.Geometry, time_ms: int, candidates: Sequence[Pass],
         time_ms=mean_ms, gap_hours=(mean_ms - time_ms) / HOUR_MS, coverage=together,
         count=len(fitting), orbit_pass=orbit_passes.pop() if len(orbit_passes) == 1 else "MIXED",
         relative_orbit=orbits.pop() if len(orbits) == 1 else -1,
-        platform=",".join(sorted({p.slices[0].platform for *_, p in fitting})), flown=flown, processed=processed)
+        platform=",".join(sorted({p.slices[0].platform for *_, p in fitting})), flown=flown, processed=processed,
+        further=further)
+
+
+def _further(tile: shapely.Geometry, own: RadarScene, candidates: Sequence[Pass],
+             rules: Rules) -> tuple[tuple[str, ...], ...]:
+    """Slices of the further passes that go with a tile's own, whatever satellite flew them: of the same relative orbit,
+    so that the ground is seen alike, covering the tile, the nearest in time first (ties: index)."""
+    if rules.passes < 2 or own.relative_orbit < 1:
+        return ()
+    found = []
+    for one_pass in candidates:
+        far = min(abs(s.time_ms - own.time_ms) for s in one_pass.slices)
+        if (one_pass.orbit_pass, one_pass.relative_orbit) != (own.orbit_pass, own.relative_orbit) or (
+                own in one_pass.slices or far > rules.pass_hours * HOUR_MS):
+            continue
+        slices, share = _cover(tile, one_pass.slices, rules.min_coverage)
+        if slices and share >= rules.min_coverage:
+            found.append((abs(slices[0].time_ms - own.time_ms), tuple(s.index for s in slices)))
+    return tuple(slices for _, slices in sorted(found)[:rules.passes - 1])
 
 
 def _unmet(one_pass: Pass, rules: Rules) -> int:

@@ -23,7 +23,7 @@ from dwplus.earth import Session
 from dwplus.earth.tables import embedding_years, map_images, processed
 from dwplus.errors import InputError
 from dwplus.errors.reasons import Reason, meaning
-from dwplus.extras import FIRST_EMBEDDING
+from dwplus.extras import ELEVATION_MODELS, FIRST_EMBEDDING
 from dwplus.files import fresh
 from dwplus.grid import PixelGrid, Tile, outlines
 from dwplus.grid.longitude import cut
@@ -68,6 +68,10 @@ TRIPLET_COLUMNS = ("clear_id", "label_gap_hours", "cloud_fraction", "stratum")
 #: Columns of a plan of RTC-S1: passes in reach that cover the tile, and those of them that have it.
 RTC_COLUMNS = (PASSES, PROCESSED)
 
+#: Column of a plan whose speckle filter is multitemporal, after those: the further passes of each tile, the nearest in
+#: time first, by semicolons, and the slices of a pass by commas; see :func:`dwplus.scenes.records.passes_of`.
+SPECKLE_COLUMNS = ("speckle_ids",)
+
 #: Rows that are kept as such before they become a table.
 ROWS_AT_ONCE = 10_000
 
@@ -98,6 +102,7 @@ def make_plan(session: Session, spec: DatasetSpec, progress: Progress = lambda _
         Where no tile can be planned; the sentence counts the reasons.
     """
     shapes = [] if kept is not None else regions.polygons(session, spec)
+    _demand_heights(spec, shapes)
     fixed, weights = kept, None
     if kept is None and spec.labels.source == "annotations":
         fixed = annotated(session, spec, shapes)
@@ -136,6 +141,21 @@ def _images_of_map(session: Session, spec: DatasetSpec, shapes: Sequence[shapely
         return None
     assert spec.labels.asset is not None
     return map_images(session, spec.labels.asset, spec.labels.band_name, boxes_of(shapes) if shapes else None)
+
+
+def _demand_heights(spec: DatasetSpec, shapes: Sequence[shapely.Geometry]) -> None:
+    """Refuse a region that lies outside of the elevation model.
+
+    Raises
+    ------
+    InputError
+        Where all of it does.
+    """
+    model = spec.elevation_model
+    if spec.needs_heights and shapes and all(
+            shape.bounds[1] > model.north or shape.bounds[3] < model.south for shape in shapes):
+        raise InputError(f"elevation: {model.collection} ends at {model.ends}, and the region lies outside; take "
+                         f"elevation: {next(iter(ELEVATION_MODELS))}")
 
 
 def _embedded_years(session: Session, spec: DatasetSpec, window: Window) -> frozenset[int] | None:
@@ -233,6 +253,8 @@ def _row(candidate: Candidate, window: Window, spec: DatasetSpec, reason: Reason
         }
     if pair is not None and spec.sentinel1.product == "rtc":
         row |= {PASSES: pair.radar.flown, PROCESSED: pair.radar.processed}
+    if pair is not None and spec.sentinel1.multitemporal:
+        row["speckle_ids"] = ";".join(map(",".join, pair.radar.further))
     if isinstance(pair, Triplet):
         row |= {"clear_id": pair.clear.index, "label_gap_hours": pair.label_gap_hours, "cloud_fraction": pair.cloud,
                 "stratum": pair.stratum}
@@ -263,9 +285,8 @@ def _frame(parts: list[pd.DataFrame], spec: DatasetSpec) -> gpd.GeoDataFrame:
     for column, default in MORE_COLUMNS.items():
         if column not in frame:
             frame[column] = default
-    more: tuple[str, ...] = ()
+    more = _more_columns(spec)
     if spec.triplets is not None:
-        more = TRIPLET_COLUMNS
         frame["stratum"] = frame["stratum"].fillna(-1)
     if spec.sentinel1.product == "rtc":
         more += RTC_COLUMNS
@@ -276,6 +297,12 @@ def _frame(parts: list[pd.DataFrame], spec: DatasetSpec) -> gpd.GeoDataFrame:
     # One text for all rows: as so many texts it would be most of a large plan, in memory and while it is written.
     frame["spec"] = pd.Categorical.from_codes(np.zeros(len(frame), "int8"), [spec.to_json()])
     return frame[[*COLUMNS, *MORE_COLUMNS, *more, "geometry"]]
+
+
+def _more_columns(spec: DatasetSpec) -> tuple[str, ...]:
+    """Columns that only plans of some specs have."""
+    return (*(() if spec.triplets is None else TRIPLET_COLUMNS),
+            *(SPECKLE_COLUMNS if spec.sentinel1.multitemporal else ()))
 
 
 def write_plan(plan: gpd.GeoDataFrame, path: str | Path) -> None:
@@ -331,8 +358,7 @@ def read_plan(path: str | Path, *, places: bool = True) -> gpd.GeoDataFrame:
     if frame["spec"].nunique() != 1:
         raise InputError(f"plan {path}: holds rows of {frame['spec'].nunique()} specs; export them one by one")
     spec = DatasetSpec.from_json(frame["spec"].iat[0], f"plan {path}: column spec")
-    if spec.triplets is not None:
-        _demand(frame, path, TRIPLET_COLUMNS)
+    _demand(frame, path, _more_columns(spec))
     frame = table.check(frame, spec, path, places=places)
     frame["spec"] = frame["spec"].astype("category")  # one text for all rows, as a plan just made has it
     return gpd.GeoDataFrame(frame, geometry=table.footprints(frame), crs="EPSG:4326")
@@ -342,7 +368,7 @@ def _read(path: str | Path) -> pd.DataFrame:
     """A Parquet file's plain columns, whoever wrote it; no geometry, no index."""
     if Path(path).is_dir():
         raise InputError(f"plan {path}: is a folder; a plan is one GeoParquet file")
-    known = {*COLUMNS, *MORE_COLUMNS, *TRIPLET_COLUMNS, *RTC_COLUMNS}
+    known = {*COLUMNS, *MORE_COLUMNS, *TRIPLET_COLUMNS, *RTC_COLUMNS, *SPECKLE_COLUMNS}
     try:
         with pq.ParquetFile(path) as file:
             names = [str(name) for name in file.schema_arrow.names]

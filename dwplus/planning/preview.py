@@ -21,6 +21,7 @@ from dwplus.planning.plan import spec_of, summary
 from dwplus.planning.plan_map import write_page
 from dwplus.radar import passes, share
 from dwplus.scenes.orbits import warning
+from dwplus.scenes.records import slices_in
 from dwplus.spec import DatasetSpec
 from dwplus.splits import missing, missing_words
 from dwplus.taxonomy import BIOMES, CLASSES, STRATUM_NAMES
@@ -92,11 +93,25 @@ def cost(plan: gpd.GeoDataFrame, spec: DatasetSpec) -> Cost:
 
 
 def megapixels(planned: pd.DataFrame, spec: DatasetSpec) -> pd.Series:
-    """Million pixels that each planned tile reads: its own, times bands and scenes."""
+    """Million pixels that each planned tile reads: its own, times bands and scenes, and heights once where slopes are
+    looked at. What is computed of them is not counted."""
+    radar = spec.sentinel1
     slices = planned["s1_id"].str.count(",") + 1
+    beside = int(radar.keep_angle or radar.sloped)  # the angle
+    if radar.product == "rtc":  # its mask, and bands of its static layers
+        beside = 1 + radar.keep_angle + ("local_incidence" in radar.keep)
+    backscatter = slices * (2 + beside) + 2 * _further_slices(planned, spec) + radar.sloped
     labels = (planned["label_id"].str.count(",") + 1) * (spec.labels.path is None)
     optical = len(spec.sentinel2.bands) + len(spec.triplet_sizes) + sum(len(e.wire_bands) for e in spec.extra_arrays)
-    found: pd.Series = planned["size"].astype("float64") ** 2 * (optical + slices * len(spec.s1_bands) + labels) / 1e6
+    found: pd.Series = planned["size"].astype("float64") ** 2 * (optical + backscatter + labels) / 1e6
+    return found
+
+
+def _further_slices(planned: pd.DataFrame, spec: DatasetSpec) -> pd.Series:
+    """Slices of further passes that each planned tile reads, for a filter over time."""
+    if not spec.sentinel1.multitemporal:
+        return pd.Series(0, planned.index)
+    found: pd.Series = planned["speckle_ids"].str.count("[,;]") + (planned["speckle_ids"] != "")
     return found
 
 
@@ -134,14 +149,12 @@ def preview(plan: gpd.GeoDataFrame, budget: float | None = None) -> list[str]:
         found = planned["s2_match"].value_counts()
         lines += ["", f"Sentinel-2 not by the label's id: {found.get('sensing', 0)} by sensing and granule, "
                       f"{found.get('date', 0)} by date; L1C in place of L2A: {len(fallen)}"]
-    names = [name for ids in planned["s1_id"] for name in ids.split(",")]
-    doubts = warning(names, "Sentinel-1 scenes")
+    doubts = warning(slices_in(*(planned[name] for name in ("s1_id", "speckle_ids") if name in planned)),
+                     "Sentinel-1 scenes")
     if doubts is not None:
         lines += ["", f"warning: {doubts}"]
     lines += ["", *_cost_lines(cost(plan, spec), budget)]
-    if spec.extras:
-        lines.append(f"  extras: {', '.join(spec.extras)}; {requests_of(spec, spec.tile.size)} request(s) a tile of "
-                     f"{spec.tile.size} px")
+    lines += _work_lines(planned, spec)
     if spec.name in PUBLISHED:
         training, test = PUBLISHED[spec.name]
         held_out = int((planned["label_set"] == "validation").sum())
@@ -192,7 +205,8 @@ def _by_stratum(planned: pd.DataFrame) -> list[str]:
 
 def pairing_rates(plan: pd.DataFrame) -> dict[int, float]:
     """Share of the tiles with a label and a Sentinel-2 scene whose |gap| is at most so many days, by days."""
-    tried = (plan["state"] == "planned") | plan["reason"].isin([Reason.NO_S1, Reason.S1_PARTIAL, Reason.NO_RTC])
+    tried = (plan["state"] == "planned") | plan["reason"].isin(
+        [Reason.NO_S1, Reason.S1_PARTIAL, Reason.NO_RTC, Reason.FEW_PASSES])
     gaps = plan.loc[plan["state"] == "planned", "gap_hours"].abs()
     return {days: float((gaps <= 24 * days).sum() / max(1, tried.sum())) for days in RATE_DAYS}
 
@@ -245,6 +259,35 @@ def _cost_lines(found: Cost, budget: float | None) -> list[str]:
         fits = "fits" if share <= 1 else f"exceeds it: about {some:,} of {found.tiles:,} tiles fit"
         lines.append(f"budget of {budget:g} EECU-hours: {share:.0%} of it, {fits}")
     return lines
+
+
+def _work_lines(planned: pd.DataFrame, spec: DatasetSpec) -> list[str]:
+    """What the figures count of slopes, filters and extras, and what they do not."""
+    radar, lines = spec.sentinel1, []
+    if radar.sloped:
+        lines.append(f"  slopes: heights of {spec.elevation} are read once a tile")
+    if radar.multitemporal:
+        slices, passes = _further_slices(planned, spec), planned["speckle_ids"].str.count(";") + 1
+        lines.append(f"  speckle multitemporal: {passes.mean():.1f} further passes a tile ({slices.mean():.1f} slices, "
+                     "VV and VH) are read in the same request")
+    if radar.sloped or radar.speckle != "none":
+        lines.append("  counted are pixels read; what slopes and filters compute of them on the service is in no "
+                     "assumed figure, only in those of --measure")
+    if spec.extras:
+        requests = requests_of(spec, spec.tile.size)
+        lines.append(f"  extras: {', '.join(spec.extras)}; {requests} request(s) a tile of {spec.tile.size} px"
+                     + _why_several(spec) * (requests > 1))
+    return lines
+
+
+def _why_several(spec: DatasetSpec) -> str:
+    """Why a tile with extras is not one request, and what would make it one."""
+    base, alike = band_sizes(spec)
+    side = math.isqrt(limits.PIXEL_BYTES // limits.pixel_bytes(1, 1, [*base, *alike]))
+    packed = spec.model_copy(update={"store": spec.store.model_copy(update={"embedding_dtype": "int8"})})
+    ways = ["store.embedding_dtype int8"] * (requests_of(packed, spec.tile.size) == 1)
+    return (f", for one holds at most {limits.PIXEL_BYTES / 2**20:g} MiB: "
+            f"{' or '.join([*ways, f'a tile.size of at most {side}'])} makes it one")
 
 
 def _share(share: float) -> str:

@@ -22,13 +22,14 @@ from dwplus.files import leads_out
 from dwplus.grid import DW_TILE_SCALE, DW_TILE_SIZE, UTM_NORTH, UTM_SOUTH, near_longitude, tile_from_id, transformer
 from dwplus.grid.longitude import cut
 from dwplus.radar import other_product
+from dwplus.scenes.records import passes_of
 from dwplus.spec import DatasetSpec, Window
 from dwplus.splits import GUARD, SPLITS
 from dwplus.taxonomy import BIOMES
 
 #: Types of the columns, in a plan and in memory.
 TEXTS = ("tile_id", "window", "ecoregion", "label_id", "s2_id", "s1_id", "orbit_pass", "split", "state", "reason",
-         "spec", "platform", "s2_product", "s2_match", "label_set", "strata", "clear_id")
+         "spec", "platform", "s2_product", "s2_match", "label_set", "strata", "clear_id", "speckle_ids")
 INTEGERS = {"epsg": "int32", "size": "int32", "biome": "int16", "s1_count": "Int32", "relative_orbit": "Int32",
             "stratum": "int8", "s1_passes": "Int32", "rtc_passes": "Int32"}
 FLOATS = ("x0", "y0", "scale", "gap_hours", "s1_coverage", "s2_cloud", "clear", "label_gap_hours", "cloud_fraction")
@@ -110,6 +111,12 @@ def check(table: pd.DataFrame, spec: DatasetSpec, path: object, *, places: bool 
     _check_scenes(table, spec, demand, planned)
     _check_times(table, spec, demand, planned)
     _check_radar(table, spec, demand, planned)
+    if spec.needs_heights and not (heights := spec.elevation_model).covers(-90, 90):
+        _, south, _, north = shapely.bounds(footprints(table)).T
+        demand("y0", planned & ~((south >= heights.south) & (north <= heights.north)),
+               f"where the spec's elevation, {heights.collection}, is: it ends at {heights.ends}")
+    if spec.sentinel1.multitemporal:
+        _check_further(table, spec, demand, planned)
     for name, low, high in (("s1_coverage", 0, 1), ("s2_cloud", 0, 100), ("clear", 0, 1), ("cloud_fraction", 0, 1)):
         if name in table:
             values = table[name].to_numpy()
@@ -252,6 +259,24 @@ def _check_radar(table: pd.DataFrame, spec: DatasetSpec, demand: Any, planned: n
     demand("relative_orbit", ((orbit < 1) & (orbit != -1)) | (orbit > 175), "1..175, or -1 where it is not known")
     demand("orbit_pass", ~table["orbit_pass"].isin(["ASCENDING", "DESCENDING", "MIXED", ""]),
            "ASCENDING, DESCENDING or MIXED, or nothing where it is not known")
+
+
+def _check_further(table: pd.DataFrame, spec: DatasetSpec, demand: Any, planned: np.ndarray) -> None:
+    """Further passes of planned rows: as many as the spec has, each once, none of them the tile's own."""
+    radar = spec.sentinel1
+    passes = table["speckle_ids"].map(passes_of)
+    slices = [[index for one in found for index in one] for found in passes]
+    demand("speckle_ids", planned & np.array([bool(found) and _has_no_id(found) for found in slices], bool),
+           "ids as system:index has them: slices of a pass by commas, passes by semicolons")
+    own = table["s1_id"].str.split(",")
+    demand("speckle_ids", planned & np.array([len(set(found)) < len(found) or not set(found).isdisjoint(ids)
+                                              for found, ids in zip(slices, own, strict=True)], bool),
+           "ids that differ from each other and from s1_id")
+    count = 1 + passes.map(len).to_numpy("int64")
+    least, most = radar.least_scenes, radar.speckle_scenes
+    demand("speckle_ids", planned & ((count < least) | (count > most)),
+           f"{least - 1}{f' to {most - 1}' if most > least else ''} further passes, as sentinel1.speckle_scenes and "
+           "speckle_least have it")
 
 
 def _check_once(table: pd.DataFrame, spec: DatasetSpec, path: object, planned: np.ndarray) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -132,6 +132,17 @@ def mosaic(parts: Sequence[_Granule]) -> _Granule:
     shapes = [near_longitude(part.footprint, lon) for part in parts]
     ground = shapely.union_all([s if s.is_valid else shapely.make_valid(s) for s in shapes])
     return replace(first, index=",".join(part.index for part in parts), footprint=ground)
+
+
+def passes_of(ids: str) -> tuple[tuple[str, ...], ...]:
+    """The slices of each pass of a plan's ``speckle_ids``: passes by semicolons, slices of a pass by commas; none of an
+    empty text."""
+    return tuple(tuple(one.split(",")) for one in ids.split(";")) if ids else ()
+
+
+def slices_in(*columns: Iterable[str]) -> list[str]:
+    """The slices that a plan's ``s1_id`` and ``speckle_ids`` name."""
+    return [name for column in columns for ids in column for name in re.split("[,;]", ids) if name]
 
 
 def sensing_groups(index: str) -> list[list[str]]:

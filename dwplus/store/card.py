@@ -22,7 +22,7 @@ import pandas as pd
 
 from dwplus._names import VERSION
 from dwplus.errors import InputError
-from dwplus.extras import Extra, extras_of
+from dwplus.extras import GLO30, Extra, extras_of
 from dwplus.grid.longitude import box_of, cut
 from dwplus.pages import skeleton
 from dwplus.radar import quantity, share_of
@@ -124,7 +124,8 @@ def _label_title(attrs: dict[str, Any]) -> str:
 def _extras(attrs: dict[str, Any]) -> list[Extra]:
     """The store's extras."""
     spec = attrs["spec"]
-    return extras_of(spec.get("extras", ()), spec["store"].get("embedding_dtype", "float16"))
+    return extras_of(spec.get("extras", ()), spec["store"].get("embedding_dtype", "float16"),
+                     spec.get("elevation", GLO30))
 
 
 def _is_rtc(attrs: dict[str, Any]) -> bool:

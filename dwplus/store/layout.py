@@ -298,7 +298,7 @@ def _of_export(spec: DatasetSpec) -> dict[str, Any]:
         **({"labels": {**ANNOTATIONS, "collection": spec.labels.asset or ANNOTATIONS["collection"]}}
            if spec.labels.source == "annotations" else {}),
         **({"labels": _source_of_map(spec)} if spec.labels.source == "asset" else {}),
-        **({"dem": extra("dem").source} if spec.sentinel1.sloped else {}),
+        **({"dem": extra("dem", elevation=spec.elevation).source} if spec.sentinel1.sloped else {}),
         **({"sentinel1": radar.RTC_SOURCE} if spec.sentinel1.product == "rtc" else {}),
         **{one.name: one.source for one in spec.extra_arrays}}
     labels = "Dynamic World" if spec.labels.source != "asset" else spec.labels.asset
@@ -330,7 +330,7 @@ def _words_of_radar(spec: DatasetSpec) -> str:
     what = "backscatter" if asked.terrain == "none" else (
         f"gamma nought, slopes divided out by angles (model {asked.terrain_model}), layover and shadow masked")
     if asked.speckle != "none":
-        what += f", speckle filter {asked.speckle}"
+        what += f", speckle filter {asked.speckle}" + f" of {asked.speckle_scenes} passes" * asked.multitemporal
     return f"Sentinel-1 GRD {what} ({bands})"
 
 
@@ -424,6 +424,9 @@ def _make_group(root: zarr.Group, biome: int, rows: gpd.GeoDataFrame, spec: Data
         column("clear_id", rows["clear_id"].to_numpy(object))
         column("label_gap_hours", rows["label_gap_hours"].to_numpy("float64"),
                attrs={"units": "h", "long_name": "time of the label's scene minus that of s2, signed"})
+    if filtered := isinstance(spec, DatasetSpec) and spec.sentinel1.multitemporal:
+        column("speckle_ids", rows["speckle_ids"].to_numpy(object), attrs={
+            "long_name": "further passes of the speckle filter, by semicolons; slices of a pass by commas"})
     for name in IN_SCENE:
         if name in rows:
             column(name, rows[name].to_numpy("int32"), attrs={"units": "1", "long_name": "of the tile's upper left "
@@ -466,6 +469,7 @@ def _make_group(root: zarr.Group, biome: int, rows: gpd.GeoDataFrame, spec: Data
                        "s2_cloud orbit_pass relative_orbit biome ecoregion coastal split status reason valid_fraction"
                        + "".join(f" {name}" for name in (*MORE_TEXTS, *IN_SCENE) if name in rows)
                        + " clear_id label_gap_hours cloud_fraction stratum" * (spec.triplets is not None)
+                       + " speckle_ids" * filtered
                        + f" {digests.ROW}"})
     return sealed
 

@@ -35,8 +35,8 @@ _OF_SPEC = ("classes", "biomes", "palette", "label_source", "sources", "Conventi
 #: What a row has where nobody knows better; it is put back only where the seal says that it was so.
 _UNKNOWN: dict[str, Any] = {
     "window": "", "label_id": "", "s2_id": "", "s1_id": "", "orbit_pass": "", "ecoregion": "", "clear_id": "",
-    "label_gap_hours": np.nan, "gap_hours": np.nan, "s1_count": 1, "s2_cloud": np.nan, "relative_orbit": -1,
-    "coastal": 0, "epsg": 32631, "x0": 0.0, "y0": 0.0, "tile_id": ""}
+    "speckle_ids": "", "label_gap_hours": np.nan, "gap_hours": np.nan, "s1_count": 1, "s2_cloud": np.nan,
+    "relative_orbit": -1, "coastal": 0, "epsg": 32631, "x0": 0.0, "y0": 0.0, "tile_id": ""}
 _TIMES = ("s1_time", "s2_time")
 
 

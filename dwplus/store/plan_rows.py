@@ -20,7 +20,7 @@ IDS = ("tile_id", "window", "label_id")
 CONTRACT = (*IDS, "epsg", "x0", "y0", "biome", "ecoregion", "s2_id", "s1_id", "s2_time", "s1_time", "gap_hours",
             "orbit_pass", "relative_orbit", "split")
 #: The same beyond the contract, where a store has them.
-MORE = ("s1_count", "coastal", "s2_product", "clear_id", "label_gap_hours")
+MORE = ("s1_count", "coastal", "s2_product", "clear_id", "label_gap_hours", "speckle_ids")
 _FLOATS, TIMES = ("x0", "y0", "gap_hours", "label_gap_hours"), ("s2_time", "s1_time")
 _INTEGERS = ("epsg", "biome", "relative_orbit", "s1_count", "coastal")
 

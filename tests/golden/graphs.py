@@ -87,6 +87,10 @@ def expressions() -> dict[str, Any]:
         "sentinel-1, RTC, two bursts": rtc.backscatter(RTC),
         "sentinel-1, RTC, angles and codes": rtc.backscatter(RTC[:1], more=("angle", "local_incidence",
                                                                             "layover_shadow")),
+        "sentinel-1, multitemporal": sentinel1.backscatter(S1, ground=sentinel1.Ground(
+            "volume", speckle="multitemporal", height=extras.elevation(here, arrays.SRTM)),
+            further=[[S1[0].replace("202107", "202108")], [index.replace("20210721", "20210802") for index in S1]]),
+        "extras, dem, SRTM": extras.image(arrays.extra("dem", elevation=arrays.SRTM), grid, S2, S2),
         **{f"extras, {name}": extras.image(arrays.extra(name), grid, S2, S2) for name in arrays.NAMES},
         "extras, embedding, int8": extras.image(arrays.extra("embedding", "int8"), grid, S2, S2),
         "extras, years": _recorded(lambda s: tables.embedding_years(s, [2020, 2021])),

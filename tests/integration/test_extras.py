@@ -251,6 +251,11 @@ def test_years_without_embedding_are_said_before_the_export(made):
         images.year_of("somewhere")
 
 
+def test_a_window_across_the_first_year_takes_scenes_of_years_with_embeddings():
+    plan = make_plan(connect(), spec(extras=["embedding"], windows=[["2016-10-01", "2017-04-01"]]))
+    assert set(plan.query("state == 'planned'")["s2_time"].dt.year) == {2017}
+
+
 def test_a_tile_beyond_the_elevation_model_is_rejected(made, tmp_path, monkeypatch):
     """At sea the model has no degree; the reason is a sentence, and the store stays sound."""
     monkeypatch.setattr(Planet, "_heights", property(lambda self: []))
@@ -276,3 +281,68 @@ def test_a_spec_without_extras_keeps_its_text():
     text = make_spec({"name": "plain", "region": "sample", "windows": [["2021-06-01", "2021-08-01"]]}).to_json()
     assert "extras" not in text and "embedding" not in text
     assert DatasetSpec.from_json(spec().to_json()) == spec()
+
+
+# ---------------------------------------------------------------------------------------------------- another elevation
+
+SRTM = "USGS/SRTMGL1_003"
+
+
+def test_the_other_elevation_model_says_its_geoid(made, tmp_path):
+    """SRTM, in whole metres above EGM96: to some metres the relief, and told apart by the array and the sources."""
+    path = tmp_path / "plan.parquet"
+    write_plan(make_plan(connect(), spec(extras=["dem"], elevation=SRTM)), path)
+    assert export(path, tmp_path / "store.zarr", EarthConfig()).exported == 3
+    assert verify(tmp_path / "store.zarr").faults == []
+    root = zarr.open_group(tmp_path / "store.zarr", mode="r")
+    array, other = root["biome_04"]["dem"], zarr.open_group(made[1], mode="r")["biome_04"]["dem"]
+    assert "EGM96" in array.attrs["long_name"] and array.attrs["units"] == "m"
+    assert "EGM2008" in other.attrs["long_name"]
+    assert root.attrs["sources"]["dem"]["collection"] == SRTM
+    assert 0 < np.abs(array[...] - other[...]).max() < 4
+    write_card(tmp_path / "store.zarr", tmp_path / "card")
+    assert "EGM96" in (tmp_path / "card" / "collection.json").read_text()
+
+
+def test_beyond_the_elevation_model_a_tile_is_rejected_while_planning(tmp_path):
+    """SRTM ends at 60 N, which no store takes for the sea's level."""
+    norway = {"region": {"bbox": [7.7, 59.97, 7.95, 60.03]}, "windows": [["2021-06-01", "2021-09-01"]],
+              "sampling": {"per_biome": None}, "extras": ["dem"], "tile": {"size": 128}}
+    plan = make_plan(connect(), spec(**norway, elevation=SRTM))
+    north = plan.geometry.bounds["maxy"] + 0.002 > 60
+    assert (plan.loc[north, "reason"] == "no_elevation").all() and north.any()
+    planned = plan["state"] == "planned"
+    assert planned.any() and not (planned & north).any()
+    whole = make_plan(connect(), spec(**norway))
+    assert "no_elevation" not in set(whole["reason"]) and (whole.loc[whole.geometry.bounds["maxy"] > 60, "state"]
+                                                           == "planned").any()
+    at = plan.index[north][0]
+    twin = whole.set_index("tile_id").loc[plan.loc[at, "tile_id"]]
+    for column in ("s2_id", "s1_id", "label_id", "s2_time", "s1_time", "gap_hours", "relative_orbit", "s1_count",
+                   "state", "orbit_pass"):
+        plan.loc[at, column] = twin[column]
+    write_plan(plan, tmp_path / "edited.parquet")
+    with pytest.raises(InputError, match=r"elevation, USGS/SRTMGL1_003, is: it ends at 60 N and 56 S"):
+        read_plan(tmp_path / "edited.parquet")
+
+
+def test_a_region_beyond_the_elevation_model_is_refused_in_one_sentence():
+    north = {"region": {"bbox": [7.7, 60.3, 7.95, 60.4]}, "extras": ["dem"], "elevation": SRTM}
+    with pytest.raises(InputError, match=r"ends at 60 N and 56 S, and the region lies outside; take") as error:
+        make_plan(connect(), spec(**north))
+    assert "\n" not in str(error.value)
+    with pytest.raises(InputError, match="none of which this spec has"):
+        spec(extras=["worldcover"], elevation=SRTM)
+    with pytest.raises(InputError, match="elevation"):
+        spec(elevation="NASA/NASADEM_HGT/001")
+    assert "elevation" not in spec().to_json() and SRTM in spec(elevation=SRTM).to_json()
+
+
+def test_more_than_one_request_says_what_makes_it_one(made):
+    """Where 48 MiB do not hold a tile with its extras."""
+    large = spec(tile={"size": 510}, region={"bbox": [9.1561, 51.1723, 9.2439, 51.2277]})
+    plan = make_plan(connect(), large)
+    line = next(line for line in preview(plan) if "request(s) a tile" in line)
+    assert "2 request(s) a tile of 510 px, for one holds at most 48 MiB" in line and "embedding_dtype int8" in line
+    side = int(line.split("at most")[-1].split()[0])
+    assert [requests_of(spec(tile={"size": size}), size) for size in (side, side + 1)] == [1, 2]

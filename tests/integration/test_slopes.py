@@ -55,7 +55,9 @@ def test_it_is_checked_mended_and_read(store, tmp_path):
     assert verify(store).faults
     _, left = repair(store, EarthConfig())
     assert not left and not verify(store).faults and (group["s1"][0] == right).all()
-    assert TileDataset(store, "all").raw(0).s1.shape == (5, 32, 32)
+    data = TileDataset(store, "all")
+    assert data.raw(0).s1.shape == (5, 32, 32)
+    assert set(np.unique(data[0]["s1"][4])) <= {0.0, 1.0}  # codes are a mask to a network
 
 
 def test_a_map_sees_what_the_store_has(store):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import random
 from collections import Counter
 from types import SimpleNamespace
@@ -14,7 +15,8 @@ from dwplus.earth.tables import Habitat
 from dwplus.grid import PixelGrid, tile_on_grid
 from dwplus.planning import pairing
 from dwplus.planning.candidates import Candidate
-from dwplus.planning.draw import draw
+from dwplus.planning.draw import Drawing, draw
+from dwplus.spec import make_spec
 from dwplus.splits import unit_hash
 
 
@@ -110,3 +112,24 @@ def test_stratified_takes_what_is_rare():
     drawn = draw(fake, candidates({(1, "a"): 400}), 40, lambda _: None)
     counts = Counter(fake.ratings[c.id] for c in drawn)
     assert max(counts.values()) - min(counts.values()) <= 6  # in the pool one kind is twice as frequent
+
+
+def test_what_no_extra_can_be_had_for_is_said_before_any_scene_is_looked_up():
+    """A drawn tile of a year without embedding; a tile north of SRTM. Neither asks the Earth for anything."""
+    spec = make_spec({"name": "drawn", "region": "sample", "windows": [["2017-01-01", "2019-01-01"]],
+                      "labels": {"source": "annotations", "asset": "projects/x/drawn"},
+                      "extras": ["dem", "embedding"], "elevation": "USGS/SRTMGL1_003"})
+    archive = SimpleNamespace(session=None, spec=spec, window=spec.windows[0], years=frozenset({2018}))
+
+    def reason(year, north):
+        tile = tile_on_grid(PixelGrid(32632, 500_000.0, north, 10.0, 510, 510))
+        drawn = SimpleNamespace(date=dt.date(year, 6, 1), labelled=1.0, scene=SimpleNamespace(index="one"))
+        candidate = Candidate(tile, Habitat(4, "a", True), "train", 0.0, drawn)
+        early = Drawing(archive, [candidate])._early(candidate)
+        return None if early is None else early.reason.value
+
+    south = 5_600_000.0
+    assert (reason(2018, south), reason(2017, south)) == (None, "no_embedding")
+    # 60 N is 6,651,411 m north on the middle of a zone; slopes and interpolation look 200 m further.
+    assert reason(2018, 6_651_411.0 - 300) is None
+    assert reason(2018, 6_651_411.0 - 100) == reason(2018, 6_660_000.0) == "no_elevation"

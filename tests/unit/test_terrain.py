@@ -12,6 +12,7 @@ from dwplus.earth import connect, pixels
 from dwplus.earth.images import extras, sentinel1, speckle, terrain
 from dwplus.embedded_earth.planet import Planet
 from dwplus.errors import InputError
+from dwplus.extras import GLO30, SRTM
 from dwplus.grid import PixelGrid
 from dwplus.spec import make_spec
 
@@ -144,6 +145,18 @@ def test_slopes_explain_a_fifth_at_most_and_passes_agree_better(seen, flatten):
     apart = {name: (found["ascending", name][0] - found["descending", name][0])[woods].std()
              for name in ("none", flatten)}
     assert apart[flatten] < 0.6 * apart["none"]
+
+
+def test_slopes_of_the_other_elevation_model(session):
+    """SRTM has whole metres: the same slopes but for its steps, and none of layover's codes far from GLO-30's."""
+    here, index = extras.area_of(HILLS), PASSES["descending"]
+    angle = ee.Image(f"{sentinel1.COLLECTION}/{index}").select("angle").resample("bilinear")
+    one, other = (bands(session, ee.Image.cat(view.rise, view.factor("volume").log10().multiply(10)),
+                        ["rise", "factor"], HILLS) for view in (
+        terrain.view(angle, extras.elevation(here, model)) for model in (GLO30, SRTM)))
+    assert np.abs(one[0] - other[0]).max() > 0 and np.degrees(np.abs(one[0] - other[0]).mean()) < 1
+    assert np.corrcoef(one[0].ravel(), other[0].ravel())[0, 1] > 0.99
+    assert np.median(np.abs(one[1] - other[1])) < 0.3
 
 
 def test_layover_and_shadow_grow_by_the_buffer(session):

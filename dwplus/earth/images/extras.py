@@ -1,6 +1,6 @@
 """What a spec's ``extras`` add to a tile's image: elevation, annual embedding, cloud score, land cover.
 
-Sources: https://developers.google.com/earth-engine/datasets/catalog/COPERNICUS_DEM_GLO30_2024_1,
+Sources: https://developers.google.com/earth-engine/datasets/catalog/COPERNICUS_DEM_GLO30_2024_1, USGS_SRTMGL1_003,
 GOOGLE_SATELLITE_EMBEDDING_V1_ANNUAL, GOOGLE_CLOUD_SCORE_PLUS_V1_S2_HARMONIZED and ESA_WorldCover_v200 of the same
 catalogue.
 """
@@ -14,20 +14,23 @@ import ee
 from dwplus.earth.images import clouds
 from dwplus.errors import EarthError
 from dwplus.extras import (
+    ELEVATION_MODELS,
     EMBEDDING_BANDS,
+    GLO30,
     NO_CODE,
     NO_HEIGHT,
     NO_SCORE,
     NO_WIRE,
     QUANTUM,
     SCORE_STEP,
+    SRTM,
     WIRE_UNIT,
     Extra,
     worldcover_of,
 )
 from dwplus.grid import PixelGrid
 
-GLO30, EMBEDDING = "COPERNICUS/DEM/GLO30_2024_1", "GOOGLE/SATELLITE_EMBEDDING/V1/ANNUAL"
+EMBEDDING = "GOOGLE/SATELLITE_EMBEDDING/V1/ANNUAL"
 #: Metres a pixel of the embeddings.
 EMBEDDING_SCALE = 10.0
 #: Metres around a tile in which images are looked for: interpolation needs the neighbours of its last pixels.
@@ -50,9 +53,18 @@ def _nothing(bands: tuple[str, ...]) -> ee.ImageCollection:
     return found
 
 
-def elevation(area: ee.Geometry) -> ee.Image:
-    """Band ``DEM``, metres above EGM2008, of the degrees that touch an area: interpolated bilinearly, across their
-    borders as well, and with the projection of the model, as slopes need it. Masked where there is no model."""
+def elevation(area: ee.Geometry, model: str = GLO30) -> ee.Image:
+    """Band ``DEM``, metres above the model's geoid, over an area: interpolated bilinearly, across the borders of its
+    degrees as well, and with the projection of the model, as slopes need it. Masked where there is no model.
+
+    Parameters
+    ----------
+    model : of :data:`dwplus.extras.ELEVATION_MODELS`.
+    """
+    if model == SRTM:  # one image of all the globe, in whole metres
+        whole: ee.Image = ee.Image(SRTM).select([ELEVATION_MODELS[SRTM].band]).toFloat().resample("bilinear").rename(
+            ["DEM"])
+        return whole
     degrees = ee.ImageCollection(GLO30).filterBounds(area).select(["DEM"]).merge(_nothing(("DEM",)))
     native = ee.Image(degrees.first()).projection()
     found: ee.Image = degrees.mosaic().setDefaultProjection(native).resample("bilinear")
@@ -106,7 +118,7 @@ def image(one: Extra, grid: PixelGrid, s2_index: str, label_s2_index: str) -> ee
     s2_index : of the scene shown. label_s2_index : of the scene the label was made from, whose year counts.
     """
     if one.name == "dem":
-        found = elevation(area_of(grid)).unmask(NO_HEIGHT, False).toFloat()
+        found = elevation(area_of(grid), one.source["collection"]).unmask(NO_HEIGHT, False).toFloat()
     elif one.name == "embedding":
         values = embedding(year_of(label_s2_index), area_of(grid), grid.scale)
         if one.dtype == "int8":

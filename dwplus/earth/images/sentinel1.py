@@ -107,8 +107,8 @@ class Ground:
         bands are then gamma nought, and layover and shadow are masked.
     buffer : metres by which layover and shadow are grown.
     keep : of ``local_incidence`` (degrees) and ``layover_shadow`` (0..3), further bands in this order.
-    speckle : ``none`` or a name of :data:`dwplus.earth.images.speckle.FILTERS`, over ``window`` pixels, for an
-        equivalent number of looks ``enl``.
+    speckle : ``none``, a name of :data:`dwplus.earth.images.speckle.FILTERS`, or ``multitemporal``, over ``window``
+        pixels, for an equivalent number of looks ``enl``.
     height : elevation in metres; what ``flatten`` and ``keep`` look at.
     """
 
@@ -124,11 +124,13 @@ class Ground:
     def sloped(self) -> bool:
         return self.flatten != "none" or bool(self.keep)
 
-    def applied(self, value: ee.Image) -> ee.Image:
-        """VV, VH (linear power), ``angle`` and what is kept, from VV, VH, ``angle``."""
+    def applied(self, value: ee.Image, others: Sequence[ee.Image] = ()) -> ee.Image:
+        """VV, VH (linear power), ``angle`` and what is kept, from VV, VH, ``angle``, and VV, VH of further passes."""
         power = value.select(list(POLARISATIONS))
         seen = power.mask()
-        if self.speckle != "none":
+        if self.speckle == "multitemporal":
+            power = speckle.multitemporal(power, others, self.window).updateMask(seen)
+        elif self.speckle != "none":
             power = speckle.FILTERS[self.speckle](power, self.window, self.enl).updateMask(seen)
         found: ee.Image
         if not self.sloped:
@@ -150,9 +152,15 @@ class Ground:
 DEFAULT_EDGES, PLAIN = Edges(), Ground()
 
 
+def _together(slices: Sequence[ee.Image]) -> ee.Image:
+    """The slices of a pass as one image, the first on top."""
+    found: ee.Image = ee.ImageCollection(slices[::-1]).mosaic() if len(slices) > 1 else slices[0]
+    return found
+
+
 def backscatter(indices: Sequence[str], *, policy: str = "nearest", average: str = "linear",
                 edges: Edges = DEFAULT_EDGES, keep_angle: bool = False, dtype: str = "int16",
-                ground: Ground = PLAIN) -> ee.Image:
+                ground: Ground = PLAIN, further: Sequence[Sequence[str]] = ()) -> ee.Image:
     """Bands VV, VH (then ``angle``, ``local_incidence``, ``layover_shadow``) of a pass or of a mean over passes.
 
     Parameters
@@ -165,6 +173,7 @@ def backscatter(indices: Sequence[str], *, policy: str = "nearest", average: str
         masked.
     ground : slopes and speckle; linear power only. Slices of a pass are one image to it, so that windows and slopes
         cross their seams; of a mean, each slice is seen for itself.
+    further : slices of each further pass, for the filter that is multitemporal; linear power, border noise masked.
     """
     power = policy == "nearest" or average == "linear"
     treated = ground.sloped or ground.speckle != "none"
@@ -173,8 +182,9 @@ def backscatter(indices: Sequence[str], *, policy: str = "nearest", average: str
         slices = [ground.applied(one) for one in slices] if treated else slices
         value = ee.ImageCollection(slices).mean() if len(slices) > 1 else slices[0]
     else:
-        value = ee.ImageCollection(slices[::-1]).mosaic() if len(slices) > 1 else slices[0]
-        value = ground.applied(value) if treated else value
+        value = _together(slices)
+        others = [_together([_scene(index, edges, False, True) for index in one]) for one in further]
+        value = ground.applied(value, others) if treated else value
     more = [*(["angle"] if keep_angle else []), *ground.keep]
     bands = [*POLARISATIONS, *more]
     if power:

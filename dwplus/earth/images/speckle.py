@@ -1,13 +1,14 @@
 """Filters of speckle, on linear power: local means and variances over a square window, in pixels of the request.
 
 Masked pixels take no part in a window and stay masked. Sources: Lee 1980, doi:10.1109/TPAMI.1980.4766994; Lee 1981,
-doi:10.1016/S0146-664X(81)80018-4 (refined); Lopes et al. 1990, doi:10.1109/IGARSS.1990.689027 (gamma MAP).
+doi:10.1016/S0146-664X(81)80018-4 (refined); Lopes et al. 1990, doi:10.1109/IGARSS.1990.689027 (gamma MAP); Quegan & Yu
+2001, doi:10.1109/36.964973 (multitemporal).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import ee
 
@@ -82,6 +83,21 @@ def refined_lee(power: ee.Image, window: int, enl: float) -> ee.Image:
         more = edge.gt(strength)
         mean, variation, strength = mean.where(more, its_mean), variation.where(more, its_variation), edge.max(strength)
     return _shrunk(power, mean, variation, enl)
+
+
+def multitemporal(power: ee.Image, others: Sequence[ee.Image], window: int) -> ee.Image:
+    """One date with the speckle of several averaged: its local mean times the mean, over all dates that are not masked
+    in a pixel, of their ratios to their own local means. What changed between the dates stays the date's own where it
+    is as large as the window. Pixels that interpolation left partly masked count by their share.
+
+    Parameters
+    ----------
+    power : the date wanted. others : of the same geometry and bands.
+    """
+    kernel = ee.Kernel.square(window // 2)
+    ratios = [one.divide(_mean(one, kernel)) for one in (power, *others)]
+    found: ee.Image = _mean(power, kernel).multiply(ee.ImageCollection(ratios).mean())
+    return found
 
 
 def _half(angle: float) -> list[list[int]]:
