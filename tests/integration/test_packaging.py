@@ -87,7 +87,9 @@ def folder(tmp_path):
     """A user's folder with files of their own under our packages' names."""
     for name in ("model", "pipelines"):
         (tmp_path / f"{name}.py").write_text("raise RuntimeError('a file of the user was imported')\n")
-    for name, region, per_biome in (("two", "{bbox: [9.16, 51.17, 9.19, 51.18]}", 2), ("small", "sample", 3)):
+    # Two corners of two biomes, with tiles of every split: a map of all sample sites has rasters from pole to pole.
+    corners = "[{bbox: [-105.6, 24.2, -105.0, 24.6]}, {bbox: [-5.5, 37.3, -4.8, 37.7]}]"
+    for name, region, per_biome in (("two", "{bbox: [9.16, 51.17, 9.19, 51.18]}", 2), ("small", corners, 6)):
         (tmp_path / f"{name}.yaml").write_text(
             f"name: {name}\nregion: {region}\nwindows: [[2021-06-01, 2021-09-01]]\ntile: {{size: 64}}\n"
             f"sampling: {{per_biome: {per_biome}}}\n")
