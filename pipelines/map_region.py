@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from dwplus import cluster
 from dwplus.console import count_progress, say
-from dwplus.earth import connect
+from dwplus.earth import allowance, connect
 from dwplus.earth.session import EarthConfig, connect_config
 from dwplus.earth.tables import habitats
 from dwplus.errors import InputError, scrubbed, scrubbed_values
@@ -353,7 +353,7 @@ def _client(options: Options) -> Iterator[distributed.Client | None]:
         return
     with cluster.client_of(options.scheduler, 1) as client, cluster.watched(client, options.scheduler):
         if not options.store:
-            cluster.allow(client, _config(options))
+            allowance.allow(client, _config(options))
         yield client
 
 

@@ -1,6 +1,6 @@
 """One allowance for all worker processes of a run, wherever they are.
 
-A :class:`Coordinator` (pure; it lives beside the Dask scheduler, see :mod:`dwplus.cluster`) hands parts of the
+A :class:`Coordinator` (pure; it lives beside the Dask scheduler, see :mod:`dwplus.earth.allowance`) hands parts of the
 allowance to workers that report a few times a second. What a worker may still be using counts as taken until it says
 otherwise, so the parts never add up to more than the whole; a worker that is not heard of keeps its part until its
 lease ends, and sends nothing after its own, shorter, lease has ended.

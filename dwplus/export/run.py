@@ -20,7 +20,7 @@ import zarr
 
 from dwplus import cluster
 from dwplus._names import VERSION
-from dwplus.earth import EarthConfig, connect_config
+from dwplus.earth import EarthConfig, allowance, connect_config
 from dwplus.earth.bundles import band_sizes
 from dwplus.earth.limiter import Counts, Traffic
 from dwplus.errors import InputError, StopError
@@ -282,13 +282,13 @@ class _Run:
             return summarise(self.store)
         # Enough shards in work that every place in flight is taken; one is being written meanwhile.
         tiles = sum(len(item[3]) for item in todo)
-        slots = math.ceil(cluster.fetchers(self.config) * len(todo) / tiles) + 1
+        slots = math.ceil(allowance.fetchers(self.config) * len(todo) / tiles) + 1
         with cluster.client_of(self.scheduler, min(slots, self.total)) as client:
             if self.scheduler == "threads":
                 traffic: Callable[[], Traffic] = connect_config(self.config).limiter.state
             else:
-                cluster.allow(client, self.config)
-                traffic = cluster.traffic(client, self.config)
+                allowance.allow(client, self.config)
+                traffic = allowance.traffic(client, self.config)
             self._before = traffic().counts
             for _ in range(ROUNDS):
                 with cluster.watched(client, self.scheduler):

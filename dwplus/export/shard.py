@@ -14,8 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dwplus import cluster
-from dwplus.earth import EarthConfig, Session, connect_config
+from dwplus.earth import EarthConfig, Session, allowance, connect_config
 from dwplus.errors import DwplusError, RefusedError, StopError
 from dwplus.errors.reasons import Reason
 from dwplus.planning import quality
@@ -98,7 +97,7 @@ def export_shard(task: ShardTask, config: EarthConfig, shared: bool) -> ShardRep
     """
     session = connect_config(config)
     if shared:
-        cluster.share_allowance(config)
+        allowance.share_allowance(config)
     spec = DatasetSpec.from_json(task.spec)
     with only_writer(task.store, task.group, task.start) as check:
         group = _biome(task.store, task.group, config.workload)
@@ -122,7 +121,7 @@ def export_shard(task: ShardTask, config: EarthConfig, shared: bool) -> ShardRep
                 packed = writer.pack(shards, result, known[item[0] - task.start], classes)
                 return item[0], packed, time.monotonic() - began
 
-        found = list(_pool(cluster.fetchers(config)).map(one, [row for row in task.rows if row[0] in todo]))
+        found = list(_pool(allowance.fetchers(config)).map(one, [row for row in task.rows if row[0] in todo]))
         done = {index: tile for index, tile, _ in found if isinstance(tile, PackedTile)}
         stop = next((tile for _, tile, _ in found if isinstance(tile, str) and tile), "")
         try:

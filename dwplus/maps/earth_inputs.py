@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dwplus import cluster
+from dwplus.earth import allowance
 from dwplus.earth.session import EarthConfig, connect_config
 from dwplus.earth.stack import fetch_inputs
 from dwplus.errors import RejectedError
@@ -34,7 +34,7 @@ class EarthInputs:
     def begin(self) -> None:
         connect_config(self.config)
         if self.shared:
-            cluster.share_allowance(self.config)
+            allowance.share_allowance(self.config)
 
     def read(self, block: Block, scene: Scene) -> WindowPixels:
         session = connect_config(self.config)

@@ -26,7 +26,7 @@ from dwplus.pages import charts, colours, sheets, skeleton
 from dwplus.pages.charts import number
 from dwplus.pages.words import SYNTHETIC
 from dwplus.radar import GAMMA_RTC, RTC_SOURCE
-from dwplus.store.layout import SOURCES
+from dwplus.store.sources import SOURCES
 from dwplus.taxonomy import CLASSES, IGNORE, PALETTE
 
 #: Layers that are always written, and those by option.

@@ -18,7 +18,7 @@ from dwplus.grid.longitude import box_of, connected, cut, polygons_of
 from dwplus.maps.blocks import Block
 from dwplus.maps.raster import Layer
 from dwplus.store.card import STAC_VERSION
-from dwplus.store.layout import SOURCES
+from dwplus.store.sources import SOURCES
 from dwplus.taxonomy import CLASSES, PALETTE
 
 EXTENSIONS = [f"https://stac-extensions.github.io/{name}/schema.json"
@@ -45,7 +45,7 @@ def item(name: str, blocks: Sequence[Block], rasters: dict[str, tuple[Layer, Pat
     ----------
     blocks : mapped ones, with their scenes. rasters : by key of the asset, the GeoTIFFs in the map's folder.
     others : by key, path and media type of further files. created : ISO time. properties : more of them. radar :
-    where Sentinel-1's pixels come from, see :data:`dwplus.store.layout.SOURCES`.
+    where Sentinel-1's pixels come from, see :data:`dwplus.store.sources.SOURCES`.
     """
     outline = ground(blocks)
     times = sorted(scene.s2_ms for block in blocks for scene in block.scenes)
