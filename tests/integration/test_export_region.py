@@ -71,11 +71,13 @@ def test_the_same_spec_gives_the_same_plan(plan, spec):
     assert read_plan(plan).drop(columns="geometry").equals(again.drop(columns="geometry"))
 
 
-def test_more_tiles_keep_those_already_chosen(plan, spec):
-    more = make_plan(connect(), make_spec({**spec.model_dump(mode="json"), "sampling": {"per_biome": 3}}))
-    first = read_plan(plan)
+def test_more_tiles_keep_those_already_chosen(spec):
+    # Two sites tell as much as fourteen.
+    sites = [{"bbox": [-105.6, 24.2, -105.0, 24.6]}, {"bbox": [-5.5, 37.3, -4.8, 37.7]}]
+    first, more = (make_plan(connect(), make_spec({
+        **spec.model_dump(mode="json"), "region": sites, "sampling": {"per_biome": n}})) for n in (2, 3))
     kept = set(more.loc[more["state"] == "planned", "tile_id"])
-    assert set(first.loc[first["state"] == "planned", "tile_id"]) < kept
+    assert len(kept) == 6 and set(first.loc[first["state"] == "planned", "tile_id"]) < kept
 
 
 def test_an_export_adds_up(quiet):
