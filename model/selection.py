@@ -80,8 +80,18 @@ def extras_of(stores: Sequence[str], described: Sequence[dict[str, Any]], names:
             if dtype != types[0]:
                 raise InputError(f"data.extras {name}: store {store} holds it as {dtype}, {stores[0]} as {types[0]}; "
                                  "give stores of one embedding_dtype")
-        found.append(more.extra(name, str(types[0])))
+        models = [_elevation(one["spec"]) for one in described]
+        for store, model in zip(stores, models, strict=True):
+            if name == "dem" and model != models[0]:
+                raise InputError(f"data.extras dem: store {store} has heights of {model}, {stores[0]} of {models[0]}, "
+                                 "which are above other geoids; give stores of one elevation")
+        found.append(more.extra(name, str(types[0]), models[0]))
     return found
+
+
+def _elevation(spec: Any) -> str:
+    """The elevation model of a store by its spec; of imported stores and those of earlier builds, the default."""
+    return str(spec.get("elevation", more.GLO30)) if isinstance(spec, Mapping) else more.GLO30
 
 
 def words(values: Any) -> str:

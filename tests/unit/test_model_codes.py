@@ -1,12 +1,16 @@
-"""Codes among a network's inputs: a mask, never a number of decibels."""
+"""Inputs that are no decibels: codes are a mask, and heights above two geoids are not mixed."""
 
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
+from dwplus.errors import InputError
+from dwplus.extras import GLO30, SRTM
 from dwplus.store import stats
 from model.normalise import Normalisation, Normaliser
+from model.selection import extras_of
 
 
 def test_layover_and_shadow_reach_a_network_as_a_mask():
@@ -30,3 +34,12 @@ def test_layover_and_shadow_reach_a_network_as_a_mask():
                                 torch.zeros(1, 200, 200, dtype=torch.uint8), torch.ones(1, 2, dtype=torch.bool))
     assert (s1[0, 1].numpy() == (codes > 0)).all() and s1[0, :, 5, 5].tolist() == [0, 0]
     assert abs(float(s1[0, 0].std()) - 1) < 0.1
+
+
+def test_heights_above_two_geoids_are_not_mixed():
+    one, other = ({"extras": {"dem": "float32", "cloud_score": "uint8"}, "spec": spec} for spec in (
+        {"name": "earlier"}, {"elevation": SRTM}))
+    with pytest.raises(InputError, match=f"store b has heights of {SRTM}, a of {GLO30}.*one elevation"):
+        extras_of(["a", "b"], [one, other], ["dem"])
+    assert extras_of(["b", "c"], [other, other], ["dem"])[0].source["collection"] == SRTM
+    assert extras_of(["a", "b"], [one, other], ["cloud_score"])[0].name == "cloud_score"
