@@ -19,6 +19,7 @@ MOVED = {
     "dwplus.charts": "dwplus.pages.charts",
     "dwplus.classes": "dwplus.taxonomy.tables",
     "dwplus.conformance": "dwplus.doctor.conformance",
+    "dwplus.extras": "dwplus.quantities.extras",
     "dwplus.ledger": "dwplus.export.log",
     "dwplus.longitude": "dwplus.grid.longitude",
     "dwplus.outline": "dwplus.pages.outlines",

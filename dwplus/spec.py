@@ -23,10 +23,10 @@ from pydantic import (
 )
 
 from dwplus.errors import InputError
-from dwplus.extras import ELEVATION_MODELS, FIRST_EMBEDDING, GLO30, NAMES, ElevationModel, Extra, extras_of
 from dwplus.files.yaml_text import read_yaml
 from dwplus.grid.longitude import polygons_of
-from dwplus.radar import RTC_FIRST
+from dwplus.quantities.extras import ELEVATION_MODELS, FIRST_EMBEDDING, GLO30, NAMES, ElevationModel, Extra, extras_of
+from dwplus.quantities.radar import RTC_FIRST
 from dwplus.taxonomy.tables import KNOWN_ASSETS, TABLES, ClassTable, table_of_codes
 
 #: Sentinel-2 bands of the two products, in the catalogue's order.

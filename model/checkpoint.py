@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from dwplus.errors import DwplusError, InputError
-from dwplus.radar import SIGMA, quantity
+from dwplus.quantities.radar import SIGMA, quantity
 from dwplus.store.legend import Legend, legend_of
 from dwplus.taxonomy import CLASSES
 from model.networks.registry import build, sensors_of

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from dwplus.errors import InputError
-from dwplus.extras import EMBEDDING_BANDS
+from dwplus.quantities.extras import EMBEDDING_BANDS
 from dwplus.store.legend import attributes_of
 from dwplus.taxonomy import IGNORE
 from model.checkpoint import Checkpoint

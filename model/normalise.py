@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dwplus import extras
 from dwplus.errors import InputError
+from dwplus.quantities import extras
 from dwplus.store.layout import S1_NODATA, S1_SCALE, S2_NODATA
 from dwplus.store.legend import CODE
 from dwplus.store.stats import BandStatistics, Statistics
@@ -84,7 +84,7 @@ class Normalisation:
 
 
 def own_bands(bands: Sequence[str]) -> int:
-    """Number of Sentinel-2's own among a network's optical bands; the others are extras, see :mod:`dwplus.extras`."""
+    """Number of Sentinel-2's own among a network's optical bands; the others are :mod:`dwplus.quantities.extras`."""
     return len(bands) - len(extras.input_bands(extras.inputs_in(bands)))
 
 

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 import zarr
 
-from dwplus import extras as more
 from dwplus.errors import InputError
-from dwplus.radar import SIGMA, quantity
+from dwplus.quantities import extras as more
+from dwplus.quantities.radar import SIGMA, quantity
 from dwplus.store import layout
 from dwplus.store.legend import legend_of, units_of
 from dwplus.store.places import Folder

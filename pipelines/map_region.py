@@ -18,7 +18,6 @@ from dwplus.earth import allowance, connect
 from dwplus.earth.session import EarthConfig, connect_config
 from dwplus.earth.tables import habitats
 from dwplus.errors import InputError, scrubbed, scrubbed_values
-from dwplus.extras import extra, input_bands, inputs_in
 from dwplus.maps import areas, inputs
 from dwplus.maps.blocks import Block, Frame, WindowShape
 from dwplus.maps.earth_inputs import EarthInputs
@@ -29,7 +28,8 @@ from dwplus.maps.work import Work
 from dwplus.pages.words import synthetic
 from dwplus.planning import regions
 from dwplus.planning.plan import created, describe, read_plan, spec_of, write_plan
-from dwplus.radar import GAMMA_RTC, quantity
+from dwplus.quantities.extras import extra, input_bands, inputs_in
+from dwplus.quantities.radar import GAMMA_RTC, quantity
 from dwplus.spec import DatasetSpec, differences
 from dwplus.store.locks import only_run
 from dwplus.store.places import beside

@@ -18,7 +18,7 @@ from dwplus.earth.images import dw_labels, dynamic_world, ecoregions, extras, ma
 from dwplus.earth.session import Session
 from dwplus.errors import AssetGoneError, InputError, RefusedError, TooLargeError
 from dwplus.grid import PixelGrid
-from dwplus.radar import RTC
+from dwplus.quantities.radar import RTC
 from dwplus.scenes.annotated import Annotation, annotation, plain_id
 from dwplus.scenes.records import LabelScene, MapImage, OpticalScene, RadarScene
 from dwplus.spec import DatasetSpec

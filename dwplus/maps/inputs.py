@@ -15,9 +15,9 @@ import pandas as pd
 
 from dwplus import _names
 from dwplus.errors import InputError
-from dwplus.extras import Extra, as_input
 from dwplus.grid import PixelGrid
 from dwplus.maps.blocks import Block, Frame, Scene, WindowShape, overlap
+from dwplus.quantities.extras import Extra, as_input
 from dwplus.scenes.records import sensing_groups
 from dwplus.store import layout
 from dwplus.store.tiles import Pixels, TileReader

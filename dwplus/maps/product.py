@@ -25,7 +25,7 @@ from dwplus.maps.work import Work
 from dwplus.pages import charts, colours, sheets, skeleton
 from dwplus.pages.charts import number
 from dwplus.pages.words import SYNTHETIC
-from dwplus.radar import GAMMA_RTC, RTC_SOURCE
+from dwplus.quantities.radar import GAMMA_RTC, RTC_SOURCE
 from dwplus.store.sources import SOURCES
 from dwplus.taxonomy import CLASSES, IGNORE, PALETTE
 

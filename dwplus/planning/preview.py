@@ -19,7 +19,7 @@ from dwplus.errors.reasons import Reason, meaning
 from dwplus.pages import colours, skeleton
 from dwplus.planning.plan import spec_of, summary
 from dwplus.planning.plan_map import write_page
-from dwplus.radar import passes, share
+from dwplus.quantities.radar import passes, share
 from dwplus.scenes.orbits import warning
 from dwplus.scenes.records import slices_in
 from dwplus.spec import DatasetSpec

@@ -21,7 +21,7 @@ from dwplus.errors.reasons import Reason
 from dwplus.files import leads_out
 from dwplus.grid import DW_TILE_SCALE, DW_TILE_SIZE, UTM_NORTH, UTM_SOUTH, near_longitude, tile_from_id, transformer
 from dwplus.grid.longitude import cut
-from dwplus.radar import other_product
+from dwplus.quantities.radar import other_product
 from dwplus.scenes.records import passes_of
 from dwplus.spec import DatasetSpec, Window
 from dwplus.splits import GUARD, SPLITS

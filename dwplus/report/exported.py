@@ -10,7 +10,7 @@ import pandas as pd
 
 from dwplus.pages import charts, colours, skeleton, words
 from dwplus.pages.charts import number
-from dwplus.radar import quantity, share_of
+from dwplus.quantities.radar import quantity, share_of
 from dwplus.report.base import StorePage
 from dwplus.report.quicklooks import most_varied, pictures
 from dwplus.store import layout

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dwplus.errors import InputError
-from dwplus.extras import Extra
+from dwplus.quantities.extras import Extra
 from dwplus.spec import DatasetSpec, StoreSpec
 from dwplus.store.legend import Legend, legend_of
 

@@ -11,9 +11,9 @@ import pandas as pd
 import xarray as xr
 import zarr
 
-from dwplus import extras
 from dwplus.errors import InputError
 from dwplus.grid import PixelGrid
+from dwplus.quantities import extras
 from dwplus.store import columns, layout, tables, tiles, writer
 from dwplus.store.places import BucketError, Folder
 from dwplus.store.web import source_of
@@ -218,8 +218,8 @@ def tile(path: str | Path, tile_id: str, window: str | None = None, *, decoded: 
     Returns
     -------
     xarray.Dataset of ``s2`` (s2_band, y, x), ``s1`` (s1_band, y, x), ``label`` (y, x) uint8 with 255 = ignore, and the
-    store's extras (:mod:`dwplus.extras`; decoded as float32 with NaN, but for the codes of ``worldcover``); ``x`` and
-    ``y`` are pixel centres in m; ``spatial_ref`` holds the UTM zone; attributes are the tile's columns.
+    store's extras (:mod:`dwplus.quantities.extras`; decoded as float32 with NaN, but for the codes of ``worldcover``);
+    ``x`` and ``y`` are pixel centres in m; ``spatial_ref`` holds the UTM zone; attributes are the tile's columns.
 
     Raises
     ------

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from dwplus import radar
-from dwplus.extras import WORLDCOVER, extra
+from dwplus.quantities import radar
+from dwplus.quantities.extras import WORLDCOVER, extra
 from dwplus.spec import DatasetSpec
 from dwplus.store.imported import ImportSpec
 from dwplus.store.legend import Legend, dynamic_world_units

@@ -17,12 +17,12 @@ import shapely
 from ee import serializer
 from google.auth.credentials import AnonymousCredentials
 
-from dwplus import extras as arrays
 from dwplus.earth import tables
 from dwplus.earth.images import dw_labels, dynamic_world, ecoregions, extras, maps, rtc, sentinel1, sentinel2
 from dwplus.earth.probes import probe
 from dwplus.embedded_earth import EmbeddedEarth, http_transport, open_catalog
 from dwplus.grid import PixelGrid
+from dwplus.quantities import extras as arrays
 from dwplus.spec import make_spec
 
 FILE = Path(__file__).with_name("expressions.json")

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from dwplus import extras
 from dwplus.earth import EarthConfig, connect
 from dwplus.earth.stack import fetch_inputs
 from dwplus.errors import InputError
@@ -18,6 +17,7 @@ from dwplus.maps.blocks import WindowShape
 from dwplus.maps.inputs import StoreInputs, blocks_of_store
 from dwplus.maps.plan import map_spec
 from dwplus.planning.plan import make_plan, read_plan, spec_of, write_plan
+from dwplus.quantities import extras
 from dwplus.spec import make_spec
 from dwplus.store.reader import tile_table
 from dwplus.store.tiles import TileReader

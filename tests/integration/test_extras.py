@@ -12,7 +12,6 @@ import rasterio
 import zarr
 
 import dwplus
-from dwplus import extras
 from dwplus.earth import EarthConfig, connect, pixels
 from dwplus.earth.bundles import bundles, requests_of
 from dwplus.earth.images import extras as images
@@ -23,6 +22,7 @@ from dwplus.export.extend import extend
 from dwplus.grid import PixelGrid
 from dwplus.planning.plan import make_plan, read_plan, spec_of, write_plan
 from dwplus.planning.preview import cost, preview
+from dwplus.quantities import extras
 from dwplus.report.text import describe
 from dwplus.spec import DatasetSpec, load_spec, make_spec
 from dwplus.store.card import write_card

@@ -13,7 +13,6 @@ import zarr
 from torch import nn
 
 import dwplus
-from dwplus import radar
 from dwplus.earth import EarthConfig, connect
 from dwplus.earth.bundles import requests_of
 from dwplus.earth.stack import fetch_inputs
@@ -25,6 +24,7 @@ from dwplus.errors import InputError
 from dwplus.export import export, repair
 from dwplus.planning.plan import make_plan, read_plan, write_plan
 from dwplus.planning.preview import preview
+from dwplus.quantities import radar
 from dwplus.report.text import describe
 from dwplus.spec import make_spec
 from dwplus.store.card import write_card

@@ -12,11 +12,11 @@ import shapely
 from dwplus.earth import connect, pixels
 from dwplus.earth.images import sentinel1, speckle
 from dwplus.errors import InputError
-from dwplus.extras import GLO30, SRTM
 from dwplus.grid import PixelGrid, transformer
 from dwplus.maps.plan import map_spec
 from dwplus.planning import pairing
 from dwplus.planning.pairing import Rules, pair_radar, passes
+from dwplus.quantities.extras import GLO30, SRTM
 from dwplus.scenes.records import RadarScene, passes_of
 from dwplus.spec import DatasetSpec, make_spec
 

@@ -11,7 +11,6 @@ import rasterio
 import shapely
 from rasterio.transform import from_origin
 
-from dwplus import radar
 from dwplus.earth import connect, pixels
 from dwplus.earth.images import rtc
 from dwplus.errors import InputError
@@ -19,6 +18,7 @@ from dwplus.errors.reasons import Reason
 from dwplus.grid import PixelGrid
 from dwplus.planning import pairing
 from dwplus.planning.pairing import Rejection, Rules, burst_passes, pair_radar, passes
+from dwplus.quantities import radar
 from dwplus.scenes.records import RadarScene
 from dwplus.spec import DatasetSpec, make_spec
 

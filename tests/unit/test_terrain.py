@@ -12,8 +12,8 @@ from dwplus.earth import connect, pixels
 from dwplus.earth.images import extras, sentinel1, speckle, terrain
 from dwplus.embedded_earth.planet import Planet
 from dwplus.errors import InputError
-from dwplus.extras import GLO30, SRTM
 from dwplus.grid import PixelGrid
+from dwplus.quantities.extras import GLO30, SRTM
 from dwplus.spec import make_spec
 
 SIZE = 96

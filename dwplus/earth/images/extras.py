@@ -13,7 +13,8 @@ import ee
 
 from dwplus.earth.images import clouds
 from dwplus.errors import EarthError
-from dwplus.extras import (
+from dwplus.grid import PixelGrid
+from dwplus.quantities.extras import (
     ELEVATION_MODELS,
     EMBEDDING_BANDS,
     GLO30,
@@ -28,7 +29,6 @@ from dwplus.extras import (
     Extra,
     worldcover_of,
 )
-from dwplus.grid import PixelGrid
 
 EMBEDDING = "GOOGLE/SATELLITE_EMBEDDING/V1/ANNUAL"
 #: Metres a pixel of the embeddings.
@@ -59,7 +59,7 @@ def elevation(area: ee.Geometry, model: str = GLO30) -> ee.Image:
 
     Parameters
     ----------
-    model : of :data:`dwplus.extras.ELEVATION_MODELS`.
+    model : of :data:`dwplus.quantities.extras.ELEVATION_MODELS`.
     """
     if model == SRTM:  # one image of all the globe, in whole metres
         whole: ee.Image = ee.Image(SRTM).select([ELEVATION_MODELS[SRTM].band]).toFloat().resample("bilinear").rename(
