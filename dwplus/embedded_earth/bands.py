@@ -44,7 +44,11 @@ def constant_band(value: float, name: str = "constant") -> Band:
     return Band(name, to, WGS84, None, read, float(value))
 
 
-def native_reader(band: Band) -> Callable[[int, int, int, int], Pixels]:
+#: Reads (row, col, height, width) of a raster's own pixels.
+_Reader = Callable[[int, int, int, int], Pixels]
+
+
+def native_reader(band: Band) -> _Reader:
     """Reader of a band's own pixels by (row, col, height, width)."""
     def read(row: int, col: int, height: int, width: int) -> Pixels:
         return band.read(Grid(band.projection.crs, band.projection.transform, 0, 0).window(row, col, height, width))
@@ -158,31 +162,33 @@ def _stored_band(scene: Scene, index: int) -> Band:
         last[:] = [(key, pixels)]
         return pixels
 
-    def coarse(level: int) -> Callable[[int, int, int, int], Pixels]:
-        """Reader of a level of the pyramid, in that level's pixels."""
-        def read(row: int, col: int, height: int, width: int) -> Pixels:
-            factor = 2 ** min(level, _FINEST)
-            if level > _FINEST:  # from the finest kept level on, so that memory stays bounded
-                inner, rest = extent.coarser(_FINEST), 2 ** (level - _FINEST)
-                rows, cols = min(inner.height, (row + height) * rest), min(inner.width, (col + width) * rest)
-                fine = in_blocks(coarse(_FINEST), _BLOCK >> _FINEST, to.dtype)
-                part = fine(row * rest, col * rest, rows - row * rest, cols - col * rest)
-                return downsampled(part, (height, width), level - _FINEST, spec.pyramid, to)
-            top, left = row * factor, col * factor
-            bottom, right = min(spec.height, (row + height) * factor), min(spec.width, (col + width) * factor)
-            return downsampled(native(top, left, bottom - top, right - left), (height, width), level, spec.pyramid, to)
-
-        return read
-
     def read(grid: Grid) -> Pixels:
         level = pyramid_level(grid, projection)
         if not level:
             return read_nearest(grid, projection, extent, to.dtype, native)
         # Blocks, so that a coarse view of a large scene never holds its native pixels at once.
         return read_nearest(grid, projection.coarser(level), extent.coarser(level), to.dtype,
-                            in_blocks(coarse(level), max(1, _BLOCK >> level), to.dtype))
+                            in_blocks(_coarse(native, spec, to, level), max(1, _BLOCK >> level), to.dtype))
 
     return Band(spec.id, to, projection, extent, read)
+
+
+def _coarse(native: _Reader, spec: BandSpec, to: PixelType, level: int) -> _Reader:
+    """Reader of a level of a stored band's pyramid, in that level's pixels. It stands outside the band: a function that
+    knows itself through its own closure keeps the band's pixels until the collector finds them."""
+    def read(row: int, col: int, height: int, width: int) -> Pixels:
+        factor = 2 ** min(level, _FINEST)
+        if level > _FINEST:  # from the finest kept level on, so that memory stays bounded
+            inner, rest = Extent(0, 0, spec.width, spec.height).coarser(_FINEST), 2 ** (level - _FINEST)
+            rows, cols = min(inner.height, (row + height) * rest), min(inner.width, (col + width) * rest)
+            fine = in_blocks(_coarse(native, spec, to, _FINEST), _BLOCK >> _FINEST, to.dtype)
+            part = fine(row * rest, col * rest, rows - row * rest, cols - col * rest)
+            return downsampled(part, (height, width), level - _FINEST, spec.pyramid, to)
+        top, left = row * factor, col * factor
+        bottom, right = min(spec.height, (row + height) * factor), min(spec.width, (col + width) * factor)
+        return downsampled(native(top, left, bottom - top, right - left), (height, width), level, spec.pyramid, to)
+
+    return read
 
 
 #: Side, in native pixels, of the blocks that pyramids are made from.

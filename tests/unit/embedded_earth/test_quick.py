@@ -1,10 +1,14 @@
 """What makes the Earth quick changes no answer: outlines are made once, and compared once a filter."""
 
+import gc
+import weakref
+
 import pytest
 
 from dwplus.embedded_earth import bands, open_catalog
 from dwplus.embedded_earth.context import Context
 from dwplus.embedded_earth.functions import filters, registry
+from dwplus.embedded_earth.grid import Grid
 from dwplus.embedded_earth.shapes import Geometry, geometry_of, meet, polygon_of
 
 MAY, JUNE = 1_619_827_200_000, 1_622_505_600_000
@@ -55,3 +59,22 @@ def test_a_filter_passes_what_the_shapes_say_scene_by_scene(scenes, name):
 def test_a_filter_that_forgets_still_answers(scenes, monkeypatch):
     monkeypatch.setattr(filters, "_KEPT_VERDICTS", 1)
     test_a_filter_passes_what_the_shapes_say_scene_by_scene(scenes, "Filter.intersects")
+
+
+def test_pixels_go_with_their_request():
+    """Nothing of a scene is left to the collector: what waits for it is memory, a tile's bands ten megabytes."""
+    reading = dict(row=0, col=0, height=64, width=64)
+    scene = next(scene for scene in open_catalog().scenes("COPERNICUS/S2_SR_HARMONIZED", MAY, JUNE))
+    gc.collect()
+    gc.disable()
+    try:
+        image = bands.image_of(scene)
+        band = image.bands[0]
+        grid = Grid(band.projection.crs, band.projection.transform, 0, 0).window(*reading.values())
+        coarse = Grid(grid.crs, tuple(4 * part if i in (0, 4) else part for i, part in enumerate(grid.transform)), 8, 8)
+        assert band.read(grid)[0].shape == (64, 64) and band.read(coarse)[0].shape == (8, 8)
+        left = weakref.ref(scene)
+        del scene, image, band
+        assert left() is None
+    finally:
+        gc.enable()
