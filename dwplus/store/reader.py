@@ -219,7 +219,8 @@ def tile(path: str | Path, tile_id: str, window: str | None = None, *, decoded: 
     -------
     xarray.Dataset of ``s2`` (s2_band, y, x), ``s1`` (s1_band, y, x), ``label`` (y, x) uint8 with 255 = ignore, and the
     store's extras (:mod:`dwplus.quantities.extras`; decoded as float32 with NaN, but for the codes of ``worldcover``);
-    ``x`` and ``y`` are pixel centres in m; ``spatial_ref`` holds the UTM zone; attributes are the tile's columns.
+    ``x`` and ``y`` are pixel centres in m and alone say where the tile lies, so that a crop of it is found at its own
+    place by every reader; ``spatial_ref`` holds the UTM zone; attributes are the tile's columns.
 
     Raises
     ------
@@ -270,6 +271,10 @@ def tile(path: str | Path, tile_id: str, window: str | None = None, *, decoded: 
         if not decoded and "scale_factor" in group[name].attrs:
             found[name].attrs["scale_factor"] = group[name].attrs["scale_factor"]
         found[name].rio.write_nodata(fill[name], inplace=True)
-    # Pixels without a place lie on a grid of their own, in m from their lower left corner.
-    out: xr.Dataset = (found.rio.write_crs(grid.crs) if placed else found).rio.write_transform(grid.transform)
+    if not placed:  # pixels without a place lie on a grid of their own, in m from their lower left corner
+        out: xr.Dataset = found.rio.write_transform(grid.transform)
+        return out
+    # No GeoTransform: isel would keep it, and GDAL, open_rasterio and rasterix believe it before x and y
+    # (findings/crops-placed-by-their-whole.sh). GDAL takes x and y if their attributes say what they are.
+    out = found.rio.write_crs(grid.crs).rio.write_coordinate_system()
     return out

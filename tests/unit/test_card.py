@@ -148,6 +148,16 @@ def test_a_tile_with_its_place(store, small_plan, pixels_of):
     assert shapely.distance(shapely.Point(lon, lat), row.geometry) < 1e-3
 
 
+def test_a_crop_of_a_tile_lies_where_it_was_cut(store, small_plan, tmp_path):
+    row = small_plan.iloc[1]
+    crop = tile(store, row.tile_id)[["label"]].isel(y=slice(8, 24), x=slice(16, 32))
+    crop.to_netcdf(tmp_path / "crop.nc", engine="h5netcdf")
+    with rasterio.open(f"netcdf:{tmp_path / 'crop.nc'}:label") as raster:
+        assert raster.crs.to_epsg() == row.epsg
+        assert raster.bounds == (row.x0 + 160, row.y0 - 240, row.x0 + 320, row.y0 - 80)
+        np.testing.assert_array_equal(raster.read(1), crop["label"])
+
+
 def test_gdal_opens_a_tile(store, small_plan, pixels_of, tmp_path):
     s2, s1, label = pixels_of(2)
     row = small_plan.iloc[2]
