@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import nn
 
@@ -35,10 +36,13 @@ from model.scoring import Truth, count, evaluation_sets, machine, plain, strata,
 from model.train import train
 
 #: The table lies in :mod:`model.compare_table`; its names are found here as before.
-__all__ = ["DEFAULT", "RARE", "SCORES", "Entry", "Measured", "compare", "config_of", "drawn", "gigamacs", "group",
-           "images_per_second", "interval", "lines", "parameters", "parse_entry", "rarest", "score_all"]
+__all__ = ["COUNTS", "DEFAULT", "RARE", "SCORES", "Entry", "Measured", "compare", "config_of", "counts_of", "drawn",
+           "gigamacs", "group", "images_per_second", "interval", "lines", "parameters", "parse_entry", "rarest",
+           "score_all"]
 #: Classes that count as rare: so many, of those that occur, by their true pixels.
 RARE = 3
+#: The file of counts beside ``compare.json``.
+COUNTS = "counts.npz"
 #: The published four, and what they are measured against.
 DEFAULT = ("segformer", "segformer_s2", "segformer_s1", "late_fusion", "unet", "specsar_former", "claire",
            "cloudlulc_net")
@@ -281,11 +285,31 @@ def truth_group(found: list[Measured], labels: np.ndarray, blocks: np.ndarray, d
     return group([*swapped, ceiling], np.ones(len(blocks), bool), blocks, 0, draws, names)
 
 
+def counts_of(found: list[Measured], table: pd.DataFrame, labels: np.ndarray | None) -> dict[str, np.ndarray]:
+    """What every score of a comparison is made of, so that tiles can be grouped in other ways without a network.
+
+    Returns
+    -------
+    tile_id, block, biome, cloud (percent), of each tile; entries, names in the order of ``confusion_<i>``, int64
+    (seeds, tiles, classes, classes), rows the labels, and ``truth_<i>``, rows the truth; truth_labels, of the labels
+    themselves. The truth is left out where it is not known.
+    """
+    out = {"tile_id": table["tile_id"].to_numpy(str), "block": table["block"].to_numpy(str),
+           "biome": table["biome"].to_numpy(), "cloud": tile_cloud(table).to_numpy("float64"),
+           "entries": np.array([m.entry.text for m in found])}
+    for i, m in enumerate(found):
+        out[f"confusion_{i}"] = m.confusion
+        if m.against_truth is not None:
+            out[f"truth_{i}"] = m.against_truth
+    return out if labels is None else {**out, "truth_labels": labels}
+
+
 def compare(stores: str | Path | Sequence[str | Path], out: str | Path, config: TrainConfig,
             models: Sequence[str] = DEFAULT, *, seeds: Sequence[int] = (0,), split: str = "test",
             device: str | None = None, draws: int = 1000, seconds: float = 3.0, command: str = "",
             speak: Callable[[str], None] = say, truth: Truth | None = None) -> dict[str, Any]:
-    """Train and evaluate each of a set of networks, and the controls beside them; write ``compare.json``.
+    """Train and evaluate each of a set of networks, and the controls beside them; write ``compare.json`` and, for other
+    groups of tiles than its own, ``counts.npz`` (:func:`counts_of`).
 
     Runs lie in ``out/<entry>/seed_<n>``; those that are finished are not trained again. Controls are a pixel MLP of the
     same budget, a random forest on pixels and the majority class (:mod:`model.controls`).
@@ -377,6 +401,7 @@ def compare(stores: str | Path | Sequence[str | Path], out: str | Path, config: 
                                               "runs": m.runs}) for m in found if m.control}}
     try:
         (out / "compare.json").write_text(json.dumps(report, indent=1) + "\n")
+        np.savez_compressed(out / COUNTS, **counts_of(found, table, result.labels_against_truth))  # type: ignore[arg-type]
     except OSError as error:
         raise InputError(f"out {out}: cannot be written ({error.strerror or error})") from None
     return report

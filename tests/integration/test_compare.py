@@ -2,12 +2,13 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from benchmarks.bench_model import make_store
 from dwplus.errors import InputError
 from model import checkpoint as checkpoints
-from model.compare import compare
+from model.compare import compare, score_all
 from model.config import make_config
 from model.evaluate import evaluate
 from model.networks.layers import count_parameters
@@ -49,6 +50,11 @@ def test_the_command(store, tmp_path):
         assert cost["parameters"] == count_parameters(kept.net) and cost["gmac"] > 0
         assert kept.info["config"]["optim"]["epochs"] == 2 and kept.info["config"]["data"]["crop"] == 32
     assert checkpoints.load(cost["runs"][1]).info["config"]["loss"]["name"] == "rift"
+    kept = np.load(out / "counts.npz")
+    assert list(kept["entries"])[:len(MODELS)] == list(MODELS) and len(kept["block"]) == report["overall"]["tiles"]
+    for i, name in enumerate(MODELS):  # whoever groups the counts anew, of all tiles at once, has the table's scores
+        found = score_all(kept[f"confusion_{i}"].sum(1))[:, 0]
+        np.testing.assert_allclose(found, report["overall"]["entries"][name]["miou"]["seeds"])
     # Again: nothing is trained twice, the scores are the same.
     again = tool(*arguments)
     assert again.returncode == 0 and "is finished" in again.stdout
