@@ -10,6 +10,7 @@ from dwplus.console import needs, say
 from dwplus.errors import InputError
 from dwplus.maps import areas, change
 from dwplus.pages import sheets
+from dwplus.store.legend import map_legend
 from pipelines.door import run_command
 
 
@@ -45,7 +46,11 @@ def lines(table: pd.DataFrame) -> list[str]:
 def run(before: str, after: str, out: str | None) -> int:
     """Count, print, write. These are differences of two maps: each one's errors look like change."""
     paths = classes_of(before), classes_of(after)
-    table = areas.change(*paths)
+    legend, other = map_legend(before), map_legend(after)
+    if legend.classes != other.classes:
+        raise InputError(f"change: map {before} has the classes of {legend.table} ({', '.join(legend.classes)}), map "
+                         f"{after} those of {other.table} ({', '.join(other.classes)}); take maps of one class table")
+    table = areas.change(*paths, legend.classes)
     say(f"areas: {areas.COUNTED}; where either map errs there seems to be change")
     for line in lines(table):
         say(line)
@@ -57,7 +62,7 @@ def run(before: str, after: str, out: str | None) -> int:
     except OSError as error:
         raise InputError(f"--out {path}: cannot be written ({error.strerror or error})") from None
     needs("report")
-    change.write(folder, Path(before), Path(after), paths, table)
+    change.write(folder, Path(before), Path(after), paths, table, legend)
     say(f"table:  {path}    raster:  {folder / 'change.vrt'}    look:  {folder / 'index.html'}")
     say("for areas of change with intervals, draw and label a sample of it: "
         f"dwplus sample {folder} -n 500 -o sample.csv")

@@ -7,7 +7,7 @@ import hashlib
 import json
 import math
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,15 +31,16 @@ from dwplus.planning.plan import created, describe, read_plan, spec_of, write_pl
 from dwplus.quantities.extras import extra, input_bands, inputs_in
 from dwplus.quantities.radar import GAMMA_RTC, quantity
 from dwplus.spec import DatasetSpec, differences
+from dwplus.store.legend import DYNAMIC_WORLD, Legend
 from dwplus.store.locks import only_run
 from dwplus.store.places import beside
-from dwplus.taxonomy import CLASSES
 from pipelines.defaults import run_folder
 from pipelines.door import run_command
 from pipelines.export_region import spec_for
 
 if TYPE_CHECKING:
     import distributed
+    import pandas as pd
     import shapely
 
     from model.checkpoint import Checkpoint
@@ -90,11 +91,20 @@ class Options:
             raise InputError(f"OUT {self.out}: a map is written to a folder; copy it to a bucket when it is done")
         if self.polygons:
             areas.read_polygons(self.polygons, self.name_field)
-        if self.reference and areas.read_reference(self.reference).clustered:
-            raise InputError(f"--reference {self.reference}: is an evaluation of other ground, no sample of this map; "
-                             "--transfer takes its correction over, named so, or draw a sample with dwplus sample")
         if self.transfer and self.reference:
             raise InputError("--transfer: give it or --reference, not both")
+
+    def check_reference(self, classes: Sequence[str]) -> None:
+        """Refuse a reference that is none of a map of some classes.
+
+        Raises
+        ------
+        InputError
+            One sentence.
+        """
+        if self.reference and areas.read_reference(self.reference, classes).clustered:
+            raise InputError(f"--reference {self.reference}: is an evaluation of other ground, no sample of this map; "
+                             "--transfer takes its correction over, named so, or draw a sample with dwplus sample")
 
 
 #: Mapped where neither a region nor a store is given: twelve tiles of the sample planet, a minute or two.
@@ -137,6 +147,7 @@ def run_with_defaults(options: Options, network: str | None = None) -> int:
     if not given and not (Path(folder) / "best.safetensors").exists():
         from pipelines.train import run as train
 
+        options.check_reference(DYNAMIC_WORLD.classes)
         say(f"run {folder}: is not there yet, it is trained first")
         if code := train([], network, folder, None, [], options.device):
             return code
@@ -152,9 +163,8 @@ def run(options: Options) -> int:
     shape = WindowShape(options.margin, options.ramp)
     weights = checkpoint_path(options.run)
     checkpoint = load(weights)
-    if checkpoint.legend.classes != CLASSES:
-        raise InputError(f"run {weights}: was trained on the classes of {checkpoint.legend.table}, maps are drawn in "
-                         "Dynamic World's; train with data.classes=dynamic-world, or evaluate the run instead")
+    legend = checkpoint.legend
+    options.check_reference(legend.classes)
     spec = _spec(options, checkpoint)
     out = Path(options.out or f"maps/{spec.name if spec else Path(str(options.store)).stem}")
     settings = _settings(options, spec, weights)
@@ -167,7 +177,7 @@ def run(options: Options) -> int:
         work.prepare()
         ground = (_from_store(options, shape, checkpoint, folder) if options.store else
                   _from_earth(options, _checked(spec), shape, folder))
-        reference = _reference(options, weights, ground)
+        reference = _reference(options, weights, ground, legend)
         frame = Frame(ground.blocks, shape)
         job = Job(ground.source, str(weights), str(folder), shape, options.device, options.batch,
                   "probabilities" in options.layers, options.flips)
@@ -187,7 +197,8 @@ def run(options: Options) -> int:
             f"Land cover, {out.name}", f"{ground.words}; {checkpoint.name}", ground.created,
             {"settings": settings, "blocks": tally.line, "made_from": _made_from(options, checkpoint, weights, ground),
              "synthetic": bool(ground.synthetic),
-             **({"radar": GAMMA_RTC} if GAMMA_RTC in map(quantity, checkpoint.info.get("specs") or []) else {})})
+             **({"radar": GAMMA_RTC} if GAMMA_RTC in map(quantity, checkpoint.info.get("specs") or []) else {})},
+            legend)
         table = product.write(options.polygons, options.name_field)
         work.sweep()
     _show(table, out)
@@ -322,6 +333,7 @@ def _from_store(options: Options, shape: WindowShape, checkpoint: Checkpoint, fo
     check_store(checkpoint, (*s2_bands, *input_bands([one.name for one in extras])), s1_bands, store,
                 spec=attrs["spec"])
     table = tile_table(store)
+    _refuse_nowhere(table, store)
     if options.start and options.end:
         start, end = (pd.Timestamp(day, tz="UTC") for day in (options.start, options.end))
         table = table[(table["s2_time"] >= start) & (table["s2_time"] < end)]
@@ -339,10 +351,25 @@ def _from_store(options: Options, shape: WindowShape, checkpoint: Checkpoint, fo
             raise InputError(f"REGION {options.region}: store {store} holds no tile there")
     days = pd.to_datetime([s.s2_ms for b in blocks for s in b.scenes], unit="ms")
     words = f"{days.min():%Y-%m-%d} to {days.max():%Y-%m-%d}" if len(days) else "no dates"
-    # Tiles drawn by people are unmarked where nobody drew: that is no cloud.
+    # Tiles drawn by people are unmarked where nobody drew, and relabelled ones where a class has no counterpart: that
+    # is no cloud.
     masked = options.clouds == "mask" and attrs["label_source"] == "dynamic-world-v1"
+    lost = [name for name, new in attrs.get("relabelled", {}).get("became", {}).items() if new is None]
+    if masked and lost:
+        masked = False
+        say(f"clouds are not masked: store {store} was relabelled, and its pixels without a label are clouds or "
+            f"{', '.join(lost)}; map the store that it was made from")
     return Ground(blocks, inputs.StoreInputs(store, blocks, shape, masked, extras), clip,
                   created(folder / "settings.json"), words, _config(options), synthetic_of([store]))
+
+
+def _refuse_nowhere(table: pd.DataFrame, store: str) -> None:
+    """Refuse a store whose tiles do not say where they lie, or when they were taken."""
+    own = table[table["status"].astype(str) == "exported"]
+    for missing, what in ((own["epsg"] <= 0, "coordinates in a zone's metres"), (own["s2_time"].isna(), "dates")):
+        if missing.any():
+            raise InputError(f"store {store}: {int(missing.sum())} of its {len(own)} tiles have no {what}, which a map "
+                             "shows; imported sets are evaluated (dwplus evaluate) and looked at (dwplus view)")
 
 
 @contextlib.contextmanager
@@ -361,14 +388,14 @@ def _config(options: Options) -> EarthConfig:
     return EarthConfig(options.project or None, options.world or None, workload="dwplus-map")
 
 
-def _reference(options: Options, weights: Path, ground: Ground) -> areas.Reference | None:
+def _reference(options: Options, weights: Path, ground: Ground, legend: Legend) -> areas.Reference | None:
     """The errors of the map, where the user gives them: points drawn in it, or a correction from elsewhere."""
     if options.reference:
-        return areas.read_reference(options.reference)
+        return areas.read_reference(options.reference, legend.classes)
     if not options.transfer:
         return None
     path = weights.parent / "evaluation_test" / "blocks.csv" if options.transfer == "run" else Path(options.transfer)
-    return correction(path, ground.biomes())
+    return correction(path, ground.biomes(), legend.classes)
 
 
 def _made_from(options: Options, checkpoint: Checkpoint, weights: Path, ground: Ground) -> dict[str, str]:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from dwplus.view.subject import Subject
+    from model.checkpoint import Checkpoint
 
 
 def run(what: str, store: str | None, marks: Path | None, port: int) -> int:
@@ -68,25 +69,41 @@ def subject_of(what: str, store: str | None) -> Subject:
         raise InputError(f"{what}: is not there; give a store, a plan (.parquet), the folder of a run or of a map")
     if path.is_file():
         if path.suffix == ".safetensors":
-            return subject.of_store(store or "data/sample.zarr", predictor(path))
+            return seen_by(path, store or "data/sample.zarr")
         return subject.of_plan(what)
     if (path / "best.safetensors").exists():
-        found = subject.of_store(store or "data/sample.zarr", predictor(path / "best.safetensors"))
+        found = seen_by(path / "best.safetensors", store or "data/sample.zarr")
         found.title = f"{found.title} as {what} sees it"
         return found
     return subject.of_store(what)
 
 
-def predictor(path: Path) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+def seen_by(path: Path, store: str) -> Subject:
+    """A store with the classes that a checkpoint's network gives.
+
+    Raises
+    ------
+    InputError
+        Where the store has other bands or classes than the network.
+    """
+    from dwplus.view import subject
+    from model import checkpoint
+
+    loaded = checkpoint.load(path)
+    found = subject.of_store(store, predictor(loaded))
+    checkpoint.check_store(loaded, found.s2_bands, found.s1_bands, store, found.classes)
+    return found
+
+
+def predictor(loaded: Checkpoint) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
     """Classes of a tile by a run's network, on the CPU."""
     import numpy as np
     import torch
 
     from dwplus.taxonomy import IGNORE
-    from model import checkpoint
     from model.predict import Predictor
 
-    network = Predictor(checkpoint.load(path), torch.device("cpu"))
+    network = Predictor(loaded, torch.device("cpu"))
 
     def predict(s2: np.ndarray, s1: np.ndarray) -> np.ndarray:
         probability = network(s2[None], s1[None], s2.shape[-1])[0]

@@ -106,12 +106,14 @@ def estimate(mapped: np.ndarray, reference: Reference) -> Estimate:
     return Estimate(share, np.sqrt(parts / (parts - 1) * (scatter ** 2).sum(axis=0)))
 
 
-def table(mapped: np.ndarray, pixel_area: float, reference: Reference | None) -> pd.DataFrame:
+def table(mapped: np.ndarray, pixel_area: float, reference: Reference | None,
+          classes: Sequence[str] = CLASSES) -> pd.DataFrame:
     """Areas by class, with the design they come from.
 
     Parameters
     ----------
-    mapped : (class,) pixels. pixel_area : m2. reference : a sample of the mapped ground itself, or None.
+    mapped : (class,) pixels. pixel_area : m2. reference : a sample of the mapped ground itself, or None. classes :
+        names of the map's classes.
 
     Returns
     -------
@@ -119,7 +121,7 @@ def table(mapped: np.ndarray, pixel_area: float, reference: Reference | None) ->
     ``high_km2`` (95 %; not below 0 nor above the whole), and ``design``.
     """
     whole = float(mapped.sum()) * pixel_area / 1e6
-    found = pd.DataFrame({"class": CLASSES, "mapped_km2": mapped * pixel_area / 1e6,
+    found = pd.DataFrame({"class": classes, "mapped_km2": mapped * pixel_area / 1e6,
                           "mapped_share": mapped / max(1, mapped.sum())})
     if reference is None or not mapped.sum():
         return found.assign(design=COUNTED)
@@ -136,7 +138,8 @@ def table(mapped: np.ndarray, pixel_area: float, reference: Reference | None) ->
     return found.assign(design=CLUSTERED if reference.clustered else STRATIFIED)
 
 
-def transferred(mapped: np.ndarray, pixel_area: float, reference: Reference) -> pd.DataFrame:
+def transferred(mapped: np.ndarray, pixel_area: float, reference: Reference,
+                classes: Sequence[str] = CLASSES) -> pd.DataFrame:
     """Areas by class, and what they would be if the map erred as a network did somewhere else.
 
     That is no estimate: there is no sample of the mapped ground, and so no interval.
@@ -145,7 +148,7 @@ def transferred(mapped: np.ndarray, pixel_area: float, reference: Reference) -> 
     -------
     As :func:`table` without a reference, and ``transferred_km2``.
     """
-    found = table(mapped, pixel_area, None)
+    found = table(mapped, pixel_area, None, classes)
     if mapped.sum():
         whole = float(mapped.sum()) * pixel_area / 1e6
         found["transferred_km2"] = np.clip(estimate(mapped, reference).share, 0, 1) * whole
@@ -153,11 +156,15 @@ def transferred(mapped: np.ndarray, pixel_area: float, reference: Reference) -> 
     return found
 
 
-def read_reference(path: str | Path) -> Reference:
+def read_reference(path: str | Path, classes: Sequence[str] = CLASSES) -> Reference:
     """Errors of a map: ``blocks.csv`` of an evaluation, or a table of sample points.
 
     A table of points has the columns ``true`` and ``map`` with class names or numbers, one row a point, drawn at random
     within each map class. The evaluation's has ``block``, ``true``, ``map`` and ``pixels``.
+
+    Parameters
+    ----------
+    classes : names of the map's classes.
 
     Raises
     ------
@@ -177,13 +184,13 @@ def read_reference(path: str | Path) -> Reference:
         if column in rows and (blank := rows[column] == "").any():
             raise InputError(f"reference {path}: {column} is blank in {row_words(blank)}; fill it in or leave the row "
                              "out")
-    number = {name: i for i, name in enumerate(CLASSES)} | {str(i): i for i in range(len(CLASSES))}
+    number = {name: i for i, name in enumerate(classes)} | {str(i): i for i in range(len(classes))}
     codes = {}
     for column in ("true", "map"):
         found = rows[column].map(number)
         if found.isna().any():
             raise InputError(f"reference {path}: {column} {rows.loc[found.isna(), column].iloc[0]!r} is no class, in "
-                             f"{row_words(found.isna())}; classes are {', '.join(CLASSES)}, or 0 to {len(CLASSES) - 1}")
+                             f"{row_words(found.isna())}; classes are {', '.join(classes)}, or 0 to {len(classes) - 1}")
         codes[column] = found.to_numpy(int)
     clustered = "block" in rows
     weights = np.ones(len(rows))
@@ -193,7 +200,7 @@ def read_reference(path: str | Path) -> Reference:
             raise InputError(f"reference {path}: pixels {rows['pixels'][wrong].iloc[0]!r} is no count, in "
                              f"{row_words(pd.Series(wrong))}; it must be 0 or more")
     parts = pd.factorize(rows["block"])[0] if clustered else np.zeros(len(rows), int)
-    counts = np.zeros((parts.max(initial=0) + 1, len(CLASSES), len(CLASSES)))
+    counts = np.zeros((parts.max(initial=0) + 1, len(classes), len(classes)))
     np.add.at(counts, (parts, codes["true"], codes["map"]), weights)
     return Reference(counts, clustered)
 
@@ -218,25 +225,26 @@ def pieces(paths: Sequence[Path]) -> Iterator[tuple[PixelGrid, np.ndarray]]:
                     yield grid, raster.read(1, window=Window(col, row, width, height))
 
 
-def count(labels: np.ndarray) -> np.ndarray:
-    """Pixels of each class, int64 (class,)."""
-    return np.bincount(labels.ravel(), minlength=IGNORE + 1)[:len(CLASSES)]
+def count(labels: np.ndarray, classes: int = len(CLASSES)) -> np.ndarray:
+    """Pixels of each of so many classes, int64 (class,)."""
+    return np.bincount(labels.ravel(), minlength=IGNORE + 1)[:classes]
 
 
 def count_by_polygon(paths: Sequence[Path], names: Sequence[str], shapes: Sequence[shapely.Geometry],
-                     ) -> pd.DataFrame:
+                     classes: Sequence[str] = CLASSES) -> pd.DataFrame:
     """Pixels of each class by polygon; a pixel belongs to the polygons its centre lies in, and of two polygons that
     share an edge through it, to one (:mod:`dwplus.maps.edges`).
 
     Parameters
     ----------
     names : of the polygons; those of one name are counted together. shapes : in EPSG:4326, in whatever turn.
+    classes : names of the map's classes.
 
     Returns
     -------
     DataFrame of int64, index the names, columns the classes.
     """
-    found = {name: np.zeros(len(CLASSES), "int64") for name in names}
+    found = {name: np.zeros(len(classes), "int64") for name in names}
     tree = shapely.STRtree(list(shapes))
     west, _, east, _ = shapely.total_bounds(tree.geometries)
     for grid, labels in pieces(paths):
@@ -247,8 +255,8 @@ def count_by_polygon(paths: Sequence[Path], names: Sequence[str], shapes: Sequen
             for index in sorted(tree.query(shifted(footprint, turn)).tolist()):
                 here = edges.within_degrees(shifted(shapes[index], -turn), grid)
                 if here is not None:
-                    found[names[index]] += count(labels[here[0]][here[1]])
-    return pd.DataFrame.from_dict(found, orient="index", columns=list(CLASSES))
+                    found[names[index]] += count(labels[here[0]][here[1]], len(classes))
+    return pd.DataFrame.from_dict(found, orient="index", columns=list(classes))
 
 
 def read_polygons(path: str | Path, name_field: str | None = None) -> tuple[list[str], list[shapely.Geometry]]:
@@ -277,12 +285,13 @@ def read_polygons(path: str | Path, name_field: str | None = None) -> tuple[list
     return names, shapes
 
 
-def change(before: Sequence[Path], after: Sequence[Path]) -> pd.DataFrame:
+def change(before: Sequence[Path], after: Sequence[Path], classes: Sequence[str] = CLASSES) -> pd.DataFrame:
     """How much of each class became which, on the ground that both maps show.
 
     Parameters
     ----------
     before, after : class rasters of two maps on the lattice of their zones, which maps of this project share.
+    classes : names of the classes of both.
 
     Returns
     -------
@@ -293,16 +302,16 @@ def change(before: Sequence[Path], after: Sequence[Path]) -> pd.DataFrame:
     InputError
         Where the maps share no pixel, or their pixels are not the same squares.
     """
-    total = np.zeros((len(CLASSES), len(CLASSES)), "int64")
+    total = np.zeros((len(classes), len(classes)), "int64")
     area = 0.0
     for grid, old, new in change_pieces(before, after):
         area = grid.scale ** 2
         both = (old != IGNORE) & (new != IGNORE)
-        key = old[both].astype(int) * len(CLASSES) + new[both]
+        key = old[both].astype(int) * len(classes) + new[both]
         total += np.bincount(key, minlength=total.size).reshape(total.shape)
     if not total.sum():
         raise InputError("change: the two maps share no pixel with a class; take maps of the same region")
-    return pd.DataFrame(total * area / 1e6, index=list(CLASSES), columns=list(CLASSES))
+    return pd.DataFrame(total * area / 1e6, index=list(classes), columns=list(classes))
 
 
 def change_pieces(before: Sequence[Path], after: Sequence[Path],

@@ -196,6 +196,11 @@ class Frame:
         return self.around(block.block(-half, -half, block.height + 2 * half, block.width + 2 * half))
 
 
+def classes_in(windows: Mapping[str, tuple[PixelGrid, np.ndarray]]) -> int:
+    """Number of classes of windows' probabilities; without any window that of Dynamic World."""
+    return len(next(iter(windows.values()))[1]) if windows else len(CLASSES)
+
+
 def blend(block: PixelGrid, windows: Mapping[str, tuple[PixelGrid, np.ndarray]],
           shape: WindowShape) -> tuple[np.ndarray, np.ndarray]:
     """Sums over all windows that have a say in a grid.
@@ -210,7 +215,7 @@ def blend(block: PixelGrid, windows: Mapping[str, tuple[PixelGrid, np.ndarray]],
     -------
     uint64 (class, y, x) sums of weight times probability, and uint64 (y, x) sums of the weights with data.
     """
-    total = np.zeros((len(CLASSES), *block.shape), "uint64")
+    total = np.zeros((classes_in(windows), *block.shape), "uint64")
     weight = np.zeros(block.shape, "uint64")
     for name in sorted(windows):
         support, probability = windows[name]
@@ -231,7 +236,7 @@ def decide(total: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
     Returns
     -------
-    uint8 (y, x) class, 0..8, 255 = no data, the first of equal ones; uint8 (y, x) its probability in percent, 255 = no
+    uint8 (y, x) class, 0.., 255 = no data, the first of equal ones; uint8 (y, x) its probability in percent, 255 = no
     data.
     """
     # Class by class: numpy's argmax along the first axis is several times slower.
@@ -261,15 +266,15 @@ def _percent(part: np.ndarray, weight: np.ndarray, nothing: np.ndarray) -> np.nd
 
 def finish(block: PixelGrid, windows: Mapping[str, tuple[PixelGrid, np.ndarray]], shape: WindowShape,
            probabilities: bool = False) -> np.ndarray:
-    """The layers of a block: class, confidence, and by option the nine probabilities.
+    """The layers of a block: class, confidence, and by option the probabilities of all classes.
 
     Its inner part hears one window only and needs no sums, which is most of it; the rest is blended.
 
     Returns
     -------
-    uint8 (layer, y, x): class 0..8, then percent; 255 = no data.
+    uint8 (layer, y, x): class 0.., then percent; 255 = no data.
     """
-    out = np.empty((2 + len(CLASSES) * probabilities, *block.shape), "uint8")
+    out = np.empty((2 + classes_in(windows) * probabilities, *block.shape), "uint8")
     half = shape.ramp // 2
     size = block.width
     inner = slice(half, size - half)

@@ -17,7 +17,7 @@ from dwplus.maps.estimators import Points
 from dwplus.maps.interpreters import CANNOT_TELL
 from dwplus.maps.legend import OTHER, Shown
 from dwplus.pages import sheets
-from dwplus.taxonomy import CLASSES, IGNORE
+from dwplus.taxonomy import IGNORE
 
 
 @dataclass(frozen=True)
@@ -99,20 +99,21 @@ def join(paths: Sequence[str | Path], rule: str) -> tuple[pd.DataFrame, list[str
     return first.reset_index(), interpreters.agreement(labels)
 
 
-def classes_of(rows: pd.DataFrame, column: str, names: Sequence[str], where: str) -> np.ndarray:
-    """Class numbers of a column of names, or of Dynamic World's numbers.
+def classes_of(rows: pd.DataFrame, column: str, shown: Shown, where: str) -> np.ndarray:
+    """Class numbers of a column of names, or of a map's class numbers.
 
     Raises
     ------
     InputError
         For a name the map does not have, with its row.
     """
+    names, single = shown.names, shown.legend.classes
     known = {name: i for i, name in enumerate(names)} | {name.replace("_", " "): i for i, name in enumerate(names)}
-    if list(names) == list(CLASSES):
-        known |= {str(i): i for i in range(len(names))}
+    if not shown.change:
+        known = {str(i): i for i in range(len(names))} | known
     else:  # kinds of change that are rare here are one class
         rest = known.get(OTHER)
-        every = [*CLASSES, *(f"{a} to {b}" for a in CLASSES for b in CLASSES if a != b)]
+        every = [*single, *(f"{a} to {b}" for a in single for b in single if a != b)]
         known = ({} if rest is None else dict.fromkeys(every, rest)) | known
     found = rows[column].map(known)
     if found.isna().any():
@@ -141,7 +142,7 @@ def labelled(rows: pd.DataFrame, shown: Shown, mapped: np.ndarray, where: str) -
     rows = rows[~unknown].reset_index(drop=True)
     if not len(rows):
         raise InputError(f"{where}: no point has a label")
-    true = classes_of(rows, "reference", shown.names, where)
+    true = classes_of(rows, "reference", shown, where)
     said = _mapped_now(rows, shown, where, notes)
     keep = said != IGNORE
     rows, true, said = rows[keep].reset_index(drop=True), true[keep], said[keep]
@@ -161,7 +162,7 @@ def labelled(rows: pd.DataFrame, shown: Shown, mapped: np.ndarray, where: str) -
 def _mapped_now(rows: pd.DataFrame, shown: Shown, where: str, notes: list[str]) -> np.ndarray:
     """Classes at the points in the map's rasters; without coordinates, what the table says."""
     if not {"epsg", "x", "y"} <= set(rows):
-        return classes_of(rows, "map", shown.names, where)
+        return classes_of(rows, "map", shown, where)
     points = {c: pd.to_numeric(rows[c], errors="coerce").to_numpy(float) for c in ("epsg", "x", "y")}
     if (wrong := ~np.isfinite(np.column_stack(list(points.values()))).all(axis=1)).any():
         raise InputError(f"{where}: epsg, x and y must be numbers, in {row_words(pd.Series(wrong))}")

@@ -32,7 +32,6 @@ from dwplus.pages.stretch import true_colour, vegetation
 from dwplus.spec import DatasetSpec
 from dwplus.store import layout
 from dwplus.store.tiles import TileReader
-from dwplus.taxonomy import CLASSES, PALETTE
 
 #: Side of what is fetched around a point, of the near pictures cut out of it, and of the picture of the surroundings.
 AROUND, NEAR, THIN = 256, 64, 2
@@ -185,7 +184,8 @@ def write_page(shown: Shown, frame: gpd.GeoDataFrame, found: dict[str, list[dict
         "key": f"{path.stem}-{hashlib.sha256(sheets.text_of(frame[columns]).encode()).hexdigest()[:12]}",
         "stem": path.stem, "columns": [c for c in columns if c != "reference"] + ["reference"], "cannot": CANNOT_TELL,
         "sides": ["before", "after"] if shown.change else [""],
-        "classes": [{"name": n, "colour": c} for n, c in zip(CLASSES, PALETTE, strict=True)],
+        "classes": [{"name": n, "colour": c} for n, c in zip(shown.legend.classes, shown.legend.colours,
+                                                               strict=True)],
         "points": [{"id": str(row["id"]), "lon": float(row["lon"]), "lat": float(row["lat"]), "row": row,
                     "pictures": found.get(str(row["id"]), [])} for row in rows]}
     text = page_text(f"Label {path.stem}", data, shown.change)
@@ -199,7 +199,9 @@ def page_text(title: str, data: dict[str, Any], change: bool) -> str:
     """The page as text; its one script is named by its digest, so that no other runs."""
     folder = resources.files("dwplus.maps") / "pages"
     style, script = ((folder / f"label.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
-    keys = ("Keys: 1 to 9 before, with shift after" if change else "Keys: 1 to 9 classes") + (
+    count = len(data["classes"])
+    own = f"1 to {min(count, 9)}" + (" and letters" if count > 9 else "")
+    keys = (f"Keys: {own} before, with shift after" if change else f"Keys: {own} classes") + (
         ", 0 cannot tell, arrows back and on, Enter the next open point, S save")
     return skeleton.with_script("label.html", script, style, json.loads(json.dumps(data, default=_plain)), title=title,
                                 keys=keys)

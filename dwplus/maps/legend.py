@@ -1,11 +1,11 @@
 """What a finished map, or a change between two, shows: its class rasters and the names of what is in them.
 
-A change raster holds ``10 * class before + class after``: 14 is trees that became crops, 11 trees that stayed.
+A change raster holds a code of both classes (:mod:`dwplus.maps.kinds`): of Dynamic World's, 14 is trees that became
+crops, 11 trees that stayed.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,9 @@ import rasterio
 from dwplus.errors import InputError
 from dwplus.grid import PixelGrid
 from dwplus.maps import areas
-from dwplus.taxonomy import CLASSES, IGNORE
+from dwplus.maps.kinds import ChangeCodes, codes_of
+from dwplus.store.legend import DYNAMIC_WORLD, Legend, facts_of, legend_in
+from dwplus.taxonomy import IGNORE
 
 #: Kinds of change that cover less than this share of the ground are one class together.
 RARE = 0.005
@@ -30,8 +32,9 @@ class Shown:
 
     Attributes
     ----------
-    folder : where it lies. paths : class rasters, one a zone. names : of its classes. index : (256,) class of each
-        value of the rasters, 255 = none. facts : its ``map.json`` or ``change.json``. change : whether it shows change.
+    folder : where it lies. paths : class rasters, one a zone. names : of its classes. index : class of each value of
+        the rasters, uint8 (256,) or (65536,), 255 = none. facts : its ``map.json`` or ``change.json``. change : whether
+        it shows change. legend : classes of the map, or of both maps of a change.
     """
 
     folder: Path
@@ -40,6 +43,7 @@ class Shown:
     index: np.ndarray
     facts: dict[str, Any]
     change: bool
+    legend: Legend = DYNAMIC_WORLD
 
     def pieces(self) -> Iterator[tuple[PixelGrid, np.ndarray]]:
         """The rasters in pieces: grid and classes (y, x), 255 = no data."""
@@ -76,11 +80,6 @@ class Shown:
         return out
 
 
-def name_of(before: int, after: int) -> str:
-    """``trees to crops``; a class that stayed goes by its own name."""
-    return CLASSES[before] if before == after else f"{CLASSES[before]} to {CLASSES[after]}"
-
-
 def open_map(folder: str | Path) -> Shown:
     """A map, or a change between two maps.
 
@@ -95,34 +94,33 @@ def open_map(folder: str | Path) -> Shown:
         paths = sorted(folder.glob(f"{stem}_epsg*.tif"))
         if not paths or not facts.exists():
             continue
-        try:
-            known = json.loads(facts.read_text())
-        except (OSError, ValueError) as error:
-            raise InputError(f"map {folder}: {facts.name} cannot be read ({error})") from None
+        known = facts_of(facts)
+        legend = legend_in(known, f"map {folder}")
         index = np.full(256, IGNORE, "uint8")
-        names = list(CLASSES)
-        index[:len(CLASSES)] = range(len(CLASSES))
+        names = list(legend.classes)
+        index[:len(legend)] = range(len(legend))
         if change:
-            names, index = _kinds(paths)
-        return Shown(folder, paths, names, index, known, change)
+            names, index = _kinds(paths, codes_of(legend))
+        return Shown(folder, paths, names, index, known, change, legend)
     raise InputError(f"map {folder}: holds no finished map; make one with dwplus map, or a change with dwplus change")
 
 
-def _kinds(paths: list[Path]) -> tuple[list[str], np.ndarray]:
-    """Classes of a change raster: what stayed, each kind of change that is not rare, and the others together."""
-    total = np.zeros(256, "int64")
+def _kinds(paths: list[Path], codes: ChangeCodes) -> tuple[list[str], np.ndarray]:
+    """Classes of a change raster: what stayed, each kind of change that is not rare, and the others together. Of more
+    than fifteen classes what stayed and is rare is among the others too: an index has 254 places."""
+    total = np.zeros(codes.size, "int64")
     for _, values in areas.pieces(paths):
-        total += np.bincount(values.ravel(), minlength=256)
-    total[IGNORE] = 0
+        total += np.bincount(values.ravel(), minlength=codes.size)
+    total[codes.nodata] = 0
     names: list[str] = []
-    index, rest = np.full(256, IGNORE, "uint8"), []
+    index, rest = np.full(codes.size, IGNORE, "uint8"), []
     for value in np.flatnonzero(total):
-        before, after = divmod(int(value), 10)
-        if before != after and total[value] < RARE * total.sum():
+        before, after = codes.pair(int(value))
+        if (before != after or codes.size > 256) and total[value] < RARE * total.sum():
             rest.append(value)
             continue
         index[value] = len(names)
-        names.append(name_of(before, after))
+        names.append(codes.name(int(value)))
     if rest:
         index[rest] = len(names)
         names.append(OTHER)

@@ -12,7 +12,8 @@ import rasterio.enums
 
 from dwplus.maps.raster import DEGREE_METRES
 from dwplus.pages import colours, skeleton
-from dwplus.taxonomy import CLASSES, IGNORE, PALETTE
+from dwplus.store.legend import DYNAMIC_WORLD, Legend
+from dwplus.taxonomy import IGNORE
 
 #: Longest side of a quicklook, px.
 QUICKLOOK_PIXELS = 1600
@@ -44,7 +45,8 @@ def round_length(metres: float) -> float:
 
 
 @skeleton.plain_text()
-def quicklook(class_path: Path, confidence_path: Path, path: Path, title: str, subtitle: str) -> None:
+def quicklook(class_path: Path, confidence_path: Path, path: Path, title: str, subtitle: str,
+              legend: Legend = DYNAMIC_WORLD) -> None:
     """A PNG with the classes, their legend with shares, a scale bar, north, and the confidence."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -60,9 +62,9 @@ def quicklook(class_path: Path, confidence_path: Path, path: Path, title: str, s
     ratio = min(3.0, max(0.3, height * aspect / width))
     figure = Figure(figsize=(13.5, max(4.6, 6.4 * ratio) + 1.7), layout="constrained", facecolor="white")
     left, right = figure.subplots(1, 2)
-    left.imshow(colours.of_classes(label), aspect=aspect, interpolation="nearest")
+    left.imshow(legend.pictured(label), aspect=aspect, interpolation="nearest")
     right.imshow(colours.of_confidence(sure), aspect=aspect, interpolation="nearest")
-    shown = np.bincount(label.ravel(), minlength=256)[:len(CLASSES)]
+    shown = np.bincount(label.ravel(), minlength=256)[:len(legend)]
     share = shown / max(1, shown.sum())
     valid = sure[sure != IGNORE]
     left.set_title("land cover", fontsize=11)
@@ -77,8 +79,9 @@ def quicklook(class_path: Path, confidence_path: Path, path: Path, title: str, s
     _scale_bar(left, height, width, metres)
     bar = figure.colorbar(_scale(), ax=right, shrink=0.8, pad=0.02)
     bar.ax.tick_params(labelsize=9)
-    handles = [Patch(facecolor=PALETTE[c], edgecolor="0.4", label=f"{colours.words(CLASSES[c])}  {share[c]:.1%}")
-               for c in range(len(CLASSES)) if shown[c]]
+    handles = [Patch(facecolor=legend.colours[c], edgecolor="0.4",
+                     label=f"{colours.words(legend.classes[c])}  {share[c]:.1%}")
+               for c in range(len(legend)) if shown[c]]
     if (label == IGNORE).any():
         handles.append(Patch(facecolor=colours.NO_LABEL, edgecolor="0.4", label="no data"))
     figure.legend(handles=handles, loc="outside lower center", ncols=5, fontsize=9, frameon=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import geopandas as gpd
@@ -16,7 +16,8 @@ from dwplus.maps import edges
 from dwplus.maps.blocks import Block
 from dwplus.planning.candidates import Candidate
 from dwplus.planning.plan import make_plan
-from dwplus.spec import DatasetSpec, make_spec
+from dwplus.spec import SR_BANDS, TOA_BANDS, DatasetSpec, make_spec
+from dwplus.store.legend import DECIBEL, DEGREE, DISPLAY, REFLECTANCE
 
 #: Sections of a spec that decide what the network sees: where a region does not set them, they are those of the
 #: training data.
@@ -31,14 +32,17 @@ def map_spec(region: DatasetSpec, trained: dict[str, Any], dates: int | None,
 
     Parameters
     ----------
-    trained : spec of the store the network was trained on. dates : per block; None for all.
+    trained : spec of the store the network was trained on, exported or imported. dates : per block; None for all.
     extras : what the network takes beside both sensors.
 
     Raises
     ------
     InputError
-        Where the region's labels are drawn tiles, which cover no region.
+        Where the region's labels are drawn tiles, which cover no region; where Earth Engine has no such bands as an
+        imported set.
     """
+    if trained.get("kind") == "import":
+        trained = sections_of(trained)
     if region.labels.source != "dynamic-world-v1":
         kind = ("tiles drawn by people here and there" if region.labels.source == "annotations" else
                 "a map of classes without scenes of its own")
@@ -62,6 +66,39 @@ def map_spec(region: DatasetSpec, trained: dict[str, Any], dates: int | None,
     if "embedding" not in extras:
         raw["store"].pop("embedding_dtype", None)
     return make_spec(raw, "REGION")
+
+
+def sections_of(trained: Mapping[str, Any]) -> dict[str, Any]:
+    """The sections of a spec that give the bands of an imported set, by their names and units.
+
+    The product is L2A, or L1C where B10 is among the bands, which L2A lacks; a region's own spec may say another.
+
+    Parameters
+    ----------
+    trained : spec of the imported store (:class:`dwplus.store.imported.ImportSpec`).
+
+    Raises
+    ------
+    InputError
+        Where a band is a picture's, or of no name that Earth Engine's products have.
+    """
+    optical, radar = (list(trained[sensor]["bands"]) for sensor in ("sentinel2", "sentinel1"))
+    units, name = trained["band_units"], trained["name"]
+    where = f"run: was trained on {name}, and Earth Engine cannot give"
+    otherwise = "evaluate the run on its own set, or map with a run of Sentinel-2 reflectance and Sentinel-1 in dB"
+    for band in (*optical, *radar):
+        if units.get(band) == DISPLAY:
+            raise InputError(f"{where} its band {band}: its values are grey values for display, without physical "
+                             f"meaning; {otherwise}")
+    if unknown := [band for band in optical if band not in TOA_BANDS or units.get(band, REFLECTANCE) != REFLECTANCE]:
+        raise InputError(f"{where} its band {unknown[0]}: Sentinel-2 has {', '.join(TOA_BANDS)}; {otherwise}")
+    if radar not in (["VV", "VH"], ["VV", "VH", "angle"]) or any(
+            units.get(band, DECIBEL) not in (DECIBEL, DEGREE) for band in radar):
+        raise InputError(f"{where} its radar bands {', '.join(radar)}: a map takes VV and VH in dB, and angle; "
+                         f"{otherwise}")
+    tile = {key: trained["tile"][key] for key in ("size", "scale")}
+    return {"sentinel2": {"bands": optical, "product": "sr" if set(optical) <= set(SR_BANDS) else "toa"},
+            "sentinel1": {"keep_angle": "angle" in radar}, "tile": tile}
 
 
 def plan_blocks(session: Session, spec: DatasetSpec, shapes: Sequence[shapely.Geometry],

@@ -20,14 +20,15 @@ from dwplus.errors import StopError
 from dwplus.errors.reasons import meaning
 from dwplus.maps import areas, look, stac, viewer
 from dwplus.maps.blocks import Block
-from dwplus.maps.raster import LAYERS, NO_SOURCE, Layer, extent, outside, write_cog, write_vrt
+from dwplus.maps.raster import NO_SOURCE, Layer, extent, layers_of, outside, write_cog, write_vrt
 from dwplus.maps.work import Work
 from dwplus.pages import charts, colours, sheets, skeleton
 from dwplus.pages.charts import number
 from dwplus.pages.words import SYNTHETIC
 from dwplus.quantities.radar import GAMMA_RTC, RTC_SOURCE
+from dwplus.store.legend import DYNAMIC_WORLD, Legend, attributes_of
 from dwplus.store.sources import SOURCES
-from dwplus.taxonomy import CLASSES, IGNORE, PALETTE
+from dwplus.taxonomy import IGNORE
 
 #: Layers that are always written, and those by option.
 ALWAYS, OPTIONS = ("class", "confidence"), ("probabilities", "sources")
@@ -42,7 +43,7 @@ class Product:
     out : its folder. blocks : all of them. outcomes : what became of each, by id. clip : the region by zone; None shows
     whole blocks. layers : those by option. reference : of the map's errors, None where there is no sample of it.
     transferred : whether they were measured on other ground, and the user asked for their correction.
-    title, subtitle : for people. created : ISO time. facts : for ``map.json``.
+    title, subtitle : for people. created : ISO time. facts : for ``map.json``. legend : classes of the map.
     """
 
     out: Path
@@ -57,6 +58,7 @@ class Product:
     subtitle: str
     created: str
     facts: dict[str, Any]
+    legend: Legend = DYNAMIC_WORLD
 
     def write(self, polygons: str | None = None, name_field: str | None = None) -> pd.DataFrame:
         """Write everything; ``map.json`` comes last and says that the map is whole.
@@ -83,7 +85,7 @@ class Product:
         self.out.mkdir(parents=True, exist_ok=True)
         rasters = self._rasters()
         for layer in self._wanted():
-            write_vrt(self.out / f"{layer.name}.vrt", layer, [p for one, p in rasters.values() if one is layer])
+            write_vrt(self.out / f"{layer.name}.vrt", layer, [p for one, p in rasters.values() if one == layer])
         _replace(self.out / "blocks.parquet", lambda path: self._ledger().to_parquet(path, compression="zstd"))
         classes = [path for layer, path in rasters.values() if layer.name == "class"]
         table, by_polygon = self._areas(classes, named)
@@ -91,14 +93,17 @@ class Product:
         if by_polygon is not None:
             sheets.write_csv(by_polygon, self.out / "areas_by_polygon.csv", float_format="%.6f")
         look.quicklook(self.out / "class.vrt", self.out / "confidence.vrt", self.out / "quicklook.png", self.title,
-                       self.subtitle)
+                       self.subtitle, self.legend)
         mapped = [block for block in self.blocks if self._state(block) == "mapped"]
         viewer.write(self.out, self.blocks, lambda block: self.work.picture(block.id), self.title,
-                     [self._areas_are(), self.subtitle, *([SYNTHETIC] if self.facts["synthetic"] else [])], table)
+                     [self._areas_are(), self.subtitle, *([SYNTHETIC] if self.facts["synthetic"] else [])], table,
+                     self.legend)
         skeleton.put(self.out / "index.html", self._page(table, by_polygon))
         self._item(mapped, rasters)
         facts = {**self.facts, "areas": json.loads(table.to_json(orient="records")),
                  "files": sorted(path.name for path in self.out.iterdir() if not path.name.startswith("."))}
+        if self.legend != DYNAMIC_WORLD:  # a map without a word on them is of Dynamic World's classes
+            facts["legend"] = attributes_of(self.legend)
         _replace(self.out / "map.json", lambda path: path.write_text(json.dumps(facts, indent=1) + "\n"))
         return table
 
@@ -106,7 +111,7 @@ class Product:
         return str(self.outcomes.get(block.id, {}).get("state", ""))
 
     def _wanted(self) -> list[Layer]:
-        return [LAYERS[name] for name in (*ALWAYS, *self.layers)]
+        return [layers_of(self.legend)[name] for name in (*ALWAYS, *self.layers)]
 
     def _rasters(self) -> dict[str, tuple[Layer, Path]]:
         """One GeoTIFF per layer and zone that has anything to show."""
@@ -163,16 +168,18 @@ class Product:
     def _areas(self, classes: Sequence[Path], named: tuple[list[str], list[shapely.Geometry]] | None,
                ) -> tuple[pd.DataFrame, pd.DataFrame | None]:
         pixel = self.blocks[0].grid.scale ** 2
-        whole = np.zeros(len(CLASSES), "int64")
+        names = self.legend.classes
+        whole = np.zeros(len(names), "int64")
         for _, labels in areas.pieces(classes):
-            whole += areas.count(labels)
-        table = (areas.transferred(whole, pixel, self.reference) if self.reference and self.transferred else
-                 areas.table(whole, pixel, self.reference))
+            whole += areas.count(labels, len(names))
+        table = (areas.transferred(whole, pixel, self.reference, names) if self.reference and self.transferred else
+                 areas.table(whole, pixel, self.reference, names))
         if named is None:
             return table, None
-        counts = areas.count_by_polygon(classes, *named)
+        counts = areas.count_by_polygon(classes, *named, names)
         # The errors of the whole map are not those of a part: parts are counted.
-        parts = [areas.table(row.to_numpy(), pixel, None).assign(polygon=name) for name, row in counts.iterrows()]
+        parts = [areas.table(row.to_numpy(), pixel, None, names).assign(polygon=name)
+                 for name, row in counts.iterrows()]
         found = pd.concat(parts, ignore_index=True)
         return table, found[["polygon", *(c for c in found if c != "polygon")]]
 
@@ -185,7 +192,7 @@ class Product:
                   "areas": (self.out / "areas.csv", "text/csv")}
         item = stac.item(self.out.name, mapped, rasters, others, self.created,
                          {"processing:software": {"dwplus": VERSION}},
-                         RTC_SOURCE if self.facts.get("radar") == GAMMA_RTC else SOURCES["sentinel1"])
+                         RTC_SOURCE if self.facts.get("radar") == GAMMA_RTC else SOURCES["sentinel1"], self.legend)
         _replace(self.out / "item.json", lambda path: path.write_text(json.dumps(item, indent=1) + "\n"))
 
     def _page(self, table: pd.DataFrame, by_polygon: pd.DataFrame | None) -> str:
@@ -202,11 +209,30 @@ class Product:
             picture=skeleton.data_url((self.out / "quicklook.png").read_bytes()),
             counted=areas.COUNTED.capitalize(), transferred=areas.TRANSFERRED.capitalize(),
             basis="counted" if self.reference is None else "transferred" if self.transferred else "sampled",
-            areas=_area_table(table),
+            areas=self._area_table(table),
             polygons=[] if by_polygon is None else [
-                (str(name), _area_table(rows)) for name, rows in by_polygon.groupby("polygon", sort=False)],
+                (str(name), self._area_table(rows)) for name, rows in by_polygon.groupby("polygon", sort=False)],
             missing=charts.table(("reason", "blocks", "meaning"), missing) if missing else None,
             made=charts.table(("", ""), [[k, v] for k, v in self.facts["made_from"].items()], "words"))
+
+    def _area_table(self, table: pd.DataFrame) -> str:
+        colour = dict(zip(self.legend.classes, self.legend.colours, strict=True))
+        adjusted, moved = "adjusted_km2" in table, "transferred_km2" in table
+        rows = []
+        for row in table.to_dict("records"):
+            name = str(row["class"])
+            cells = [charts.named(colour[name], colours.words(name)), f"{row['mapped_km2']:,.2f}",
+                     f"{row['mapped_share']:.1%}"]
+            if adjusted:
+                low, high = row["low_km2"], row["high_km2"]
+                cells += [f"{row['adjusted_km2']:,.2f}",
+                          "not known" if not np.isfinite(low) else f"{low:,.2f} to {high:,.2f}"]
+            if moved:
+                cells.append(f"{row['transferred_km2']:,.2f}")
+            rows.append(cells)
+        head = ["class", "counted, km²", "share", *(["estimate, km²", "95 % interval, km²"] if adjusted else []),
+                *(["transferred correction, km²"] if moved else [])]
+        return charts.table(head, rows)
 
     def _areas_are(self) -> str:
         """What the figures of area are, in a sentence."""
@@ -220,26 +246,6 @@ class Product:
                    if self._state(b) == "rejected"]
         return [[str(reason), str(n), meaning(str(reason))]
                 for reason, n in pd.Series(reasons, dtype=str).value_counts().items()]
-
-
-def _area_table(table: pd.DataFrame) -> str:
-    colour = dict(zip(CLASSES, PALETTE, strict=True))
-    adjusted, moved = "adjusted_km2" in table, "transferred_km2" in table
-    rows = []
-    for row in table.to_dict("records"):
-        name = str(row["class"])
-        cells = [charts.named(colour[name], colours.words(name)), f"{row['mapped_km2']:,.2f}",
-                 f"{row['mapped_share']:.1%}"]
-        if adjusted:
-            low, high = row["low_km2"], row["high_km2"]
-            cells += [f"{row['adjusted_km2']:,.2f}",
-                      "not known" if not np.isfinite(low) else f"{low:,.2f} to {high:,.2f}"]
-        if moved:
-            cells.append(f"{row['transferred_km2']:,.2f}")
-        rows.append(cells)
-    head = ["class", "counted, km²", "share", *(["estimate, km²", "95 % interval, km²"] if adjusted else []),
-            *(["transferred correction, km²"] if moved else [])]
-    return charts.table(head, rows)
 
 
 def _day(milliseconds: int) -> int:

@@ -26,8 +26,10 @@ from dwplus.grid import PixelGrid, transformer
 from dwplus.grid.longitude import box_of, near
 from dwplus.maps import edges
 from dwplus.maps.blocks import Block, overlap
+from dwplus.maps.kinds import codes_of
 from dwplus.pages.colours import rgb
-from dwplus.taxonomy import CLASSES, IGNORE, PALETTE
+from dwplus.store.legend import DYNAMIC_WORLD, Legend
+from dwplus.taxonomy import IGNORE
 
 #: Bytes that GDAL may keep of rasters it writes.
 CACHE_BYTES = 128 << 20
@@ -43,7 +45,7 @@ class Layer:
 
     Attributes
     ----------
-    bands : names, with ``units`` for each. resampling : of the overviews.
+    bands : names, with ``units`` for each. resampling : of the overviews. legend : classes that a class raster holds.
     """
 
     name: str
@@ -52,22 +54,22 @@ class Layer:
     nodata: int
     resampling: str
     units: tuple[str, ...]
+    legend: Legend = DYNAMIC_WORLD
 
 
-LAYERS = {layer.name: layer for layer in (
-    Layer("class", ("class",), "uint8", IGNORE, "MODE", ("",)),
-    Layer("confidence", ("confidence",), "uint8", IGNORE, "AVERAGE", ("percent",)),
-    Layer("probabilities", CLASSES, "uint8", IGNORE, "AVERAGE", ("percent",) * len(CLASSES)),
-    Layer("sources", ("s2_date", "s1_date", "gap", "dates"), "int32", NO_SOURCE, "NEAREST",
-          ("yyyymmdd", "yyyymmdd", "minutes, S1 minus S2", "scenes")),
-)}
+def layers_of(legend: Legend) -> dict[str, Layer]:
+    """The layers of a map of some classes, by name."""
+    return {layer.name: layer for layer in (
+        Layer("class", ("class",), "uint8", IGNORE, "MODE", ("",), legend),
+        Layer("confidence", ("confidence",), "uint8", IGNORE, "AVERAGE", ("percent",), legend),
+        Layer("probabilities", legend.classes, "uint8", IGNORE, "AVERAGE", ("percent",) * len(legend), legend),
+        Layer("sources", ("s2_date", "s1_date", "gap", "dates"), "int32", NO_SOURCE, "NEAREST",
+              ("yyyymmdd", "yyyymmdd", "minutes, S1 minus S2", "scenes"), legend),
+    )}
 
 
-#: Of a change between two maps: 10 * class before + class after.
-CHANGE = Layer("change", ("change",), "uint8", IGNORE, "MODE", ("10 x class before + class after",))
-#: What stayed is pale, what changed has the colour of what it became.
-CHANGE_COLOURS = {10 * b + a: tuple((v + 3 * 235) // 4 for v in rgb(PALETTE[a])) if a == b else rgb(PALETTE[a])
-                  for b in range(len(CLASSES)) for a in range(len(CLASSES))} | {IGNORE: (255, 255, 255)}
+#: Of a map in Dynamic World's classes.
+LAYERS = layers_of(DYNAMIC_WORLD)
 
 
 def extent(blocks: Iterable[Block], ground: shapely.Geometry | None = None) -> PixelGrid:
@@ -124,11 +126,12 @@ def write_cog(path: Path, layer: Layer, grid: PixelGrid, blocks: Sequence[Block]
                                sparse_ok=True, bigtiff="IF_SAFER") as raster:
                 raster.descriptions, raster.units = layer.bands, layer.units
                 raster.update_tags(**tags)
-                if layer.name == "change":
-                    raster.write_colormap(1, CHANGE_COLOURS)
+                if layer.name == "change" and layer.dtype == "uint8":
+                    raster.write_colormap(1, codes_of(layer.legend).colours())
                 if layer.name == "class":
-                    raster.write_colormap(1, {**{i: rgb(c) for i, c in enumerate(PALETTE)}, IGNORE: (255, 255, 255)})
-                    raster.update_tags(1, **{f"class_{i}": name for i, name in enumerate(CLASSES)})
+                    raster.write_colormap(1, {**{i: rgb(c) for i, c in enumerate(layer.legend.colours)},
+                                              IGNORE: (255, 255, 255)})
+                    raster.update_tags(1, **{f"class_{i}": name for i, name in enumerate(layer.legend.classes)})
                 for block in blocks:
                     shared = overlap(grid, block.grid)
                     found = pixels(block) if shared else None
@@ -139,7 +142,7 @@ def write_cog(path: Path, layer: Layer, grid: PixelGrid, blocks: Sequence[Block]
                                  num_threads="ALL_CPUS")
         os.replace(partial, path)
         if layer.name == "class":
-            _write_names(path)
+            _write_names(path, layer.legend)
     except (OSError, RasterioError) as error:
         raise StopError(f"map: {path} cannot be written ({' '.join(str(error).split())}); run the same command "
                         "again") from error
@@ -148,27 +151,27 @@ def write_cog(path: Path, layer: Layer, grid: PixelGrid, blocks: Sequence[Block]
             stale.unlink(missing_ok=True)
 
 
-def _write_names(path: Path) -> None:
+def _write_names(path: Path, legend: Legend) -> None:
     """Class names where QGIS and GDAL look for them: GeoTIFF itself has no place for names of values."""
     root = ET.Element("PAMDataset")
     band = ET.SubElement(root, "PAMRasterBand", band="1")
-    _names(band)
+    _names(band, legend)
     table = ET.SubElement(band, "GDALRasterAttributeTable", tableType="thematic")
     columns = (("Value", "0", "5"), ("Class", "1", "2"), ("Red", "0", "6"), ("Green", "0", "7"), ("Blue", "0", "8"))
     for index, (name, kind, usage) in enumerate(columns):
         column = ET.SubElement(table, "FieldDefn", index=str(index))
         for key, value in (("Name", name), ("Type", kind), ("Usage", usage)):
             ET.SubElement(column, key).text = value
-    for number, (name, colour) in enumerate(zip(CLASSES, PALETTE, strict=True)):
+    for number, (name, colour) in enumerate(zip(legend.classes, legend.colours, strict=True)):
         row = ET.SubElement(table, "Row", index=str(number))
         for text in map(str, (number, name.replace("_", " "), *rgb(colour))):
             ET.SubElement(row, "F").text = text
     _write_xml(root, path.with_name(f"{path.name}.aux.xml"))
 
 
-def _names(band: ET.Element) -> None:
+def _names(band: ET.Element, legend: Legend) -> None:
     names = ET.SubElement(band, "CategoryNames")
-    for name in CLASSES:
+    for name in legend.classes:
         ET.SubElement(names, "Category").text = name.replace("_", " ")
 
 
@@ -198,7 +201,7 @@ def write_vrt(path: Path, layer: Layer, sources: Sequence[Path]) -> None:
     root = ET.Element("VRTDataset", rasterXSize=str(width), rasterYSize=str(height))
     ET.SubElement(root, "SRS").text = opened[0].crs.to_wkt()
     ET.SubElement(root, "GeoTransform").text = ", ".join(map(repr, (west, step[0], 0.0, north, 0.0, -step[1])))
-    kind = {"uint8": "Byte", "int32": "Int32"}[layer.dtype]
+    kind = {"uint8": "Byte", "uint16": "UInt16", "int32": "Int32"}[layer.dtype]
     for number, name in enumerate(layer.bands, start=1):
         band = ET.SubElement(root, "VRTRasterBand", dataType=kind, band=str(number))
         ET.SubElement(band, "Description").text = name
@@ -206,9 +209,9 @@ def write_vrt(path: Path, layer: Layer, sources: Sequence[Path]) -> None:
         if layer.name == "class":
             ET.SubElement(band, "ColorInterp").text = "Palette"
             table = ET.SubElement(band, "ColorTable")
-            for colour in PALETTE:
+            for colour in layer.legend.colours:
                 ET.SubElement(table, "Entry", {f"c{i}": str(v) for i, v in enumerate((*rgb(colour), 255), start=1)})
-            _names(band)
+            _names(band, layer.legend)
         for source, raster in zip(sources, opened, strict=True):
             part = ET.SubElement(band, "ComplexSource")
             ET.SubElement(part, "SourceFilename", relativeToVRT="1").text = source.name

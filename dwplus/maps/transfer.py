@@ -6,28 +6,29 @@ never with an interval, and not where the map has a biome that the evaluation ha
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from dwplus.errors import InputError
 from dwplus.maps import areas
 from dwplus.pages import sheets
-from dwplus.taxonomy import BIOMES
+from dwplus.taxonomy import BIOMES, CLASSES
 
 
-def correction(path: Path, biomes: Iterable[int]) -> areas.Reference:
+def correction(path: Path, biomes: Iterable[int], classes: Sequence[str] = CLASSES) -> areas.Reference:
     """The errors that an evaluation found, for a map of some biomes.
 
     Parameters
     ----------
     path : ``blocks.csv`` of an evaluation; ``tiles.csv`` beside it says its biomes. biomes : of the map, 1..14.
+    classes : names of its classes.
 
     Raises
     ------
     InputError
         Where it is none, where its biomes are not known, or where the map has one that it has not.
     """
-    found = areas.read_reference(path)
+    found = areas.read_reference(path, classes)
     if not found.clustered:
         raise InputError(f"--transfer {path}: must be blocks.csv of an evaluation; points drawn in this map are no "
                          "transfer: dwplus assess takes them")

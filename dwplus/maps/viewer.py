@@ -23,7 +23,7 @@ from dwplus.maps.blocks import Block, overlap
 from dwplus.maps.raster import extent
 from dwplus.pages import colours, skeleton
 from dwplus.pages.colours import rgb
-from dwplus.taxonomy import CLASSES, PALETTE
+from dwplus.store.legend import DYNAMIC_WORLD, Legend
 
 #: Longest side of the page's pictures, px; blocks are outlined up to so many.
 PIXELS, OUTLINES = 1800, 2_000
@@ -54,13 +54,13 @@ def picture(s2: np.ndarray, bands: Sequence[str]) -> np.ndarray | None:
 
 
 def write(folder: Path, blocks: Sequence[Block], pictures: Callable[[Block], np.ndarray | None], title: str,
-          words: Sequence[str], table: pd.DataFrame) -> None:
+          words: Sequence[str], table: pd.DataFrame, legend: Legend = DYNAMIC_WORLD) -> None:
     """Write ``map.html`` into the folder of a map whose mosaics are there.
 
     Parameters
     ----------
     pictures : a block's, of :func:`picture`; None where there is none. words : on the map, the first of them on what
-    its areas are. table : areas by class.
+    its areas are. table : areas by class. legend : classes of the map.
     """
     label, bounds, _ = look.thumbnail(folder / "class.vrt", PIXELS)
     sure, _, _ = look.thumbnail(folder / "confidence.vrt", PIXELS)
@@ -73,11 +73,11 @@ def write(folder: Path, blocks: Sequence[Block], pictures: Callable[[Block], np.
     data = {
         "width": width, "height": height, "values": _url(np.dstack([label, sure, np.zeros_like(label)])),
         "scene": "" if scene is None else _url(scene),
-        "classes": [{"name": n, "rgb": list(rgb(c))} for n, c in zip(CLASSES, PALETTE, strict=True)],
+        "classes": [{"name": n, "rgb": list(rgb(c))} for n, c in zip(legend.classes, legend.colours, strict=True)],
         "ramp": colours.of_confidence(np.arange(101, dtype="uint8")).tolist(),
         "hint": "drag to move, wheel to zoom, point at a place for its class and dates",
         "blocks": [_outline(b, crs, transform) for b in blocks] if len(blocks) <= OUTLINES else []}
-    skeleton.put(folder / "map.html", _page(title, words, table, data))
+    skeleton.put(folder / "map.html", _page(title, words, table, data, legend))
 
 
 def _url(image: np.ndarray) -> str:
@@ -136,10 +136,11 @@ def _outline(block: Block, crs: rasterio.CRS, transform: rasterio.Affine) -> dic
     return {"corners": corners, "words": words}
 
 
-def _page(title: str, words: Sequence[str], table: pd.DataFrame, data: dict[str, Any]) -> str:
+def _page(title: str, words: Sequence[str], table: pd.DataFrame, data: dict[str, Any],
+          legend: Legend) -> str:
     folder = resources.files("dwplus.maps") / "pages"
     style, script = ((folder / f"map.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
-    palette = dict(zip(CLASSES, PALETTE, strict=True))
+    palette = dict(zip(legend.classes, legend.colours, strict=True))
     estimates = "adjusted_km2" in table
     rows = [(palette[row["class"]], [colours.words(row["class"]), f"{row['mapped_km2']:,.2f}",
                                      f"{row['mapped_share']:.1%}",

@@ -6,8 +6,10 @@ Root attributes: ``classes`` (names; the place is the label), ``class_codes`` (o
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -51,6 +53,10 @@ class Legend:
     def pictured(self, label: np.ndarray) -> np.ndarray:
         """Labels (y, x) to uint8 (y, x, 3); no label is white."""
         return of_classes(label, self.colours)
+
+
+#: Of Dynamic World's nine classes.
+DYNAMIC_WORLD = Legend()
 
 
 def legend_from(table: ClassTable) -> Legend:
@@ -116,3 +122,46 @@ def refuse_display(units: Mapping[str, str], bands: Sequence[str], what: str, wh
 def known_table(name: str) -> bool:
     """Whether a table of classes ships under this name."""
     return name in TABLES
+
+
+def legend_in(facts: Mapping[str, Any], where: str) -> Legend:
+    """The classes that ``map.json`` or ``change.json`` says; without a word on them Dynamic World's.
+
+    Raises
+    ------
+    InputError
+        Where they are none.
+    """
+    kept = facts.get("legend", {})
+    if not isinstance(kept, Mapping):
+        raise InputError(f"{where}: its legend must be a mapping with classes, found {type(kept).__name__}")
+    return legend_of(kept, where)
+
+
+def map_legend(folder: str | Path) -> Legend:
+    """The classes of a map's folder.
+
+    Raises
+    ------
+    InputError
+        Where ``map.json`` cannot be read, or holds no classes.
+    """
+    path = Path(folder) / "map.json"
+    return legend_in(facts_of(path), f"map {folder}")
+
+
+def facts_of(path: Path) -> dict[str, Any]:
+    """``map.json`` or ``change.json`` of a map's folder.
+
+    Raises
+    ------
+    InputError
+        Where it cannot be read.
+    """
+    try:
+        known = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"map {path.parent}: {path.name} cannot be read ({error})") from None
+    if not isinstance(known, dict):
+        raise InputError(f"map {path.parent}: {path.name} must hold a mapping, found {type(known).__name__}")
+    return known

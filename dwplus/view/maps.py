@@ -20,7 +20,8 @@ from rasterio.windows import Window
 from dwplus.errors import InputError
 from dwplus.pages import colours
 from dwplus.pages.words import synthetic_map
-from dwplus.taxonomy import CLASSES, IGNORE, PALETTE
+from dwplus.store.legend import map_legend
+from dwplus.taxonomy import IGNORE
 from dwplus.view.page import piece, rgba
 
 #: Longest side of what is read for the page, px; the pointer reads the raster itself.
@@ -39,6 +40,7 @@ class MapPage:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.legend = map_legend(folder)
         try:
             with rasterio.open(folder / "class.vrt") as raster:
                 self.size, self.crs = (raster.height, raster.width), str(raster.crs)
@@ -59,7 +61,7 @@ class MapPage:
         height, width = self.size
         x, y = Range1d(start=0, end=width), Range1d(start=0, end=height)
         names: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-            "class": colours.of_classes, "confidence": colours.of_confidence}
+            "class": self.legend.pictured, "confidence": colours.of_confidence}
         names = {name: paint for name, paint in names.items() if (self.folder / f"{name}.vrt").exists()}
         values = Div(text=str(piece("hint", words="move the pointer over the map")), width=2 * SIDE)
         sources = {name: ColumnDataSource({"image": [], "x": [], "y": [], "dw": [], "dh": []}) for name in names}
@@ -85,7 +87,7 @@ class MapPage:
                     value = int(raster.read(1, window=Window(column_, row_, 1, 1))[0, 0])
                     lon, lat = raster.xy(row_, column_)
                 word = "no data" if value == IGNORE else f"{value} %" if name == "confidence" else colours.words(
-                    CLASSES[value]) if value < len(CLASSES) else str(value)
+                    self.legend.classes[value]) if value < len(self.legend) else str(value)
                 said.append((name, word))
             values.text = str(piece("values", where=f"{lon:.5f}, {lat:.5f} ({self.crs})", values=said))
 
@@ -101,7 +103,7 @@ class MapPage:
             plots[0].on_event(RangesUpdate, draw)
         draw()
         key = piece("key", entries=[(colour, colours.words(name))
-                                               for name, colour in zip(CLASSES, PALETTE, strict=True)])
+                                      for name, colour in zip(self.legend.classes, self.legend.colours, strict=True)])
         head = piece("heading", title=str(self.folder), banner=synthetic_map(self.folder),
                      words="what you zoom into is read again")
         document.title = f"{self.folder.name}: dwplus view"

@@ -3,6 +3,8 @@
 const data = JSON.parse(document.getElementById("data").textContent);
 const points = data.points, classes = data.classes, sides = data.sides;
 const place = "dwplus-sample-" + data.key;
+// Keys of classes beyond the ninth; s saves.
+const letters = "abcdefghijklmnopqrtuvwxyz";
 const $ = id => document.getElementById(id);
 let now = 0;
 let kept = {who: "", labels: {}};
@@ -144,7 +146,7 @@ sides.forEach((side, number) => {
     button.dataset.name = one.name;
     button.dataset.side = number;
     colour.style.background = one.colour;
-    key.textContent = (number ? "⇧" : "") + (index + 1);
+    key.textContent = (number ? "⇧" : "") + (index < 9 ? index + 1 : letters[index - 9] || "");
     button.append(colour, one.name.replaceAll("_", " "), key);
     button.addEventListener("click", () => give(one.name, number));
     row.append(button);
@@ -178,6 +180,9 @@ document.addEventListener("keydown", event => {
     const number = Number(digit[1]);
     if (number === 0) give(data.cannot, 0);
     else if (classes[number - 1]) give(classes[number - 1].name, sides.length > 1 && event.shiftKey ? 1 : 0);
+  } else if (event.key.length === 1 && letters.includes(event.key.toLowerCase())
+             && classes[9 + letters.indexOf(event.key.toLowerCase())]) {
+    give(classes[9 + letters.indexOf(event.key.toLowerCase())].name, sides.length > 1 && event.shiftKey ? 1 : 0);
   } else if (event.key === "ArrowLeft") go(-1);
   else if (event.key === "ArrowRight") go(1);
   else if (event.key === "Enter" && event.target.tagName !== "BUTTON") open_one();
