@@ -17,7 +17,7 @@ from dwplus.pages.words import reference_of
 from dwplus.taxonomy import BIOMES
 from model.checkpoint import load, versions
 from model.distributed import device_of
-from model.metrics import Protocol, bootstrap, expected_calibration_error, scores
+from model.metrics import Protocol, expected_calibration_error
 from model.page import write_page
 from model.reliability import against_mask, sentence
 from model.scoring import (
@@ -55,11 +55,13 @@ def summarise(result: Result, draws: int = 1000, protocol: Protocol | None = Non
     protocol = protocol or Protocol()
     names = result.legend.classes
     table, matrices = result.table, protocol.masked(result.confusion[result.main], names)
-    blocks = table["block"].to_numpy()
+    blocks, images, scored = table["block"].to_numpy(), images_of(table), protocol.scored(names)
 
     def of(mask: np.ndarray, source: np.ndarray = matrices) -> dict[str, Any]:
-        return {"tiles": int(mask.sum()), "blocks": len(set(blocks[mask])), **plain(protocol.of(source[mask])),
-                "interval": plain(bootstrap(source[mask], blocks[mask], draws))}
+        return {"tiles": int(mask.sum()), "blocks": len(set(blocks[mask])),
+                **plain(protocol.of(source[mask], scored, images[mask])),
+                "interval": plain(protocol.interval(source[mask], blocks[mask], draws, scored=scored,
+                                                    images=images[mask]))}
 
     every = np.ones(len(table), bool)
     calibration = _calibration(result.calibration)
@@ -78,6 +80,16 @@ def summarise(result: Result, draws: int = 1000, protocol: Protocol | None = Non
             strata(table) if tile_cloud(table).notna().any() else [])},
         "calibration": plain(calibration),
     }
+
+
+def images_of(table: pd.DataFrame) -> np.ndarray:
+    """The image that each tile is of: itself, or of an imported set the file it was cut from."""
+    names = table["tile_id"].astype(str)
+    if "scene_row" in table:
+        corners = zip(names, table["scene_row"], table["scene_col"], strict=True)
+        names = pd.Series([name.removesuffix(f"_r{row:05.0f}_c{column:05.0f}") for name, row, column in corners],
+                          table.index)
+    return (table["data"].astype(str) + " " + names + " " + table["window"].astype(str)).to_numpy(object)
 
 
 def _said(values: pd.Series, edges: Sequence[float], unit: str) -> list[tuple[str, np.ndarray]]:
@@ -104,8 +116,8 @@ def evaluate(stores: str | Path | Sequence[str | Path], run: str | Path, out: st
     ----------
     stores : path or paths. run : folder of a run (its best weights), or a checkpoint. out : folder that is written.
     split : which tiles. expect : name of the network the checkpoint must be of. shown : tiles on the page.
-    draws : of the bootstrap. command : kept in the file. progress : show it. protocol : how figures are made;
-    intervals are of pooled ones. flips : answers are means over flips of the image, see :mod:`model.probabilities`.
+    draws : of the bootstrap. command : kept in the file. progress : show it. protocol : how figures are made.
+    flips : answers are means over flips of the image, see :mod:`model.probabilities`.
 
     Returns
     -------
@@ -119,25 +131,26 @@ def evaluate(stores: str | Path | Sequence[str | Path], run: str | Path, out: st
     """
     paths = [str(s) for s in ([stores] if isinstance(stores, str | Path) else stores)]
     checkpoint = load(run, expect)
+    protocol = protocol or Protocol()
+    protocol.check(checkpoint.legend.classes)
     sets = evaluation_sets(paths, split, checkpoint)
     where = device_of(device)
     result = count(checkpoint, sets, device=where, batch_size=8 if where.type == "cuda" else 1, progress=progress,
-                   window=protocol.window if protocol else None, stride=protocol.stride if protocol else None,
-                   flips=flips)
+                   window=protocol.window, stride=protocol.stride, flips=flips)
     found = {
         "checkpoint": str(checkpoint.path), "model": checkpoint.info["model"], "epoch": checkpoint.info["epoch"],
         "stores": [scrubbed(path) for path in paths], "split": split,
         "label_sources": sorted({d.label_source for d in sets}),
         "synthetic": synthetic_of(paths), "command": command,
         "date": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"), "machine": machine(where),
-        "versions": versions(), "protocol": protocol.words if protocol else "",
+        "versions": versions(), "protocol": protocol.words,
         "temperature": checkpoint.temperature, "flips": flips, **summarise(result, draws, protocol),
         "reliability": plain(against_mask(checkpoint, sets, where))}
     out = Path(out)
     try:
         out.mkdir(parents=True, exist_ok=True)
         (out / "metrics.json").write_text(json.dumps(found, indent=1) + "\n")
-        sheets.write_csv(tile_scores(result), out / "tiles.csv")
+        sheets.write_csv(tile_scores(result, protocol), out / "tiles.csv")
         sheets.write_csv(block_counts(result), out / "blocks.csv")
         write_page(out, found, result, checkpoint, shown)
     except OSError as error:
@@ -145,13 +158,16 @@ def evaluate(stores: str | Path | Sequence[str | Path], run: str | Path, out: st
     return found
 
 
-def tile_scores(result: Result) -> pd.DataFrame:
+def tile_scores(result: Result, protocol: Protocol | None = None) -> pd.DataFrame:
     """One row per tile: where and when it is, its overall accuracy and mIoU."""
+    protocol = protocol or Protocol()
+    names = result.legend.classes
     columns = [name for name in ("scene",) if name in result.table]
     columns += ["tile_id", "window", "biome", "lon", "lat", "gap_hours", "s2_cloud", "block"]
     columns += [name for name in ("cloud_fraction", "stratum", "label_gap_hours") if name in result.table]
     table = result.table[columns].copy()
-    found = [scores(m) for m in result.confusion[result.main]]
+    found = [protocol.of(m[None], protocol.scored(names))
+             for m in protocol.masked(result.confusion[result.main], names)]
     for name in ("oa", "miou", "pixels"):
         table[name] = [f[name] for f in found]
     return table

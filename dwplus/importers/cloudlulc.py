@@ -64,7 +64,7 @@ def _rows(table: Path) -> list[dict[str, str]]:
     try:
         lines = [line.strip() for line in table.read_text(encoding="utf-8-sig").split("\n") if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"table {table}: cannot be read ({error})") from None
+        raise InputError(f"table {table}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
     if not lines:
         return []
     delimiter = next((mark for mark in ("\t", ",", ";") if mark in lines[0]), None)

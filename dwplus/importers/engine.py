@@ -276,12 +276,10 @@ def cut_tile(raw: Raw, row: int, column: int, size: int, probed: Probed, unit: s
     label = probed.lookup[label].astype("uint8") if label.dtype == np.uint8 else probed.lookup[
         label.astype("int64")].astype("uint8")
     optical, radar = raw.optical[here], raw.radar[here]
-    if not optical.any():
-        return writer.TileResult(layout.REJECTED, Reason.S2_INVALID.says(
-            f"every optical pixel of {pair.optical.paths[0].name} is 0 here"))
-    if radar.dtype.kind == "f" and not np.isfinite(radar).any():
-        return writer.TileResult(layout.REJECTED, Reason.S1_INVALID.says(
-            f"no radar pixel of {pair.radar.paths[0].name} is finite here"))
+    if why := units.no_optical(optical, probed.scale, unit):
+        return writer.TileResult(layout.REJECTED, Reason.S2_INVALID.says(f"{pair.optical.paths[0].name}: {why} here"))
+    if why := units.no_radar(radar, probed.radar_unit):
+        return writer.TileResult(layout.REJECTED, Reason.S1_INVALID.says(f"{pair.radar.paths[0].name}: {why} here"))
     if (label == IGNORE).all():
         return writer.TileResult(layout.REJECTED, Reason.FEW_LABELS.says(
             f"no pixel of {pair.label.paths[0].name} has a class here"))

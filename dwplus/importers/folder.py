@@ -25,6 +25,11 @@ def _bands(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
+def _check_pattern(pattern: str) -> None:
+    if pattern.count(_MARK) != 1 or Path(pattern).is_absolute() or ".." in Path(pattern).parts:
+        raise ValueError(f"pattern {pattern!r} must be a path below the folder with {_MARK} in it once")
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -45,8 +50,7 @@ class Sensor(_Part):
     def _named(self) -> Sensor:
         patterns = list(self.pattern.values()) if isinstance(self.pattern, dict) else [self.pattern]
         for pattern in patterns:
-            if pattern.count(_MARK) != 1 or Path(pattern).is_absolute() or ".." in Path(pattern).parts:
-                raise ValueError(f"pattern {pattern!r} must be a path below the folder with {_MARK} in it once")
+            _check_pattern(pattern)
         if isinstance(self.pattern, dict) and self.bands:
             raise ValueError("bands are named by the patterns already; leave them out")
         if not isinstance(self.pattern, dict) and not self.bands:
@@ -70,6 +74,17 @@ class Label(_Part):
     pattern: str
     codes: dict[int, str] | str = Field(description="code -> class, or ignore; or the name of a class table")
     colours: dict[str, str] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _sound(self) -> Label:
+        _check_pattern(self.pattern)
+        if isinstance(self.codes, dict) and (wrong := [code for code in self.codes if not 0 <= code <= 255]):
+            raise ValueError(f"code {wrong[0]} must be 0 to 255")
+        if isinstance(self.codes, dict) and (wrong := [name for name in self.codes.values() if not name.strip()]):
+            raise ValueError("a class has no name")
+        if wrong := [c for c in self.colours.values() if not re.fullmatch("#[0-9A-Fa-f]{6}", c)]:
+            raise ValueError(f"colour {wrong[0]!r} must be #rrggbb")
+        return self
 
 
 class Layout(_Part):
@@ -95,6 +110,13 @@ class Layout(_Part):
             raise ValueError("radar.unit must be dB, linear or display")
         if self.radar.scale is not None:
             raise ValueError("radar.scale: there is none; say unit dB, linear or display")
+        if self.scene is not None:
+            try:
+                groups = re.compile(self.scene).groups
+            except re.error as error:
+                raise ValueError(f"scene {self.scene!r} is no regular expression ({error})") from None
+            if not groups:
+                raise ValueError(f"scene {self.scene!r} must have a group in brackets, which is the scene")
         if shared := sorted(set(self.optical.names) & set(self.radar.names)):
             raise ValueError(f"band {shared[0]} is named in optical and radar; name them apart")
         return self

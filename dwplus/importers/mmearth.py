@@ -75,7 +75,13 @@ class Hdf5Reader:
             for name in (*ARRAYS, self.name):
                 if name not in self.file:
                     raise InputError(f"{self.path}: has no array {name}; it has {', '.join(self.file)}")
-            count, _, height, width = self.file["sentinel2"].shape
+            for name in (*ARRAYS, self.name):
+                if len(getattr(self.file[name], "shape", ())) < 3:
+                    raise InputError(f"{self.path}: {name} is no array of tiles; download it again")
+            if self.file[self.name].dtype.kind not in "iu":
+                raise InputError(f"{self.path}: array {self.name} is {self.file[self.name].dtype}, labels must be "
+                                 "integers")
+            count, height, width = (self.file["sentinel2"].shape[axis] for axis in (0, -2, -1))
             for name, bands in {**ARRAYS, self.name: 1}.items():
                 want, have = (count, bands, height, width), self.file[name].shape
                 if have != want and not (bands == 1 and have == (count, height, width)):
@@ -89,8 +95,11 @@ class Hdf5Reader:
         with self.lock:
             if "metadata" not in self.file:
                 raise InputError(f"{self.path}: has no array metadata, which names the tiles")
-            found = self.file["metadata"][...]
-        return [value.decode() if isinstance(value, bytes) else str(value) for value in (row[0] for row in found)]
+            found = np.asarray(self.file["metadata"])
+        if found.dtype.names:
+            found = found[found.dtype.names[0]]
+        found = found.reshape(len(found), -1)[:, 0] if found.size else found.reshape(0)
+        return [value.decode(errors="replace") if isinstance(value, bytes) else str(value) for value in found.tolist()]
 
     def header(self, pair: Pair) -> Header:
         """Size and types, which all tiles share."""
@@ -101,8 +110,12 @@ class Hdf5Reader:
 
     def label(self, pair: Pair) -> np.ndarray:
         """Codes (y, x)."""
-        with self.lock:
-            found = np.asarray(self.file[self.name][pair.at])
+        try:
+            with self.lock:
+                found = np.asarray(self.file[self.name][pair.at])
+        except OSError as error:
+            raise InputError(f"{self.path}: label of tile {pair.name} cannot be read ({error}); download it again"
+                             ) from None
         return found[0] if found.ndim == 3 else found
 
     def read(self, pair: Pair) -> Raw:
@@ -112,7 +125,7 @@ class Hdf5Reader:
                 optical = np.asarray(self.file["sentinel2"][pair.at])
                 radar = np.asarray(self.file["sentinel1"][pair.at])
         except OSError as error:
-            raise InputError(f"{self.path}: tile {pair.name} cannot be read ({error})") from None
+            raise InputError(f"{self.path}: tile {pair.name} cannot be read ({error}); download it again") from None
         order = [IN_FILE.index(band) for band in SR_BANDS]
         chosen = ASCENDING if np.isfinite(radar[list(ASCENDING)]).any() else DESCENDING
         return Raw(optical[order], radar[list(chosen)], self.label(pair))
@@ -120,7 +133,7 @@ class Hdf5Reader:
 
 def find(folder: Path, options: Options) -> Found:
     """Tiles of the HDF5 file of a folder."""
-    files = sorted(folder.glob("*.h5"))
+    files = sorted(path for path in folder.iterdir() if path.suffix.lower() == ".h5" and path.name[0] != ".")
     if len(files) != 1:
         raise InputError(f"folder {folder}: holds {len(files)} files .h5, must hold one; the layout is {LAYOUT}")
     name = files[0].stem
@@ -166,8 +179,11 @@ def _official(pairs: list[Pair], path: Path) -> list[Pair]:
     lists = _json(path)
     split: dict[int, str] = {}
     for word in SPLITS:
-        for row in lists.get(word) or []:
-            if not isinstance(row, int) or not 0 <= row < len(pairs):
+        rows = lists.get(word) or []
+        if not isinstance(rows, list):
+            raise InputError(f"{path}: {word} must be a list of rows, found {type(rows).__name__}")
+        for row in rows:
+            if type(row) is not int or not 0 <= row < len(pairs):
                 raise InputError(f"{path}: {word} names row {row!r}, the file holds {len(pairs)} tiles")
             if row in split:
                 raise InputError(f"{path}: row {row} is in {split[row]} and {word}; it must be in one")

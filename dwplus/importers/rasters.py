@@ -46,6 +46,10 @@ class RasterReader:
                 raise InputError(f"{files.paths[0]}: is {_size(other['shape'])} px, its partner "
                                  f"{pair.optical.paths[0]} is {_size(first['shape'])}; files of a pair must be of one "
                                  f"size")
+        for files, other in zip((pair.optical, pair.radar), parts, strict=False):
+            if np.dtype(other["dtype"]).kind == "c":
+                raise InputError(f"{files.paths[0]}: is {other['dtype']}, must be real numbers; take the intensity or "
+                                 "amplitude of complex radar first")
         if np.dtype(parts[2]["dtype"]).kind not in "iu":
             raise InputError(f"{pair.label.paths[0]}: is {parts[2]['dtype']}, labels must be integers")
         height, width = first["shape"]

@@ -26,7 +26,7 @@ def read_list(path: Path) -> list[str]:
         Where it cannot be read, or names one twice.
     """
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"list {path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
     names = [Path(line.strip().replace("\\", "/")).name for line in lines if line.strip()]
@@ -70,12 +70,12 @@ def by_file(pairs: Sequence[Pair], path: Path) -> list[Pair]:
         As :func:`by_lists`, and where it is no such file.
     """
     try:
-        with open(path, newline="", encoding="utf-8") as file:
+        with open(path, newline="", encoding="utf-8-sig") as file:
             rows = list(csv.DictReader(file))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"--splits {path}: must be official, spatial, random, or a CSV file with columns name and "
                          f"split ({getattr(error, 'strerror', None) or error})") from None
-    if not rows or not {"name", "split"} <= set(rows[0]):
+    if not rows or not {"name", "split"} <= set(rows[0]) or any(row["name"] is None for row in rows):
         raise InputError(f"--splits {path}: must have columns name and split")
     lists: dict[str, list[str]] = {word: [] for word in SPLITS}
     for row in rows:

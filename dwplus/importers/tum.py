@@ -125,8 +125,9 @@ def find_dfc2020(folder: Path, options: Options) -> Found:
 
     choice = options.splits or ("official" if resplit else "gfm-bench")
     if choice == "gfm-bench":
+        resplit = False
         out, _ = official()
-        notes.pop()
+        notes.clear()
         notes.append("patches of training and validation come from the same scenes; only the test score counts")
         inside = {pair.name: pair.split for pair in splits.dealt(
             [pair for pair in out if pair.published == "test"], lambda pair: pair.name)}
@@ -140,8 +141,11 @@ def find_dfc2020(folder: Path, options: Options) -> Found:
 
 def _first_column(path: Path) -> list[str]:
     """Names of a list of patches: the first word of each line, without suffix; a header is left out."""
-    with open(path, newline="", encoding="utf-8") as file:
-        cells = [row[0].strip() for row in csv.reader(file) if row and row[0].strip()]
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            cells = [row[0].strip() for row in csv.reader(file) if row and row[0].strip()]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"list {path}: cannot be read ({getattr(error, 'strerror', None) or error})") from None
     names = [re.sub(r"(^|_)(dfc|s1)(_|$)", r"\g<1>s2\g<3>", Path(cell).stem) for cell in cells]
     return [name for name in names if "ROIs" in name]
 

@@ -6,6 +6,7 @@ values are neither, and hundredths of dB are not dB.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -143,6 +144,40 @@ def radar_unit(found: Range, published: str | None, told: str | None) -> str:
         raise InputError(f"radar values {found.words}: are no dB, for none is negative; say --s1-unit linear to have "
                          f"linear power turned into dB{more}")
     raise InputError(f"radar values {found.words}: are no dB, which lie between -80 and 35; turn them into dB first")
+
+
+def no_optical(values: np.ndarray, scale: float, unit: str) -> str:
+    """Why optical values of a tile are none, in a clause; empty where they are some.
+
+    A set's range is that of some of its files: one that is of another kind is found here.
+    """
+    if not values.any():
+        return "every optical pixel is 0"
+    top = float(np.fmax.reduce(values, axis=None)) * scale
+    if not math.isfinite(top):
+        return "no optical pixel is finite"
+    if unit == REFLECTANCE and top <= LARGEST_FRACTION:
+        return f"optical values go up to {top:g}, where those of the set are digital numbers"
+    if unit == DISPLAY and values.dtype.kind == "f" and top <= 1:
+        return f"optical values go up to {top:g}, where those of the set are grey values up to 255"
+    return ""
+
+
+def no_radar(values: np.ndarray, unit: str) -> str:
+    """Why radar values of a tile are none, in a clause; empty where they are some."""
+    if not values.any():
+        return "every radar pixel is 0"
+    if values.dtype.kind != "f":
+        return ""
+    finite = np.isfinite(values)
+    if not finite.any():
+        return "no radar pixel is finite"
+    least = float(np.min(values, where=finite, initial=np.inf))
+    if unit == DECIBEL and least >= 0:
+        return f"no radar value is below 0 (least {least:g}), where those of the set are dB"
+    if unit == LINEAR and least < 0:
+        return f"radar values go down to {least:g}, where those of the set are linear power"
+    return ""
 
 
 def stored_optical(values: np.ndarray, scale: float, unit: str) -> np.ndarray:
