@@ -10,7 +10,6 @@ import pytest
 import rasterio
 import torch
 
-from dwplus.classes import TABLES
 from dwplus.earth import connect
 from dwplus.errors import InputError
 from dwplus.maps.sample import Plan
@@ -19,6 +18,7 @@ from dwplus.spec import make_spec
 from dwplus.store.legend import attributes_of, legend_from
 from dwplus.store.relabel import relabel
 from dwplus.taxonomy import IGNORE
+from dwplus.taxonomy.tables import TABLES
 from model.checkpoint import save
 from model.data import statistics
 from model.networks.registry import build

@@ -12,7 +12,6 @@ import pytest
 import rasterio
 import shapely
 
-from dwplus.classes import TABLES, ClassTable
 from dwplus.errors import InputError
 from dwplus.grid import PixelGrid
 from dwplus.importers import Options, data_set
@@ -25,6 +24,7 @@ from dwplus.maps.raster import layers_of, write_cog, write_vrt
 from dwplus.spec import make_spec
 from dwplus.store.legend import DYNAMIC_WORLD, attributes_of, legend_from
 from dwplus.taxonomy import IGNORE
+from dwplus.taxonomy.tables import TABLES, ClassTable
 from pipelines import map_change
 
 WORLDCOVER = legend_from(TABLES["esa-worldcover"])

@@ -136,8 +136,8 @@ class DynamicWorldScene(OverpassScene):
             clear = sky.excess < -MASK_MARGIN
             clear &= sky.shadow < 0.5
             valid = clear if valid is None else valid & clear
-        cover = o.landscape.cover(box, o.flight.day)
-        # registration differs from the truth by up to a pixel
+        # registration differs from the truth by up to a pixel, and objects are judged by their neighbours three away
+        cover = o.landscape.cover(box.grow(4), o.flight.day)
         key = seed_of(o.key, o.granule.tile, "dw")
         dr, dc = round(2 * draw(key, "row") - 1), round(2 * draw(key, "col") - 1)
         moved = box.grow(3)

@@ -205,6 +205,18 @@ def test_border_noise_ends_in_march_2018(planet):
         assert not outside[1].any()
 
 
+def test_labels_beside_ground_that_is_kept_are_those_of_fresh_ground(planet):
+    """Land that was made for one window may end within a few pixels of the next: labels look at neighbours beyond."""
+    for scene in scenes(planet, DW, named("hesse"))[:4]:
+        whole = window_at(scene, "label", *named("hesse").center, 120)
+        scene.read(("label",), whole)
+        for beyond in (8, 10, 12, 14, 16):
+            for corner in ((whole.row - beyond, whole.col - beyond), (whole.row + 60 + beyond, whole.col + 60 + beyond)):
+                window = Window(*corner, 60, 60)
+                label = scene.read(("label",), window)["label"][0]
+                np.testing.assert_array_equal(label, read_fresh(scene.id, ("label",), window)["label"][0])
+
+
 @pytest.mark.parametrize("name", ["rondonia", "hesse", "sonora", "pantanal"])
 def test_dynamic_world_errs_but_not_much(planet, name):
     site = named(name)
