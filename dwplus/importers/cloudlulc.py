@@ -70,6 +70,10 @@ def _rows(table: Path) -> list[dict[str, str]]:
     delimiter = next((mark for mark in ("\t", ",", ";") if mark in lines[0]), None)
     cells = [[cell.strip() for cell in (next(csv.reader([line], delimiter=delimiter)) if delimiter else line.split())]
              for line in lines]
+    for row in cells:
+        if len(row) != len(cells[0]):
+            raise InputError(f"table {table}: has a row of {len(row)} cells, {' '.join(row)}, the first has "
+                             f"{len(cells[0])}")
     header = [cell.lower() for cell in cells[0]]
     if "label" in header:
         if missing := [name for name in COLUMNS if name not in header and name != "opt_clear"]:

@@ -19,6 +19,8 @@ from dwplus.taxonomy.tables import ClassTable, spare_colour, table_of
 #: Name of the file that tells a folder, where no other is given.
 FILE = "import.yaml"
 _MARK = "{name}"
+#: Names of bands and classes, which become names of columns and files.
+_WORD = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 
 
 def _bands(value: Any) -> Any:
@@ -55,6 +57,8 @@ class Sensor(_Part):
             raise ValueError("bands are named by the patterns already; leave them out")
         if not isinstance(self.pattern, dict) and not self.bands:
             raise ValueError("bands must be named")
+        if wrong := [name for name in self.names if not _WORD.fullmatch(name)]:
+            raise ValueError(f"band {wrong[0]!r} must be one word of letters, digits, _ and -")
         if len(set(self.names)) < len(self.names):
             raise ValueError("a band is named twice")
         return self
@@ -80,8 +84,8 @@ class Label(_Part):
         _check_pattern(self.pattern)
         if isinstance(self.codes, dict) and (wrong := [code for code in self.codes if not 0 <= code <= 255]):
             raise ValueError(f"code {wrong[0]} must be 0 to 255")
-        if isinstance(self.codes, dict) and (wrong := [name for name in self.codes.values() if not name.strip()]):
-            raise ValueError("a class has no name")
+        if isinstance(self.codes, dict) and (wrong := [n for n in self.codes.values() if not _WORD.fullmatch(n)]):
+            raise ValueError(f"class {wrong[0]!r} must be one word of letters, digits, _ and -")
         if wrong := [c for c in self.colours.values() if not re.fullmatch("#[0-9A-Fa-f]{6}", c)]:
             raise ValueError(f"colour {wrong[0]!r} must be #rrggbb")
         return self
@@ -134,6 +138,8 @@ def load(folder: Path, options: Options) -> tuple[Path, Layout]:
     if not path.is_file():
         raise InputError(f"folder {folder}: has no {FILE} that tells its layout; write one, or give --layout FILE")
     raw = read_yaml(path, "a layout is a YAML file")
+    if not isinstance(raw, dict):
+        raise InputError(f"{path}: must be a mapping with name, optical, radar and label, found {type(raw).__name__}")
     try:
         return path, Layout.model_validate(raw)
     except ValidationError as error:
@@ -190,6 +196,9 @@ def _find(folder: Path, layout: Layout, path: Path, options: Options) -> Found:
     pairs = []
     for name in every:
         match = scene.search(name) if scene else None
+        if scene and (match is None or not match[1]):
+            raise InputError(f"{path}: scene {layout.scene!r} finds no scene in the name {name}; each name must have "
+                             "one")
         pairs.append(Pair(name, files("optical", layout.optical, name), files("radar", layout.radar, name),
                           Files((found["label"][name],), (1,)), match[1] if match else name))
     if options.splits in (None, "official"):

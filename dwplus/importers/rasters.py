@@ -60,7 +60,8 @@ class RasterReader:
         found: np.ndarray = _pixels(pair.label)[0]
         if self.recode is not None:
             if found.size and (found.min() < 0 or found.max() > 255):
-                raise InputError(f"{pair.label.paths[0]}: holds code {int(found.max())}, codes must be 0 to 255")
+                raise InputError(f"{pair.label.paths[0]}: holds code "
+                                 f"{int(found.min() if found.min() < 0 else found.max())}, codes must be 0 to 255")
             found = self.recode[found]
         return found
 
@@ -121,11 +122,17 @@ def _pixels(files: Files, masked: bool = False) -> np.ndarray:
     for path in files.paths:
         try:
             with _opened(path) as raster:
-                # Where a file marks no data, its mask is a second image to make and look through; most mark none.
-                marks = masked and any(flags != [MaskFlags.all_valid] for flags in raster.mask_flag_enums)
-                parts.append(raster.read(list(files.bands) if files.bands else None, masked=marks))
+                # Where a file marks no data, its mask is a second image to make and look through; most mark none. Four
+                # bands of 8 bits are red, green, blue and alpha to GDAL: of a set's own bands the fourth is none.
+                flags = {flag for band in raster.mask_flag_enums for flag in band} - {MaskFlags.all_valid}
+                found = raster.read(list(files.bands) if files.bands else None,
+                                    masked=masked and bool(flags) and MaskFlags.alpha not in flags)
+                if masked and MaskFlags.alpha in flags and raster.nodata is not None:
+                    found = np.ma.masked_equal(found, raster.nodata)
+                parts.append(found)
         except (RasterioError, ValueError) as error:
-            raise InputError(f"{path}: cannot be read ({error}); download it again") from None
+            why = "it is cut short or damaged" if "previous exception" in str(error) else str(error)
+            raise InputError(f"{path}: its pixels cannot be read ({why}); download it again") from None
     if len(parts) == 1:
         return parts[0]
     join: Any = np.ma.concatenate if any(np.ma.isMaskedArray(part) for part in parts) else np.concatenate

@@ -143,7 +143,8 @@ def radar_unit(found: Range, published: str | None, told: str | None) -> str:
         more = "" if published == DECIBEL else ", or display for grey values"
         raise InputError(f"radar values {found.words}: are no dB, for none is negative; say --s1-unit linear to have "
                          f"linear power turned into dB{more}")
-    raise InputError(f"radar values {found.words}: are no dB, which lie between -80 and 35; turn them into dB first")
+    raise InputError(f"radar values {found.words}: are no dB, which lie between -80 and 35; turn them into dB first, "
+                     "and where a value such as -9999 marks no data, name it in the files (nodata)")
 
 
 def no_optical(values: np.ndarray, scale: float, unit: str) -> str:

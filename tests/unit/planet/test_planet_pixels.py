@@ -211,8 +211,8 @@ def test_labels_beside_ground_that_is_kept_are_those_of_fresh_ground(planet):
         whole = window_at(scene, "label", *named("hesse").center, 120)
         scene.read(("label",), whole)
         for beyond in (8, 10, 12, 14, 16):
-            for corner in ((whole.row - beyond, whole.col - beyond), (whole.row + 60 + beyond, whole.col + 60 + beyond)):
-                window = Window(*corner, 60, 60)
+            for step in (-beyond, 60 + beyond):
+                window = Window(whole.row + step, whole.col + step, 60, 60)
                 label = scene.read(("label",), window)["label"][0]
                 np.testing.assert_array_equal(label, read_fresh(scene.id, ("label",), window)["label"][0])
 
