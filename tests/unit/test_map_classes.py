@@ -85,7 +85,7 @@ def test_an_item_tells_its_classes(tmp_path):
     path = map_at(tmp_path / "m", labels_of(WORLDCOVER, 0), WORLDCOVER)
     scene = Scene("s2", "s1", "", "sr", 1_600_000_000_000, 1_600_000_000_000, 1.0)
     made = stac.item("demo", [Block("a", GRID, (scene,))], {"class_48N": (layers_of(WORLDCOVER)["class"], path)}, {},
-                     "2026-01-01T00:00:00Z", {}, WORLDCOVER)
+                     "2026-01-01T00:00:00Z", {}, legend=WORLDCOVER)
     told = made["assets"]["class_48N"]["classification:classes"]
     assert [(c["value"], c["name"]) for c in told] == list(enumerate(WORLDCOVER.classes))
     assert "11 land-cover classes of esa-worldcover" in made["properties"]["description"]
