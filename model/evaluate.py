@@ -89,7 +89,8 @@ def images_of(table: pd.DataFrame) -> np.ndarray:
         corners = zip(names, table["scene_row"], table["scene_col"], strict=True)
         names = pd.Series([name.removesuffix(f"_r{row:05.0f}_c{column:05.0f}") for name, row, column in corners],
                           table.index)
-    return (table["data"].astype(str) + " " + names + " " + table["window"].astype(str)).to_numpy(object)
+    found: np.ndarray = (table["data"].astype(str) + " " + names + " " + table["window"].astype(str)).to_numpy(object)
+    return found
 
 
 def _said(values: pd.Series, edges: Sequence[float], unit: str) -> list[tuple[str, np.ndarray]]:

@@ -84,10 +84,10 @@ class Label(_Part):
         _check_pattern(self.pattern)
         if isinstance(self.codes, dict) and (wrong := [code for code in self.codes if not 0 <= code <= 255]):
             raise ValueError(f"code {wrong[0]} must be 0 to 255")
-        if isinstance(self.codes, dict) and (wrong := [n for n in self.codes.values() if not _WORD.fullmatch(n)]):
-            raise ValueError(f"class {wrong[0]!r} must be one word of letters, digits, _ and -")
-        if wrong := [c for c in self.colours.values() if not re.fullmatch("#[0-9A-Fa-f]{6}", c)]:
-            raise ValueError(f"colour {wrong[0]!r} must be #rrggbb")
+        if isinstance(self.codes, dict) and (odd := [n for n in self.codes.values() if not _WORD.fullmatch(n)]):
+            raise ValueError(f"class {odd[0]!r} must be one word of letters, digits, _ and -")
+        if odd := [c for c in self.colours.values() if not re.fullmatch("#[0-9A-Fa-f]{6}", c)]:
+            raise ValueError(f"colour {odd[0]!r} must be #rrggbb")
         return self
 
 

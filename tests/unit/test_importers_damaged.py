@@ -38,6 +38,12 @@ def painted(path: Path) -> None:
     rewrite(path, lambda v: np.concatenate([v, v // 2, v // 3]))
 
 
+def one_of_floats(folder: Path, change: Callable[[np.ndarray], np.ndarray]) -> None:
+    """Digital numbers as floats, and one file of them changed."""
+    rewrite_all(folder, "*_s2_*.tif", lambda v: v.astype("f4"))
+    rewrite(sorted(folder.rglob("*_s2_*.tif"))[1], change)
+
+
 def told(folder: Path, old: str, new: str) -> None:
     text = (folder / "import.yaml").read_text()
     assert old in text
@@ -72,7 +78,7 @@ DAMAGED: list[tuple[str, Spoil, str]] = [
      "name it in the files"),
     ("dfc2020", lambda f: rewrite_all(f, "*_s2_*.tif", lambda v: v * 0), "nothing but zeros"),
     ("sen12ms", lambda f: rewrite(first(f, "*_lc_*.tif"), lambda v: v[:2]), "must have 1 or 4"),
-    ("sen12ms", lambda f: rewrite(first(f, "*_lc_*.tif"), lambda v: np.where(v == 1, -1, v).astype("i2")),
+    ("sen12ms", lambda f: rewrite(first(f, "*_lc_*.tif"), lambda v: np.where(v == 1, -1, v.astype("i2"))),
      "holds code -1"),
     ("sen12ms", lambda f: rewrite_all(f, "*_s1_*.tif", lambda v: (v * 100).astype("i2")), "are no dB"),
     ("cloudlulc-set", lambda f: (f / "split/val.csv").write_text("2,a,b,c,d,e\n2,a\n"), "a row of 2 cells"),
@@ -108,13 +114,11 @@ def test_damage_is_one_sentence_and_no_store(folders, tmp_path, number):
 
 
 @pytest.mark.parametrize(("name", "spoil", "reason", "words"), [
-    ("dfc2020", lambda f: (rewrite_all(f, "*_s2_*.tif", lambda v: v.astype("f4")),
-                           rewrite(sorted(f.rglob("*_s2_*.tif"))[1], lambda v: v / 10_000)),
+    ("dfc2020", lambda f: one_of_floats(f, lambda v: v / 10_000),
      "s2_invalid", "where those of the set are digital numbers"),
     ("dfc2020", lambda f: rewrite(sorted(f.rglob("*_s1_*.tif"))[1], lambda v: (10 ** (v / 10)).astype("f4")),
      "s1_invalid", "where those of the set are dB"),
-    ("dfc2020", lambda f: (rewrite_all(f, "*_s2_*.tif", lambda v: v.astype("f4")),
-                           rewrite(sorted(f.rglob("*_s2_*.tif"))[1], lambda v: v * np.nan)),
+    ("dfc2020", lambda f: one_of_floats(f, lambda v: v * np.nan),
      "s2_invalid", "no optical pixel is finite"),
     ("pie-rgb-sar", lambda f: rewrite(first(f / "sar", "*.tif"), lambda v: v * 0), "s1_invalid",
      "every radar pixel is 0"),
