@@ -9,10 +9,12 @@ from typing import Any
 
 import pandas as pd
 import torch
+from torch import nn
 
 from dwplus.errors import InputError
 from model.config import TrainConfig
 from model.data import TileDataset
+from model.networks.specsar_former import Stage
 from model.normalise import Normalisation
 
 
@@ -59,6 +61,22 @@ def options_of(config: TrainConfig, data: TileDataset) -> dict[str, Any]:
         if (said := config.model.options.get(key, bands)) != bands:
             raise InputError(f"model.options.{key} {said!r}: store {', '.join(data.stores)} has {bands}; leave it out")
     return {**config.model.options, **own}
+
+
+def recompute(net: nn.Module, name: str) -> None:
+    """Have a network's stages work their blocks again in the backward pass.
+
+    Raises
+    ------
+    InputError
+        Where it has no such stages.
+    """
+    stages = [module for module in net.modules() if isinstance(module, Stage)]
+    if not stages:
+        raise InputError(f"run.recompute: {name} has no stages that can be worked again; leave it out, or take "
+                         "specsar_former")
+    for stage in stages:
+        stage.recompute = True
 
 
 def precision_of(name: str, device: torch.device) -> torch.dtype:

@@ -118,6 +118,8 @@ class RunPart(_Part):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         "auto", description="of the forward pass; auto = bf16 on CUDA, fp32 on a CPU")
     compile: bool = Field(False, description="torch.compile")
+    recompute: bool = Field(False, description="keep of a block only what goes into it and work it again in the "
+                                               "backward pass: less memory, more time, the same numbers")
     sync_batch_norm: bool = Field(True, description="several processes: batch norms count the samples of all, as one "
                                                    "process with the whole batch would; false = each its own, with "
                                                    "one wait less a layer and pass")

@@ -29,16 +29,18 @@ from dwplus.taxonomy import IGNORE
 from model import checkpoint as checkpoints
 from model import finetune
 from model.calibration import calibrate
-from model.choices import crop_of, fingerprint, options_of, precision_of, sets_of
+from model.choices import crop_of, fingerprint, options_of, precision_of, recompute, sets_of
 from model.config import TrainConfig, flat_differences, make_config
 from model.data import TileDataset, band_statistics, keep_statistics
 from model.distributed import World, world
 from model.loader import Batch, Loader, device_batches
 from model.losses import make_loss
+from model.memory import keep_pages
 from model.metrics import scores
 from model.networks.layers import GlobalBatchNorm2d, count_parameters
 from model.networks.registry import build
 from model.normalise import Normalisation, Normaliser
+from model.optimiser import AdamW
 from model.progress import curves, epoch_line, percent, step_progress
 from model.reading import Reading
 from model.sampling import TileSampler
@@ -46,7 +48,7 @@ from model.selection import tile_sizes
 
 #: Keys that decide how fast or how long a run goes, not its numbers: they may change when it is taken up again.
 FREE = ("data.threads:", "data.ahead:", "data.crop_gives_way:", "run.tensorboard:", "run.max_bad_steps:",
-        "run.patience:", "run.save_every:")
+        "run.patience:", "run.save_every:", "run.recompute:")
 
 
 @dataclass
@@ -109,6 +111,8 @@ class Trainer:
         if config.run.deterministic or torch.are_deterministic_algorithms_enabled():
             # Asked only where it changes something: the question loads a compiler, for seconds.
             torch.use_deterministic_algorithms(config.run.deterministic, warn_only=True)
+        if self.device.type == "cpu":
+            keep_pages()
         if self.device.type == "cuda":
             torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
             torch.backends.cudnn.benchmark = not config.run.deterministic
@@ -125,6 +129,8 @@ class Trainer:
         self.options = options_of(config, self.data)
         torch.manual_seed(config.run.seed)
         net = build(config.model.name, **self.options)  # a wrong option is said before anything is measured
+        if config.run.recompute:
+            recompute(net, config.model.name)
         resumed = self._earlier()
         if resumed is None:
             beside = run / "statistics.json"
@@ -160,8 +166,7 @@ class Trainer:
         self._parameters: list[Tensor] = list(self.net.parameters())
         self._averaged: list[Tensor] = [] if self.ema is None else list(self.ema.parameters())
         # Fused, one pass over the weights does all of AdamW, and a step can be called off without asking the device.
-        self.optimiser = torch.optim.AdamW(finetune.groups(self.net, optim.weight_decay, begin.layer_decay),
-                                           lr=optim.lr, betas=optim.betas, fused=True)
+        self.optimiser = AdamW(finetune.groups(self.net, optim.weight_decay, begin.layer_decay), optim.lr, optim.betas)
         self.precision = precision_of(config.run.precision, self.device)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == torch.float16)
         self.global_batch = optim.batch_size * optim.accumulate * here.size
@@ -223,9 +228,7 @@ class Trainer:
                 kept = {key: tensors[f"optim.{key}.{names[parameter]}"] for key in ("step", "exp_avg", "exp_avg_sq")
                         if f"optim.{key}.{names[parameter]}" in tensors}
                 if kept:
-                    # AdamW keeps its step on the CPU unless it is fused.
-                    on = {k: v.to(self.device) if k != "step" or group["fused"] else v for k, v in kept.items()}
-                    self.optimiser.state[parameter] = on
+                    self.optimiser.state[parameter] = {key: value.to(self.device) for key, value in kept.items()}
         if info["scaler"]:
             self.scaler.load_state_dict(info["scaler"])
         self.epoch, self.step = info["epoch"], info["step"]
@@ -409,16 +412,15 @@ class Trainer:
                 total += self._backward(part, pixels)
         self._settle()  # while the device has this step's work to do, and before it changes the weights
         self.world.total(total)
-        self.scaler.unscale_(self.optimiser)
+        self.scaler.unscale_(self.optimiser)  # type: ignore[arg-type]  it asks for what it uses, and AdamW has that
         clip = self.config.optim.clip
         norm = nn.utils.clip_grad_norm_(self._parameters, math.inf if clip is None else clip, foreach=True)
         self.step += 1
         if not self.scaler.is_enabled():  # which calls a step off in this very way
-            called_off = (~(torch.isfinite(total) & torch.isfinite(norm))).float()
-            self.optimiser.found_inf = called_off  # type: ignore[attr-defined]
-        self.scaler.step(self.optimiser)
+            self.optimiser.found_inf = (~(torch.isfinite(total) & torch.isfinite(norm))).float()
+        self.scaler.step(self.optimiser)  # type: ignore[arg-type]
         self.scaler.update()
-        self.optimiser.zero_grad(set_to_none=True)
+        self.optimiser.zero_grad()
         self.pending = Reading(torch.stack([total, norm.to(total.dtype)]), self.step)
         return self.pending
 

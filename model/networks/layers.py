@@ -227,8 +227,21 @@ class MLPDecoder(nn.Module):
         """(B, H_i, W_i, C_i), finest first, to logits (B, classes, *size)."""
         grid = maps[0].shape[1:3]
         x = self._plain(maps, grid) if self.plain else self._merged(maps, grid)
-        x = self.classify(self.dropout(F.relu(self.norm(x), inplace=True)))
+        x = self._scored(F.relu(self.norm(x), inplace=True))
         return F.interpolate(x, size=size, mode="bilinear", align_corners=True)
+
+    def _scored(self, x: Tensor) -> Tensor:
+        """Dropout of channels and the classifier. In a training both are one product: what is dropped is dropped from
+        the few weights, not from the wide map, of which there would be a second one."""
+        if self.plain or not (self.training and self.dropout.p):
+            out: Tensor = self.classify(self.dropout(x))
+            return out
+        batch, width, *grid = x.shape
+        weight = self.classify.weight[:, :, 0, 0]
+        assert self.classify.bias is not None
+        kept = self.dropout(x.new_ones(batch, width, 1, 1)).view(batch, 1, width)
+        found = torch.baddbmm(self.classify.bias, to_last(x).view(batch, -1, width), (weight * kept).transpose(1, 2))
+        return to_map(found.view(batch, *grid, -1))
 
     def _plain(self, maps: Sequence[Tensor], grid: Sequence[int]) -> Tensor:
         wide = [to_map(linear(m)) for linear, m in zip(self.linears, maps, strict=True)]
@@ -237,9 +250,11 @@ class MLPDecoder(nn.Module):
         return out
 
     def _merged(self, maps: Sequence[Tensor], grid: Sequence[int]) -> Tensor:
-        slices = self.fuse.weight[:, :, 0, 0].chunk(len(maps), dim=1)[::-1]
+        slices = self.fuse.weight[:, :, 0, 0].chunk(len(maps), dim=1)
         total: Tensor | None = None
-        for weight, linear, m in zip(slices, self.linears, maps, strict=True):
+        # Coarsest first: the sum is written into a map of its own. Into a view, as the finest one's is, autograd would
+        # copy the gradient at every addition, into an order of memory that resizing is slow in.
+        for weight, linear, m in zip(slices, reversed(list(self.linears)), reversed(maps), strict=True):
             assert isinstance(linear, nn.Linear)
             part = to_map(F.linear(m, weight @ linear.weight, weight @ linear.bias))
             if tuple(part.shape[2:]) != tuple(grid):

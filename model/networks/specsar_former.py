@@ -13,6 +13,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from dwplus.errors import InputError
 from dwplus.taxonomy import CLASSES
@@ -146,7 +147,13 @@ class MMAM(nn.Module):
 
 
 class Stage(nn.Module):
-    """One stage: blocks, aggregation, norm. The patch embedding before it belongs to the network."""
+    """One stage: blocks, aggregation, norm. The patch embedding before it belongs to the network.
+
+    Where ``recompute`` is set, a training keeps of a block what goes into it, and works the block again in the backward
+    pass: less memory for more time, and the same numbers.
+    """
+
+    recompute = False
 
     def __init__(self, width: int, heads: int, reduction: int, drops: list[float], *, mmam: bool, cross: bool,
                  cross_query: str, plain: bool) -> None:
@@ -160,7 +167,8 @@ class Stage(nn.Module):
 
     def forward(self, s: Tensor, a: Tensor) -> Tensor:
         for block in self.blocks:
-            s, a = block(s, a)
+            again = self.recompute and self.training and torch.is_grad_enabled()
+            s, a = checkpoint(block, s, a, use_reentrant=False) if again else block(s, a)
         out: Tensor = self.norm(torch.cat([s, a], dim=-1) if self.mmam is None else self.mmam(s, a))
         return out
 
