@@ -412,7 +412,8 @@ class Trainer:
                 total += self._backward(part, pixels)
         self._settle()  # while the device has this step's work to do, and before it changes the weights
         self.world.total(total)
-        self.scaler.unscale_(self.optimiser)  # type: ignore[arg-type]  it asks for what it uses, and AdamW has that
+        # A scaler asks an optimiser for what AdamW has, too.
+        self.scaler.unscale_(self.optimiser)  # type: ignore[arg-type]
         clip = self.config.optim.clip
         norm = nn.utils.clip_grad_norm_(self._parameters, math.inf if clip is None else clip, foreach=True)
         self.step += 1
