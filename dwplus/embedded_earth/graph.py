@@ -62,6 +62,11 @@ class Graph:
             raise ComputeError("Invalid expression: a value node does not have the form of its kind.") from error
         return self._node(reference, _Frame({}))
 
+    def forget(self) -> None:
+        """Let go of all results, once the answer is there: functions among them know the graph, and would keep it and
+        the pixels of its images until the collector came."""
+        self._memo.clear()
+
     def _target(self, reference: Any) -> Any:
         if not isinstance(reference, str) or reference not in self._values:
             raise ComputeError(f"Invalid expression: the reference {str(reference)[:40]!r} leads nowhere.")

@@ -77,7 +77,8 @@ class EmbeddedEarth:
         self._downloads: dict[str, dict[str, Any]] = {}
         self._lock = threading.Lock()
         self.profiles = Profiles()
-        self._profiled = threading.local()  # the profile of the request that a thread works on
+        #: Of the request that a thread works on: its profile, and the expressions that it evaluated.
+        self._working = threading.local()
         self.operations = Operations(self.exports, self._context, self._evaluate)
 
     def handle(self, method: str, path: str, query: Mapping[str, str], headers: Mapping[str, str],
@@ -85,7 +86,7 @@ class EmbeddedEarth:
         """Answer a request. Never raises: what goes wrong is an error answer."""
         asked = {name.lower(): value for name, value in headers.items()}
         profile = Profile() if asked.get(ASKED) == "1" and path.startswith("/v1/") else None
-        self._profiled.profile = profile
+        self._working.profile = profile
         answer = self._handle(method, path, query, body)
         more: dict[str, str] = {}
         if profile is not None:
@@ -105,6 +106,8 @@ class EmbeddedEarth:
             self.requests += 1
         fault = self.faults.meet(path)
         entered = False
+        graphs: list[Graph] = []
+        self._working.graphs = graphs
         try:
             if fault is not None and fault.kind in ("status", "capacity"):
                 raise ComputeError(fault.message if fault.kind == "status" else CAPACITY, fault.code)
@@ -130,6 +133,9 @@ class EmbeddedEarth:
         finally:
             if entered:
                 self.gate.leave()
+            self._working.graphs = None
+            for graph in graphs:
+                graph.forget()
 
     # -------------------------------------------------------------------------------------------------------- routes
 
@@ -182,10 +188,14 @@ class EmbeddedEarth:
         return Context(self.catalog, time.monotonic() + limits.seconds, limits.elements, self._tables,
                        edges=limits.edges, aggregations=limits.aggregations,
                        aggregations_code=limits.aggregations_code,
-                       profile=getattr(self._profiled, "profile", None), profiles=self.profiles)
+                       profile=getattr(self._working, "profile", None), profiles=self.profiles)
 
     def _evaluate(self, expression: Any, context: Context) -> Any:
-        return Graph(expression, lambda name, arguments: call(context, name, arguments)).evaluate()
+        graph = Graph(expression, lambda name, arguments: call(context, name, arguments))
+        graphs: list[Graph] | None = getattr(self._working, "graphs", None)
+        if graphs is not None:  # an operation's are not of a request
+            graphs.append(graph)
+        return graph.evaluate()
 
     def _value(self, request: dict[str, Any]) -> tuple[str, bytes]:
         context = self._context()

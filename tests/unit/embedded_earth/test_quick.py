@@ -1,15 +1,18 @@
 """What makes the Earth quick changes no answer: outlines are made once, and compared once a filter."""
 
 import gc
+import json
 import weakref
 
 import pytest
 
-from dwplus.embedded_earth import bands, open_catalog
+from dwplus.embedded_earth import EmbeddedEarth, bands, open_catalog
 from dwplus.embedded_earth.context import Context
 from dwplus.embedded_earth.functions import filters, registry
 from dwplus.embedded_earth.grid import Grid
+from dwplus.embedded_earth.planet.sentinel2 import Sentinel2Scene
 from dwplus.embedded_earth.shapes import Geometry, geometry_of, meet, polygon_of
+from tests.unit.embedded_earth.test_array_functions import call
 
 MAY, JUNE = 1_619_827_200_000, 1_622_505_600_000
 
@@ -76,5 +79,34 @@ def test_pixels_go_with_their_request():
         left = weakref.ref(scene)
         del scene, image, band
         assert left() is None
+    finally:
+        gc.enable()
+
+
+def test_a_function_in_an_expression_keeps_no_pixels():
+    """Functions know their graph, and the graph its results: a request lets go of them."""
+    earth = EmbeddedEarth(open_catalog())
+    function = {"functionDefinitionValue": {"argumentNames": ["scene"], "body": "2"}}
+    values = {
+        "0": call("ImageCollection.load", id={"constantValue": "COPERNICUS/S2_SR_HARMONIZED"}),
+        "1": call("Collection.filter", collection={"valueReference": "0"}, filter=call(
+            "Filter.dateRangeContains", rightField={"constantValue": "system:time_start"}, leftValue=call(
+                "DateRange", start={"constantValue": "2021-06-01"}, end={"constantValue": "2021-06-03"}))),
+        "2": call("Image.select", input={"argumentReference": "scene"}, bandSelectors={"constantValue": ["B2", "B5"]}),
+        "3": function,
+        "4": call("Collection.first", collection=call(
+            "Collection.map", collection={"valueReference": "1"}, baseAlgorithm={"valueReference": "3"}))}
+    own = next(iter(open_catalog().scenes("COPERNICUS/S2_SR_HARMONIZED", JUNE, JUNE + 2 * 86_400_000))).bands[1]
+    names = ("scaleX", "shearX", "translateX", "shearY", "scaleY", "translateY")
+    grid = {"crsCode": own.crs, "affineTransform": dict(zip(names, own.transform, strict=True)),
+            "dimensions": {"width": 64, "height": 64}}
+    body = json.dumps({"expression": {"result": "4", "values": values}, "fileFormat": "NPY", "grid": grid}).encode()
+    gc.collect()
+    gc.disable()
+    try:
+        answer = earth.handle("POST", "/v1/projects/p/image:computePixels", {}, {}, body)
+        assert answer.status == 200, answer.body
+        left = [one for one in gc.get_objects() if isinstance(one, Sentinel2Scene)]
+        assert not left
     finally:
         gc.enable()
