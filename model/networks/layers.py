@@ -6,6 +6,7 @@ Sources: Xie et al. 2021 (SegFormer, arXiv 2105.15203) for the efficient attenti
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -174,7 +175,7 @@ class Attention(nn.Module):
             short_h, short_w = max(0, self.reduction - height), max(0, self.reduction - width)
             if short_h or short_w:
                 source = F.pad(source, (0, 0, 0, short_w, 0, short_h))
-            source = self.norm(to_last(self.reduce(to_map(source))))
+            source = self.norm(self._reduced(source))
         q = self.q(x).view(batch, height * width, self.heads, -1).transpose(1, 2)
         k, v = self.kv(source).view(batch, -1, 2, self.heads, dim // self.heads).permute(2, 0, 3, 1, 4).unbind(0)
         if self.plain:
@@ -184,6 +185,16 @@ class Attention(nn.Module):
             out = F.scaled_dot_product_attention(q, k, v)
         found: Tensor = self.proj(out.transpose(1, 2).reshape(batch, height, width, dim))
         return found
+
+    def _reduced(self, x: Tensor) -> Tensor:
+        """The strided convolution of (B, H, W, C). Its windows do not overlap: in a training on a CPU it is a product
+        of matrices, which takes half of a convolution's time there and back."""
+        (batch, height, width, dim), r = x.shape, self.reduction
+        if self.plain or not _trains_on_cpu(self, x) or height % r or width % r:
+            return to_last(self.reduce(to_map(x)))
+        windows = x.view(batch, height // r, r, width // r, r, dim).permute(0, 1, 3, 2, 4, 5)
+        weight = self.reduce.weight.permute(0, 2, 3, 1).reshape(dim, -1)
+        return F.linear(windows.reshape(batch, height // r, width // r, -1), weight, self.reduce.bias)
 
 
 class MixFFN(nn.Module):
@@ -228,6 +239,11 @@ class MLPDecoder(nn.Module):
         grid = maps[0].shape[1:3]
         x = self._plain(maps, grid) if self.plain else self._merged(maps, grid)
         x = self._scored(F.relu(self.norm(x), inplace=True))
+        if not self.plain and _trains_on_cpu(self, x):
+            # The same as two products, whose backward pass is a fifth of interpolation's, and whose order of memory is
+            # the one that the loss is quick in.
+            down, across = (_between(n, m).to(x.dtype) for n, m in zip(x.shape[2:], size, strict=True))
+            return down.T @ (x.contiguous() @ across)
         return F.interpolate(x, size=size, mode="bilinear", align_corners=True)
 
     def _scored(self, x: Tensor) -> Tensor:
@@ -262,6 +278,18 @@ class MLPDecoder(nn.Module):
             total = part if total is None else total.add_(part)
         assert total is not None
         return total
+
+
+def _trains_on_cpu(module: nn.Module, x: Tensor) -> bool:
+    """Whether a step is being trained on a CPU, by torch's own kernels."""
+    return (module.training and x.device.type == "cpu" and torch.is_grad_enabled()
+            and not torch.compiler.is_compiling())
+
+
+@functools.lru_cache(maxsize=64)
+def _between(count: int, wanted: int) -> Tensor:
+    """Weights (count, wanted) of linear interpolation of so many values to so many, ends on ends."""
+    return F.interpolate(torch.eye(count)[None], size=wanted, mode="linear", align_corners=True)[0]
 
 
 def resize(x: Tensor, size: Sequence[int]) -> Tensor:

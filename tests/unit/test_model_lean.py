@@ -12,7 +12,7 @@ import model
 from benchmarks.bench_model import make_store
 from dwplus.errors import InputError
 from model.choices import recompute
-from model.networks.layers import MLPDecoder
+from model.networks.layers import Attention, MLPDecoder
 from model.optimiser import AdamW
 
 BEGIN = """
@@ -117,6 +117,22 @@ def test_the_decoder_sums_without_copies_of_gradients(training):
             assert "UpsampleBilinear2DBackward0" in history and "CopySlices" not in history
     for one, other in zip(*found, strict=True):
         torch.testing.assert_close(one, other, rtol=2e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(("reduction", "height", "width"), [(2, 8, 12), (4, 8, 8), (4, 10, 8), (8, 4, 16)])
+def test_reduction_as_a_product_has_the_numbers_of_the_convolution(reduction, height, width):
+    torch.manual_seed(0)
+    attention = Attention(12, 3, reduction).train()
+    x, found = torch.randn(2, height, width, 12), []
+    for training in (True, False):  # evaluation takes the convolution
+        own = x.clone().requires_grad_()
+        attention.train(training).zero_grad()
+        out = attention(own)
+        assert ("ConvolutionBackward0" in names(out.grad_fn)) == (not training or (height, reduction) == (10, 4))
+        out.square().mean().backward()
+        found.append([out, own.grad, *(p.grad.clone() for p in attention.parameters())])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
 
 
 def test_blocks_worked_again_have_the_same_numbers_and_keep_less():
