@@ -130,9 +130,12 @@ class Normaliser(torch.nn.Module):
         hidden = ~keep[:, 0, None, None, None]
         no_s2 = (optical[:, :self.own].amax(1, keepdim=True) == S2_NODATA) | hidden
         radar = s1.to(torch.float32, copy=True)
-        no_s1 = (~torch.isfinite(radar) | (radar == S1_NODATA)).any(1, keepdim=True) | ~keep[:, 1, None, None, None]
-        if not s1.dtype.is_floating_point:
+        if s1.dtype.is_floating_point:
+            no_s1 = (~torch.isfinite(radar) | (radar == S1_NODATA)).any(1, keepdim=True)
+        else:  # the type's smallest value
+            no_s1 = radar.amin(1, keepdim=True) == S1_NODATA
             radar.mul_(S1_SCALE)
+        no_s1 |= ~keep[:, 1, None, None, None]
         label = torch.where((no_s2 & no_s1)[:, 0], torch.full_like(label, IGNORE), label)
         if self.own < optical.shape[1]:
             beside = (optical[:, self.own:] == S2_NODATA) | hidden

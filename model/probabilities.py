@@ -34,7 +34,9 @@ def mean_probabilities(logits: list[Tensor], temperature: float = 1.0) -> Tensor
     temperature : the logits are divided by it (Guo et al. 2017, arXiv 1706.04599); no class of a single one depends on
         it.
     """
-    total = (logits[0] / temperature).softmax(1)
-    for other in logits[1:]:
-        total = total + (other / temperature).softmax(1)
-    return total / len(logits)
+    # Dividing by one would be a pass over the pixels for nothing.
+    cooled = logits if temperature == 1.0 else [each / temperature for each in logits]
+    total = cooled[0].softmax(1)
+    for other in cooled[1:]:
+        total = total + other.softmax(1)
+    return total if len(logits) == 1 else total / len(logits)
