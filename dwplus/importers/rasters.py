@@ -131,7 +131,7 @@ def _pixels(files: Files, masked: bool = False) -> np.ndarray:
                     found = np.ma.masked_equal(found, raster.nodata)
                 parts.append(found)
         except (RasterioError, ValueError) as error:
-            why = "it is cut short or damaged" if "previous exception" in str(error) else str(error)
+            why = "it is cut short or damaged" if error.__cause__ is not None else str(error)  # GDAL's own is the cause
             raise InputError(f"{path}: its pixels cannot be read ({why}); download it again") from None
     if len(parts) == 1:
         return parts[0]

@@ -42,6 +42,8 @@ def stopped(store: str | Path, error: OSError | BucketError) -> StopError:
     if isinstance(error, BucketError):
         return StopError(f"store {store}: cannot be reached ({words_of(error)}); run the same command again when it "
                          "can, what is exported stays")
+    if isinstance(error, FileNotFoundError) and (gone := gone_of(store)) is not None:
+        return gone
     words, where = error.strerror or str(error), error.filename or "its files"
     if error.errno in FULL:
         return StopError(f"store {store}: the disk is full ({words}); free some space and {_GO_ON}")

@@ -99,3 +99,14 @@ def test_a_store_of_one_tile(tmp_path, small_plan, small_spec, pixels_of):
     (one / "biome_04/s2/c/0/0/0/0").unlink()
     with pytest.raises(InputError, match="dwplus repair"):
         dwplus.open_store(one, check=True)
+
+
+def test_a_write_that_meets_a_moved_store_says_so(tmp_path):
+    """Whoever notices first, the writer of a file or the look at the folder: one sentence."""
+    from dwplus.store.stops import stopped
+
+    gone = FileNotFoundError(2, "No such file or directory", str(tmp_path / "s.zarr/biome_01/s2/c/0.partial"))
+    assert "moved or removed while this run wrote it" in str(stopped(tmp_path / "s.zarr", gone))
+    (tmp_path / "s.zarr").mkdir()
+    (tmp_path / "s.zarr" / "zarr.json").write_text("{}")
+    assert "No such file" in str(stopped(tmp_path / "s.zarr", gone))
