@@ -37,6 +37,8 @@ class DataPart(_Part):
     crops_per_tile: int = Field(1, ge=1, description="windows of each tile in an epoch, which is as many times longer; "
                                                      "the tile is decoded once for all of them")
     augment: bool = Field(True, description="random flips and quarter turns")
+    radiometric: float = Field(0.0, ge=0, le=1, description="standard deviation of a random gain, and offset, of "
+                                                            "every band of a training sample, in the band's; 0 = off")
     drop_s2: float = Field(0.0, ge=0, le=1, description="probability that Sentinel-2 is missing from a training sample")
     drop_s1: float = Field(0.0, ge=0, le=1, description="probability that Sentinel-1 is missing from a training sample")
     min_gap_hours: float | None = Field(None, ge=0, description="least |S1 - S2| gap of training tiles")

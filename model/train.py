@@ -42,6 +42,7 @@ from model.networks.registry import build
 from model.normalise import Normalisation, Normaliser
 from model.optimiser import AdamW
 from model.progress import curves, epoch_line, percent, step_progress
+from model.radiometry import varied
 from model.reading import Reading
 from model.sampling import TileSampler
 from model.selection import tile_sizes
@@ -457,6 +458,7 @@ class Trainer:
     def _backward(self, part: Batch, pixels: Tensor) -> Tensor:
         """Gradients of one part; returns its share of the whole batch's loss."""
         s2, s1, label = self.normaliser(part.s2, part.s1, part.label, part.keep)
+        s2, s1 = (varied(x, self.config.data.radiometric) for x in (s2, s1))
         with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
             # A network that learns from labels in other ways too says what that adds to the loss of its pixels.
             found = self.forward(s2, s1, label) if self.takes_label else self.forward(s2, s1)

@@ -104,7 +104,8 @@ def test_evaluation_says_where_it_is_wrong(trained, store, tmp_path):
 
 def test_a_stopped_run_goes_on_as_if_it_had_not(store, tmp_path):
     config = steady(model={"options": {"dropout": 0.1, "drop_path": 0.1}},
-                    data={"augment": True, "drop_s1": 0.2}, optim={"ema": 0.9, "accumulate": 2, "batch_size": 2})
+                    data={"augment": True, "drop_s1": 0.2, "radiometric": 0.1},
+                    optim={"ema": 0.9, "accumulate": 2, "batch_size": 2})
     whole = train(store, tmp_path / "whole", config, device="cpu")
     first = train(store, tmp_path / "cut", config, device="cpu", pause_after=1)
     assert first.stopped == "paused" and first.epochs == 1

@@ -15,6 +15,7 @@ from model.config import make_config
 from model.distributed import World
 from model.loader import Loader
 from model.losses import make_loss
+from model.radiometry import varied
 from model.train import Trainer
 
 STEPS = 50
@@ -184,3 +185,18 @@ def test_scaling_leaves_what_it_is_given_alone(store, tmp_path, radar):
     assert all(torch.equal(a, b) for a, b in zip(given, before, strict=True))
     no_data = (before[0] == 65535).any(1, keepdim=True).expand_as(s2)
     assert (s2[no_data] == 0).all() and s2.std() > 0.1
+
+
+def test_radiometry_varies_each_band_of_each_sample_and_leaves_no_data_alone():
+    torch.manual_seed(0)
+    x = torch.randn(64, 3, 16, 16)
+    x[:, :, :4] = 0
+    y = varied(x, 0.1)
+    assert varied(x, 0.0) is x and (y[:, :, :4] == 0).all()
+    flat, other = x[:, :, 4:].flatten(2), y[:, :, 4:].flatten(2)
+    gain = other.std(-1) / flat.std(-1)
+    offset = (other - gain[..., None] * flat).mean(-1)
+    assert (other - gain[..., None] * flat - offset[..., None]).abs().max() < 1e-5  # one of each a band, nothing else
+    for found, mean in ((gain, 1.0), (offset, 0.0)):
+        assert abs(float(found.mean()) - mean) < 0.03 and 0.08 < float(found.std()) < 0.12
+    assert len(gain.unique()) == gain.numel()
