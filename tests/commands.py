@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import runpy
 import subprocess
 import sys
@@ -14,6 +15,11 @@ from unittest import mock
 #: Seconds to wait for another process, or for what it does: a few on an idle machine, minutes where twenty others run.
 #: Less than the limit of a test (``timeout`` in setup.cfg), so that what hung is said.
 PATIENCE = 600
+
+
+def stretched(seconds: float) -> float:
+    """What takes so long on an idle machine, given the load of this one."""
+    return seconds * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
 def here(module: str, *arguments: Any, cwd: str | Path | None = None) -> subprocess.CompletedProcess[str]:

@@ -14,6 +14,7 @@ from dwplus.maps.legend import open_map
 from dwplus.taxonomy import CLASSES
 from pipelines import map_assess
 from tests.browser import chromium, complaints
+from tests.commands import PATIENCE
 from tests.unit.test_map_sample import edited, map_folder, patches
 
 By = pytest.importorskip("selenium.webdriver.common.by").By
@@ -36,7 +37,7 @@ def page(tmp_path_factory):
     return folder
 
 
-def until(condition, seconds=20):
+def until(condition, seconds=PATIENCE):
     deadline = time.monotonic() + seconds
     while not condition() and time.monotonic() < deadline:
         time.sleep(0.05)

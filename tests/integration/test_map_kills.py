@@ -18,6 +18,7 @@ from dwplus.grid import covering_tiles
 from dwplus.maps.blocks import Block, Frame, Scene, WindowShape
 from dwplus.maps.work import Work
 from model.mapping import Job, map_blocks
+from tests.commands import PATIENCE
 
 SHAPE = WindowShape(8, 16)
 
@@ -66,7 +67,7 @@ def test_all_workers_at_once_may_die(job, allowed, patience, monkeypatch):
     assert len(blocks) >= 30
     with cluster.client_of("processes", 1) as client:
         assert dask.config.get("distributed.scheduler.allowed-failures") == allowed
-        client.wait_for_workers(1, timeout=60)
+        client.wait_for_workers(1, timeout=PATIENCE)
         first = {p.pid for p in workers()}
         thread = threading.Thread(target=kill_all_once, args=(work, 8, stop))
         thread.start()

@@ -237,7 +237,7 @@ def test_the_map_page_works_in_a_browser_without_a_network(mapped, tmp_path):
     label = read(mapped / "class_epsg32632.tif")[0]
     with chromium(tmp_path) as browser:
         browser.get(f"file://{mapped / 'map.html'}")
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE
         while not browser.execute_script("return document.body.dataset.ready") and time.monotonic() < deadline:
             time.sleep(0.05)
         assert complaints(browser) == []

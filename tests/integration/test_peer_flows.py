@@ -15,6 +15,7 @@ from PIL import Image as Picture
 
 import dwplus.earth.session
 from dwplus.embedded_earth import EmbeddedEarth, open_catalog, serve
+from tests.commands import PATIENCE
 
 geedim = pytest.importorskip("geedim", reason="the extra `peers` is not installed")
 geemap = pytest.importorskip("geemap")
@@ -102,7 +103,7 @@ def tile_at(layer, zoom=13):
     count = 2**zoom
     x, y = int((lon + 180) / 360 * count), int((1 - np.arcsinh(np.tan(np.radians(lat))) / np.pi) / 2 * count)
     url = layer.url_format if hasattr(layer, "url_format") else layer.url
-    answer = requests.get(url.format(x=x, y=y, z=zoom), timeout=60)
+    answer = requests.get(url.format(x=x, y=y, z=zoom), timeout=PATIENCE)
     assert answer.status_code == 200 and answer.headers["content-type"] == "image/png"
     return np.array(Picture.open(io.BytesIO(answer.content)).convert("RGBA"))
 

@@ -19,10 +19,11 @@ from dwplus.embedded_earth import serve
 from dwplus.errors import StopError
 from dwplus.export.run import export, summarise
 from dwplus.export.stops import size_words
+from tests.commands import PATIENCE, stretched
 from tests.plans import plan_of_sites
 
 # Seconds on an idle machine; processes take a minute to begin where ten others work.
-pytestmark = pytest.mark.timeout(1200)
+pytestmark = pytest.mark.timeout(3600)
 ROOT = Path(__file__).parents[2]
 
 
@@ -51,7 +52,7 @@ def slow():
     server.close()
 
 
-def wait_for(condition, seconds=240.0):
+def wait_for(condition, seconds=PATIENCE):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
@@ -81,7 +82,7 @@ def test_a_signal_ends_in_a_sentence_and_loses_nothing(plan, quiet, slow, tmp_pa
     with begin(plan, store, slow, scheduler) as run:
         wait_for(lambda: shards(store) >= 1)
         run.send_signal(number)
-        _, errors = run.communicate(timeout=240)
+        _, errors = run.communicate(timeout=PATIENCE)
     assert run.returncode == code
     assert errors.strip() == f"{word}: what is exported stays; the same command goes on from here"
     assert not list(store.rglob("*.partial"))
@@ -127,8 +128,8 @@ def test_a_lost_scheduler_is_named_with_the_command_to_go_on(plan, quiet, slow, 
     with begin(plan, store, slow, cluster.address) as run:
         wait_for(lambda: shards(store) >= 1)
         cluster.scheduler.kill()
-        said, errors = run.communicate(timeout=240)
-    worker.wait(timeout=240)  # it gives up its shard, for which the next run would wait
+        said, errors = run.communicate(timeout=PATIENCE)
+    worker.wait(timeout=PATIENCE)  # it gives up its shard, for which the next run would wait
     assert run.returncode == 1 and len(errors.strip().splitlines()) == 1, errors
     assert f"the Dask scheduler {cluster.address} is lost" in errors
     assert f"dwplus export {plan} {store} --world {slow} --scheduler {cluster.address}" in errors
@@ -149,9 +150,9 @@ def test_both_workers_killed_and_one_added_goes_on_within_a_minute(plan, quiet, 
         time.sleep(1)
         before, began = shards(store), time.monotonic()
         cluster.worker()
-        wait_for(lambda: shards(store) > before, 60)
-        assert time.monotonic() - began < 60
-        _, errors = run.communicate(timeout=240)
+        wait_for(lambda: shards(store) > before)
+        assert time.monotonic() - began < stretched(60)
+        _, errors = run.communicate(timeout=PATIENCE)
     assert run.returncode == 0 and not errors.strip(), errors
     assert files(store) == files(quiet)
 
@@ -161,7 +162,7 @@ def test_a_store_that_is_moved_while_it_is_written(plan, slow, tmp_path):
     with begin(plan, store, slow) as run:
         wait_for(lambda: shards(store) >= 1)
         store.rename(tmp_path / "moved.zarr")
-        _, errors = run.communicate(timeout=240)
+        _, errors = run.communicate(timeout=PATIENCE)
     assert run.returncode == 1 and len(errors.strip().splitlines()) == 1, errors
     assert "moved or removed while this run wrote it" in errors
     assert summarise(tmp_path / "moved.zarr").pending
@@ -201,7 +202,7 @@ def test_a_whole_run_holds_no_password(plan, tmp_path):
                       ["export", str(tmp_path / "p.parquet"), str(tmp_path / "s.zarr")],
                       ["repair", str(tmp_path / "s.zarr")], ["doctor"]):
             done = subprocess.run([sys.executable, "-m", "dwplus", *words, "--world", world], cwd=tmp_path, text=True,
-                                  env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, timeout=240)
+                                  env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, timeout=PATIENCE)
             assert words[0] == "doctor" or done.returncode == 0, done.stderr
             (tmp_path / f"{words[0]}.out").write_text(done.stdout + done.stderr)
         subprocess.run([sys.executable, "-m", "dwplus", "card", str(tmp_path / "s.zarr")], cwd=ROOT, check=True,

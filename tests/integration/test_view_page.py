@@ -13,6 +13,7 @@ pytest.importorskip("bokeh")
 from benchmarks.bench_model import make_store  # noqa: E402
 from dwplus.store.marks import read_marks  # noqa: E402
 from tests.browser import chromium, complaints  # noqa: E402
+from tests.commands import PATIENCE  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +28,7 @@ def served(tmp_path_factory):
         yield folder, program.stdout.readline().split()[1]
     finally:
         program.terminate()
-        program.wait(20)
+        program.wait(PATIENCE)
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ def model(browser, name, what):
     return browser.execute_script(f"return Bokeh.documents[0].get_model_by_name({name!r}).{what}")
 
 
-def until(condition, seconds=60):
+def until(condition, seconds=PATIENCE):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if found := condition():
@@ -89,9 +90,9 @@ def test_look_mark_filter_and_load_again(browser, served):
 
 def test_only_this_machine_is_answered(served):
     _, url = served
-    with urllib.request.urlopen(url, timeout=30) as answer:
+    with urllib.request.urlopen(url, timeout=PATIENCE) as answer:
         assert answer.status == 200
     request = urllib.request.Request(url, headers={"Host": "elsewhere.example"})
     with pytest.raises(urllib.error.HTTPError) as refused:
-        urllib.request.urlopen(request, timeout=30)
+        urllib.request.urlopen(request, timeout=PATIENCE)
     assert refused.value.code == 404

@@ -118,7 +118,7 @@ def test_a_reader_that_goes_away_is_no_error():
                                text=True)
     assert program.stdout is not None and program.stderr is not None
     program.stdout.close()
-    assert program.stderr.read() == "" and program.wait(60) == 141
+    assert program.stderr.read() == "" and program.wait(PATIENCE) == 141
     program.stderr.close()
 
 

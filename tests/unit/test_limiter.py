@@ -17,6 +17,7 @@ from dwplus.earth.errors import classify, retry_after
 from dwplus.earth.limiter import Limiter, RateWindow
 from dwplus.earth.sharing import EXPIRY_SECONDS, Coordinator, WorkerState, fair_parts
 from dwplus.errors import AccessError, AssetGoneError, RefusedError, StopError, TooLargeError, TransientError
+from tests.commands import PATIENCE
 
 
 def answered(words, status, **headers):
@@ -115,7 +116,7 @@ def test_metadata_goes_first_and_takes_only_its_share():
 
     def request(name):
         order.append(name)
-        release.wait(5)
+        release.wait(PATIENCE)
 
     with ThreadPoolExecutor(20) as pool:
         for i in range(5):
@@ -134,10 +135,11 @@ def test_metadata_goes_first_and_takes_only_its_share():
 
 def test_retry_after_holds_the_whole_gate_back():
     gate = Limiter(4, 1000)
-    failed = threading.Event()
+    failed, moments = threading.Event(), []
 
     def once():
         if not failed.is_set():
+            moments.append(time.monotonic())
             failed.set()
             raise answered("Too Many Requests", 429, **{"retry-after": "0.4"})
         return time.monotonic()
@@ -148,10 +150,9 @@ def test_retry_after_holds_the_whole_gate_back():
     failed.clear()
     with ThreadPoolExecutor(2) as pool:
         one = pool.submit(gate.send, once)
-        failed.wait(2)
-        time.sleep(0.05)
-        began = time.monotonic()
-        assert pool.submit(gate.send, time.monotonic).result() - began >= 0.2
+        while gate.throttled == 1:
+            time.sleep(0.01)
+        assert pool.submit(gate.send, time.monotonic).result() - moments[-1] >= 0.4
         one.result()
 
 
@@ -166,7 +167,7 @@ def test_what_does_not_heal_is_raised_at_once_and_what_never_heals_at_last(monke
         gate.send(lambda: (_ for _ in ()).throw(ConnectionError("down")))
 
     def down_while_others_succeed():
-        gate._answered = time.monotonic() + 1
+        gate._answered = time.monotonic() + PATIENCE  # whatever else runs, no outage
         raise ConnectionError("only me")
 
     before = gate.requests
@@ -228,15 +229,15 @@ def test_a_part_next_to_nothing_holds_up_only_while_it_is_in_force():
     gate = Limiter()
     gate.share()
     with ThreadPoolExecutor(3) as pool:
-        gate.grant(5, 1e-14, 5.0)
+        gate.grant(5, 1e-14, PATIENCE)
         first = pool.submit(gate.send, time.monotonic)  # the first start waits for no other
-        first.result(timeout=2)
+        first.result(timeout=PATIENCE)
         rest = [pool.submit(gate.send, time.monotonic) for _ in range(2)]
         time.sleep(0.1)
         assert not any(one.done() for one in rest)
-        gate.grant(5, 50.0, 5.0)
+        gate.grant(5, 50.0, PATIENCE)
         for one in rest:
-            one.result(timeout=2)
+            one.result(timeout=PATIENCE)
 
 
 def test_a_shared_gate_sends_nothing_without_a_grant():
@@ -246,9 +247,10 @@ def test_a_shared_gate_sends_nothing_without_a_grant():
         sent = pool.submit(gate.send, time.monotonic)
         time.sleep(0.1)
         assert not sent.done() and gate.demand == (0, 1)
-        gate.grant(1, 50.0, 0.3)
-        sent.result(timeout=2)
-    time.sleep(0.3)
+        gate.grant(1, 50.0, PATIENCE)
+        sent.result(timeout=PATIENCE)
+    gate.grant(1, 50.0, 0.05)
+    time.sleep(0.1)
     assert gate.allowance == (0, 0.0)
 
 
@@ -261,11 +263,11 @@ def test_a_gate_whose_grants_have_ended_says_so_at_once():
         time.sleep(0.1)
         gate.end("the scheduler is lost")
         with pytest.raises(StopError, match="the scheduler is lost"):
-            sent.result(timeout=2)
+            sent.result(timeout=PATIENCE)
     with pytest.raises(StopError):
         gate.send(time.monotonic)
     gate.share()
-    gate.grant(1, 50.0, 5.0)
+    gate.grant(1, 50.0, PATIENCE)
     gate.send(time.monotonic)
 
 

@@ -16,6 +16,7 @@ from model.data import TileDataset, band_statistics, keep_statistics, statistics
 from model.loader import Loader
 from model.normalise import Normalisation, Normaliser, Scaling
 from model.sampling import TileSampler
+from tests.commands import PATIENCE
 
 
 @pytest.fixture(scope="module")
@@ -247,8 +248,8 @@ def test_it_reads_in_a_fork_of_a_process_that_has_read(store):
     queue = context.Queue()
     child = context.Process(target=_sum, args=(data, 0, queue))
     child.start()
-    assert queue.get(timeout=30) == want
-    child.join(10)
+    assert queue.get(timeout=PATIENCE) == want
+    child.join(PATIENCE)
 
 
 def test_torch_data_loader(store):

@@ -136,11 +136,11 @@ GOOD = "name: x\nregion: {bbox: [9, 51, 10, 52]}\nwindows: [[2021-06-01, 2021-07
 def test_slips_and_bombs_are_one_sentence_at_once(tmp_path, text, sentence):
     path = tmp_path / "s.yaml"
     path.write_text(text)
-    began = time.monotonic()
+    began = time.process_time()
     with pytest.raises(InputError) as caught:
         load_spec(path)
     assert sentence in str(caught.value) and "\n" not in str(caught.value) and len(str(caught.value)) < 600
-    assert time.monotonic() - began < 5
+    assert time.process_time() - began < 5
 
 
 def test_days_in_utc_are_taken_and_a_region_may_be_wkt(tmp_path):

@@ -18,6 +18,7 @@ from google.auth.credentials import AnonymousCredentials
 
 import dwplus.earth.session
 from dwplus.embedded_earth import EmbeddedEarth, Fault, Faults, serve
+from tests.commands import PATIENCE
 from tests.unit.embedded_earth.conftest import CRS, HEIGHT, ORIGIN, WIDTH, initialize, make_catalog
 
 GRID = {"crs": CRS, "crsTransform": [10, 0, ORIGIN[0], 0, -10, ORIGIN[1]], "dimensions": f"{WIDTH}x{HEIGHT}"}
@@ -32,7 +33,7 @@ def folder(tmp_path):
     dwplus.earth.session._current = None
 
 
-def wait(task, seconds=20):
+def wait(task, seconds=PATIENCE):
     end = time.monotonic() + seconds
     while task.status()["state"] in ("READY", "RUNNING", "CANCEL_REQUESTED"):
         assert time.monotonic() < end, task.status()
