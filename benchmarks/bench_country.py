@@ -31,13 +31,13 @@ import shapely
 import torch
 
 from benchmarks.scale import GROUND, Figures, need
-from dwplus import cluster
 from dwplus.grid import PixelGrid, covering_tiles, transformer
 from dwplus.maps.blocks import Block, Frame, Scene, WindowShape
 from dwplus.maps.inputs import WindowPixels, in_order
 from dwplus.maps.plan import clip_of
 from dwplus.maps.product import Product
 from dwplus.maps.work import Work
+from dwplus.runtime import cluster
 from dwplus.taxonomy import IGNORE
 from model.checkpoint import save
 from model.mapping import Job, map_blocks

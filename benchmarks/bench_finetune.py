@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from dwplus.console import say
+from dwplus.runtime.console import say
 from model import checkpoint as checkpoints
 from model.compare import drawn, interval, score_all
 from model.config import TrainConfig, load_config

@@ -15,6 +15,7 @@ import zarr
 from dwplus.report import quicklooks as viz
 from dwplus.store import layout
 from dwplus.store.reader import tile_table
+from dwplus.store.units import decibels
 from dwplus.taxonomy import CLASSES, PALETTE
 
 CELLS, PIXEL, GAP = 51, 4, 10
@@ -65,10 +66,9 @@ def main(store: str) -> None:
         assert isinstance(group, zarr.Group)
         s2, s1, label = (np.asarray(group[k][tile["index"]]) for k in ("s2", "s1", "label"))  # type: ignore[index]
         bands = [str(b) for b in np.asarray(group["s2_band"])]
-        decibels = np.where(s1 == layout.S1_NODATA, np.nan, s1 * np.float32(layout.S1_SCALE))
         y = top + rows * (side + GAP)
         step = label.shape[0] // CELLS
-        images = (coarse(viz.true_colour(s2, bands)), coarse(viz.false_colour(decibels)),
+        images = (coarse(viz.true_colour(s2, bands)), coarse(viz.false_colour(decibels(s1))),
                   viz.label_colours(label[step // 2::step, step // 2::step][:CELLS, :CELLS]))
         for column, image in enumerate(images):
             out.append(panel(image, left + column * (side + GAP), y))

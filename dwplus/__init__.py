@@ -3,7 +3,7 @@
 # No `from __future__ import annotations` here: it would make `annotations` a name of this module.
 from typing import TYPE_CHECKING
 
-from dwplus import _names
+from dwplus.runtime import names as _names
 
 if TYPE_CHECKING:
     from dwplus import errors, grid, spec, taxonomy

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from dwplus.errors import DwplusError, InputError
-from dwplus.quantities.radar import SIGMA, quantity
+from dwplus.spec.radar import SIGMA, quantity
 from dwplus.store.legend import Legend, legend_of
 from dwplus.taxonomy import CLASSES
 from model.networks.registry import build, sensors_of
@@ -368,6 +368,6 @@ def versions() -> dict[str, str]:
     """What made a file."""
     import platform
 
-    from dwplus._names import VERSION
+    from dwplus.runtime.names import VERSION
 
     return {"dwplus": VERSION, "torch": torch.__version__, "python": platform.python_version()}

@@ -20,8 +20,8 @@ import pandas as pd
 import torch
 from torch import nn
 
-from dwplus.console import say
 from dwplus.errors import InputError, scrubbed
+from dwplus.runtime.console import say
 from dwplus.taxonomy import CLASSES
 from model import checkpoint as checkpoints
 from model import controls

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from dwplus.errors import InputError
-from dwplus.quantities.extras import EMBEDDING_BANDS
+from dwplus.spec.extras import EMBEDDING_BANDS
 from dwplus.store.legend import attributes_of
 from dwplus.taxonomy import IGNORE
 from model.checkpoint import Checkpoint

@@ -17,7 +17,7 @@ import torch
 import zarr
 
 from dwplus.errors import EmptySplitError, InputError
-from dwplus.quantities import extras as more
+from dwplus.spec import extras as more
 from dwplus.store import layout, stats
 from dwplus.store.legend import Legend
 from dwplus.store.marks import bad_tiles, is_bad
@@ -68,7 +68,7 @@ class TileDataset(torch.utils.data.Dataset[dict[str, Any]]):
     max_tiles : keep a seeded draw of this many.
     classes : class table that labels are turned into on reading, by name or as a YAML file; None = the stores' own,
         which then must agree. share : share of the tiles to keep, a seeded draw stratified by class.
-    extras : of the stores, further bands of ``s2`` in 16 bits (:func:`dwplus.quantities.extras.as_input`); None = those
+    extras : of the stores, further bands of ``s2`` in 16 bits (:func:`dwplus.spec.extras.as_input`); None = those
         that the normalisation is of.
     tables : of the stores, as another dataset of them has them (:attr:`tables`): reading them is half of opening one.
 

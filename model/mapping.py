@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from dwplus import cluster
 from dwplus.errors import DwplusError, RefusedError, RejectedError, StopError
 from dwplus.errors.reasons import Reason
 from dwplus.maps.blocks import Block, Frame, WindowShape, finish
 from dwplus.maps.inputs import Inputs, WindowPixels
 from dwplus.maps.viewer import picture
 from dwplus.maps.work import Work
+from dwplus.runtime import cluster
 from model.checkpoint import load
 from model.distributed import device_of
 from model.predict import Predictor, merged

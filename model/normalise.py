@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from dwplus.errors import InputError
-from dwplus.quantities import extras
+from dwplus.spec import extras
 from dwplus.store.layout import S1_NODATA, S1_SCALE, S2_NODATA
 from dwplus.store.legend import CODE
 from dwplus.store.stats import BandStatistics, Statistics
@@ -84,7 +84,7 @@ class Normalisation:
 
 
 def own_bands(bands: Sequence[str]) -> int:
-    """Number of Sentinel-2's own among a network's optical bands; the others are :mod:`dwplus.quantities.extras`."""
+    """Number of Sentinel-2's own among a network's optical bands; the others are :mod:`dwplus.spec.extras`."""
     return len(bands) - len(extras.input_bands(extras.inputs_in(bands)))
 
 

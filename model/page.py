@@ -12,8 +12,8 @@ import torch
 
 from dwplus.pages import charts, colours, skeleton, stretch
 from dwplus.pages.words import Reference, reference_of
-from dwplus.report.quicklooks import decibels
 from dwplus.store.legend import Legend, legend_of
+from dwplus.store.units import decibels
 from model.checkpoint import Checkpoint
 from model.data import Raw, TileDataset
 from model.metrics import scores

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from dwplus.console import QUIET_SECONDS, say
+from dwplus.runtime.console import QUIET_SECONDS, say
 
 
 @contextlib.contextmanager

@@ -11,8 +11,8 @@ import pandas as pd
 import zarr
 
 from dwplus.errors import InputError
-from dwplus.quantities import extras as more
-from dwplus.quantities.radar import SIGMA, quantity
+from dwplus.spec import extras as more
+from dwplus.spec.radar import SIGMA, quantity
 from dwplus.store import layout
 from dwplus.store.legend import legend_of, units_of
 from dwplus.store.places import Folder

@@ -22,8 +22,8 @@ import yaml
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from dwplus.console import say
 from dwplus.errors import DwplusError, InputError, scrubbed
+from dwplus.runtime.console import say
 from dwplus.store.legend import attributes_of
 from dwplus.taxonomy import IGNORE
 from model import checkpoint as checkpoints

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dwplus import console
-from dwplus.console import say
+from dwplus.runtime import console
+from dwplus.runtime.console import say
 from pipelines.defaults import stores_to_read
 from pipelines.door import run_command
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from dwplus import console
-from dwplus.console import say
+from dwplus.runtime import console
+from dwplus.runtime.console import say
 from pipelines.defaults import run_folder, stores_to_read
 from pipelines.door import run_command
 

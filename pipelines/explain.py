@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dwplus.console import say
 from dwplus.errors import InputError
+from dwplus.runtime.console import say
 from pipelines.defaults import run_folder, stores_to_read
 from pipelines.door import run_command
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from dwplus import console
-from dwplus.console import say
 from dwplus.earth import EarthConfig, connect_config
 from dwplus.errors import SchedulerLostError, StopError
 from dwplus.export.budget import Budget
 from dwplus.export.run import export
+from dwplus.runtime import console
+from dwplus.runtime.console import say
 from dwplus.store.places import companion, place_of
 from dwplus.store.stops import gone_of
 from dwplus.store.summary import Summary, by_biome_lines, summarise

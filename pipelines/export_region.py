@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from dwplus.console import say
 from dwplus.earth import connect
 from dwplus.errors import InputError
 from dwplus.planning.plan import describe, make_plan, read_plan, spec_of, write_plan
+from dwplus.runtime.console import say
 from dwplus.spec import WKT_WORDS, DatasetSpec, differences, load_spec, make_spec
 from dwplus.store.places import companion
 from pipelines.door import run_command

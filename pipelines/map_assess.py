@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dwplus.console import say
 from dwplus.errors import InputError
 from dwplus.maps import areas, assess_page, labelled, small_areas
 from dwplus.maps.estimators import Accuracy, Figure, assess, class_table, matrix_table
@@ -21,6 +20,7 @@ from dwplus.maps.intervals import KINDS
 from dwplus.maps.legend import open_map
 from dwplus.pages import sheets, skeleton
 from dwplus.pages.words import synthetic_map
+from dwplus.runtime.console import say
 from pipelines.door import run_command
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from dwplus.console import needs, say
 from dwplus.errors import InputError
 from dwplus.maps import areas, change
 from dwplus.pages import sheets
+from dwplus.runtime.console import needs, say
 from dwplus.store.legend import map_legend
 from pipelines.door import run_command
 

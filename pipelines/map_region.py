@@ -12,8 +12,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dwplus import cluster
-from dwplus.console import count_progress, say
 from dwplus.earth import allowance, connect
 from dwplus.earth.session import EarthConfig, connect_config
 from dwplus.earth.tables import habitats
@@ -28,9 +26,11 @@ from dwplus.maps.work import Work
 from dwplus.pages.words import synthetic
 from dwplus.planning import regions
 from dwplus.planning.plan import created, describe, read_plan, spec_of, write_plan
-from dwplus.quantities.extras import extra, input_bands, inputs_in
-from dwplus.quantities.radar import GAMMA_RTC, quantity
+from dwplus.runtime import cluster
+from dwplus.runtime.console import count_progress, say
 from dwplus.spec import DatasetSpec, differences
+from dwplus.spec.extras import extra, input_bands, inputs_in
+from dwplus.spec.radar import GAMMA_RTC, quantity
 from dwplus.store.legend import DYNAMIC_WORLD, Legend
 from dwplus.store.locks import only_run
 from dwplus.store.places import beside

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dwplus.console import count_progress, say
 from dwplus.errors import InputError
 from dwplus.maps import designs, sample
 from dwplus.maps.legend import open_map
+from dwplus.runtime.console import count_progress, say
 from pipelines.door import run_command
 
 

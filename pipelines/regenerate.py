@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import pandas as pd
 
-from dwplus.console import say
 from dwplus.earth import connect
 from dwplus.errors import InputError
 from dwplus.planning import plan as plans
+from dwplus.runtime.console import say
 from dwplus.spec import DatasetSpec, make_spec
 from dwplus.store import layout
 from dwplus.store.places import Bucket, companion, place_of, resolved

@@ -7,9 +7,9 @@ import os
 import shlex
 from typing import Any
 
-from dwplus import console
-from dwplus.console import say
 from dwplus.errors import InputError
+from dwplus.runtime import console
+from dwplus.runtime.console import say
 from pipelines.defaults import STORE, export_sample
 from pipelines.door import run_command
 

@@ -7,13 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dwplus.console import say
 from dwplus.errors import InputError
+from dwplus.runtime.console import say
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from dwplus.view.subject import Subject
+    from dwplus.report.view.subject import Subject
     from model.checkpoint import Checkpoint
 
 
@@ -30,12 +30,12 @@ def run(what: str, store: str | None, marks: Path | None, port: int) -> int:
     InputError
         Where it is none of these.
     """
-    from dwplus.view import server
-    from dwplus.view.page import Viewer
+    from dwplus.report.view import server
+    from dwplus.report.view.page import Viewer
 
     path = Path(what)
     if (path / "class.vrt").exists():
-        from dwplus.view.maps import MapPage
+        from dwplus.report.view.maps import MapPage
 
         shown = MapPage(path)
         say(f"looking at map {what}")
@@ -62,7 +62,7 @@ def subject_of(what: str, store: str | None) -> Subject:
     InputError
         Where it is none of store, plan and run.
     """
-    from dwplus.view import subject
+    from dwplus.report.view import subject
 
     path = Path(what)
     if "://" not in what and not path.exists():
@@ -86,7 +86,7 @@ def seen_by(path: Path, store: str) -> Subject:
     InputError
         Where the store has other bands or classes than the network.
     """
-    from dwplus.view import subject
+    from dwplus.report.view import subject
     from model import checkpoint
 
     loaded = checkpoint.load(path)

@@ -8,10 +8,10 @@ from typing import Annotated
 
 import typer
 
-from dwplus._names import VERSION
 from dwplus.cli import areas, flows, imports, machine, stages, stores
 from dwplus.cli.options import ListCommand
-from dwplus.console import complain, trace
+from dwplus.runtime.console import complain, trace
+from dwplus.runtime.names import VERSION
 
 __all__ = ["app", "main"]
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from dwplus.cli.options import finish
-from dwplus.console import needs
+from dwplus.runtime.console import needs
 
 #: Named once: both commands take it.
 MAP_HELP = "Folder of a map (dwplus map), or of a change between two (dwplus change)."

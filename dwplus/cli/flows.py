@@ -22,7 +22,7 @@ from dwplus.cli.options import (
     World,
     finish,
 )
-from dwplus.console import needs
+from dwplus.runtime.console import needs
 
 NETWORKS = "specsar_former, claire, cloudlulc_net, segformer, segformer_s2, segformer_s1, unet, late_fusion, " \
            "pixel_mlp"

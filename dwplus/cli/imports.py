@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 
 import typer
 
-from dwplus import console
 from dwplus.cli.options import ReadSplit, Store, finish
-from dwplus.console import say
+from dwplus.runtime import console
+from dwplus.runtime.console import say
 
 #: As :data:`dwplus.importers.NAMES`, which is not loaded for a help text; a test compares them.
 SETS = ("whu-opt-sar", "pie-rgb-sar", "openearthmap-sar", "dfc2020", "sen12ms", "cloudlulc-set", "mmearth", "folder")

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import typer
 
 from dwplus.cli.options import Project, World, finish
-from dwplus.console import say
+from dwplus.runtime.console import say
 
 
 def doctor(
@@ -35,7 +35,7 @@ def doctor(
     def action() -> int:
         if conformance:
             return _conformance(project or None, world or None, output)
-        from dwplus.doctor import examine
+        from pipelines.doctor import examine
 
         checks = examine(project or None, world or None, store or None, scenes or None)
         for check in checks:
@@ -48,8 +48,8 @@ def doctor(
 
 
 def _conformance(project: str | None, world: str | None, output: Path) -> int:
-    from dwplus.doctor.conformance import BEFOREHAND, write
     from dwplus.earth import connect
+    from pipelines.conformance import BEFOREHAND, write
 
     session = connect(project, world)
     say(f"{session.description}: {BEFOREHAND}")

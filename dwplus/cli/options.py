@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperCommand
 
 import pipelines
-from dwplus import console
+from dwplus.runtime import console
 
 #: What a region may be called: the specs that ship.
 SHIPPED = ", ".join(sorted(path.stem for path in (Path(pipelines.__file__).parent / "regions").glob("*.yaml")))

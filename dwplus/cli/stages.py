@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from dwplus import console
 from dwplus.cli.options import BudgetEecuHours, End, MaxHours, Project, Scheduler, Start, Store, World, finish
-from dwplus.console import say
+from dwplus.runtime import console
+from dwplus.runtime.console import say
 
 
 def plan(

@@ -8,10 +8,10 @@ from typing import Annotated, Literal
 
 import typer
 
-from dwplus import console
 from dwplus.cli.options import ReadSplit, Store, finish
-from dwplus.console import say
 from dwplus.errors import InputError
+from dwplus.runtime import console
+from dwplus.runtime.console import say
 
 
 def describe(

@@ -15,10 +15,10 @@ from dwplus.earth.bundles import band_sizes, bundles
 from dwplus.earth.images import clouds, dw_labels, dynamic_world, extras, maps, rtc, sentinel1, sentinel2
 from dwplus.earth.session import Session
 from dwplus.grid import PixelGrid
-from dwplus.quantities.extras import INPUTS, Extra, as_input
 from dwplus.scenes.annotated import read_labels
 from dwplus.scenes.records import passes_of
 from dwplus.spec import DatasetSpec
+from dwplus.spec.extras import INPUTS, Extra, as_input
 from dwplus.taxonomy import IGNORE
 
 #: Rows of a tile that fit a core's cache: 32 of 510 pixels and 25 bytes are 0.4 MB.
@@ -38,7 +38,7 @@ class TilePixels:
     label : uint8 (y, x), 0..8, 255 = ignore.
     cloud : of triplets, the mask of ``s2``: uint8 (y, x), 0 clear, 1 cloud, 255 not known.
     s2_clear : of triplets that keep it, the label's scene, as ``s2``.
-    extras : by name, as stored, see :mod:`dwplus.quantities.extras`.
+    extras : by name, as stored, see :mod:`dwplus.spec.extras`.
     """
 
     s2: np.ndarray
@@ -166,7 +166,7 @@ def fetch_inputs(session: Session, spec: DatasetSpec, grid: PixelGrid, s2_id: st
     mask_id : a Dynamic World V1 image (comma-joined, several of one sensing) whose mask (clouds, shadows, the scene's
         edge) is wanted as well.
     with_extras : whether the spec's extras are further bands behind Sentinel-2's, see
-        :func:`dwplus.quantities.extras.as_input`.
+        :func:`dwplus.spec.extras.as_input`.
     speckle_ids : as of :func:`request_tile`.
 
     Returns

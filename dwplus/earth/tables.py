@@ -18,10 +18,10 @@ from dwplus.earth.images import dw_labels, dynamic_world, ecoregions, extras, ma
 from dwplus.earth.session import Session
 from dwplus.errors import AssetGoneError, InputError, RefusedError, TooLargeError
 from dwplus.grid import PixelGrid
-from dwplus.quantities.radar import RTC
 from dwplus.scenes.annotated import Annotation, annotation, plain_id
 from dwplus.scenes.records import LabelScene, MapImage, OpticalScene, RadarScene
 from dwplus.spec import DatasetSpec
+from dwplus.spec.radar import RTC
 
 #: Points per request for biomes: below the 5,000 elements of an answer, and about 200 bytes each of a 10 MiB request.
 POINTS_PER_REQUEST = 2_000

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from dwplus import _names
+from dwplus.runtime import names as _names
 
 if TYPE_CHECKING:
     from dwplus.export.run import export, repair

@@ -18,8 +18,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import zarr
 
-from dwplus import cluster
-from dwplus._names import VERSION
 from dwplus.earth import EarthConfig, allowance, connect_config
 from dwplus.earth.bundles import band_sizes
 from dwplus.earth.limiter import Counts, Traffic
@@ -31,6 +29,8 @@ from dwplus.export.shard import ROW, ShardReport, ShardTask, export_shard, expor
 from dwplus.export.stops import size_words, stop_of
 from dwplus.planning import plan as plans
 from dwplus.planning.preview import cost, measured_seconds
+from dwplus.runtime import cluster
+from dwplus.runtime.names import VERSION
 from dwplus.spec import DatasetSpec
 from dwplus.store import kept, layout, mend, seal, tables, writer
 from dwplus.store import verify as checks

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from dwplus.errors import InputError
-from dwplus.files.yaml_text import read_yaml
 from dwplus.importers import cloudlulc, folder, mmearth, oem, pie, tum, whu
 from dwplus.importers.base import DataSet, Options
 from dwplus.importers.engine import Summary, run
 from dwplus.importers.probe import IGNORED
+from dwplus.runtime.yaml_text import read_yaml
 
 __all__ = ["NAMES", "Options", "Summary", "import_set", "parse_codes"]
 

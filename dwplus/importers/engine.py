@@ -22,11 +22,11 @@ import shapely
 
 from dwplus.errors import InputError
 from dwplus.errors.reasons import Reason
-from dwplus.files import all_below
 from dwplus.grid import PixelGrid
 from dwplus.importers import tiling
 from dwplus.importers.base import DataSet, Found, Options, Pair, Raw
 from dwplus.importers.probe import Probed, probe
+from dwplus.runtime.paths import all_below
 from dwplus.store import layout, tables, units, writer
 from dwplus.store.imported import (
     EARTH,

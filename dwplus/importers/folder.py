@@ -9,11 +9,11 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from dwplus.errors import InputError
-from dwplus.files.yaml_text import read_yaml
 from dwplus.importers import splits
 from dwplus.importers.base import NOT_ESTABLISHED, DataSet, Files, Found, Options, Pair
 from dwplus.importers.probe import IGNORED
 from dwplus.importers.rasters import RasterReader
+from dwplus.runtime.yaml_text import read_yaml
 from dwplus.taxonomy.tables import ClassTable, spare_colour, table_of
 
 #: Name of the file that tells a folder, where no other is given.

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dwplus._names import VERSION
 from dwplus.errors import StopError
 from dwplus.maps import areas, look
 from dwplus.maps.blocks import Block
@@ -18,6 +17,7 @@ from dwplus.maps.kinds import codes_of
 from dwplus.maps.raster import Layer, extent, write_cog, write_vrt
 from dwplus.pages import charts, colours, skeleton
 from dwplus.pages.words import synthetic_map
+from dwplus.runtime.names import VERSION
 from dwplus.store.legend import DYNAMIC_WORLD, Legend, attributes_of
 
 #: Changes that the page lists.

@@ -13,12 +13,12 @@ from typing import Protocol
 import numpy as np
 import pandas as pd
 
-from dwplus import _names
 from dwplus.errors import InputError
 from dwplus.grid import PixelGrid
 from dwplus.maps.blocks import Block, Frame, Scene, WindowShape, overlap
-from dwplus.quantities.extras import Extra, as_input
+from dwplus.runtime import names as _names
 from dwplus.scenes.records import sensing_groups
+from dwplus.spec.extras import Extra, as_input
 from dwplus.store import layout
 from dwplus.store.tiles import Pixels, TileReader
 from dwplus.taxonomy import IGNORE

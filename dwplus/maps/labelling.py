@@ -32,6 +32,7 @@ from dwplus.pages.stretch import true_colour, vegetation
 from dwplus.spec import DatasetSpec
 from dwplus.store import layout
 from dwplus.store.tiles import TileReader
+from dwplus.store.units import decibels
 
 #: Side of what is fetched around a point, of the near pictures cut out of it, and of the picture of the surroundings.
 AROUND, NEAR, THIN = 256, 64, 2
@@ -118,11 +119,8 @@ class _Source:
             s2, s1, _ = fetch_inputs(connect_config(self.config), self.spec, grid, scene["s2_id"],
                                      scene["s1_id"].split(","), scene["product"] or None,
                                      speckle_ids=scene.get("speckle_ids", ""))
-        decibels = np.asarray(s1, "float32")
-        if s1.dtype.kind == "i":
-            decibels = np.where(s1 == layout.S1_NODATA, np.nan, s1 * np.float32(layout.S1_SCALE))
         words = [f"{pd.Timestamp(scene[key], unit='ms'):%Y-%m-%d %H:%M} UTC" for key in ("s2_ms", "s1_ms")]
-        return Chip(s2, decibels, self.bands, (words[0], words[1]))
+        return Chip(s2, decibels(s1).astype("float32"), self.bands, (words[0], words[1]))
 
     def _stored(self, scene: dict[str, Any], row: Any, grid: PixelGrid) -> tuple[np.ndarray, np.ndarray]:
         """Cut out of the block's tile; beyond it there is no data."""

@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 import shapely
 
-from dwplus._names import VERSION
 from dwplus.errors import StopError
 from dwplus.errors.reasons import meaning
 from dwplus.maps import areas, look, stac, viewer
@@ -25,7 +24,8 @@ from dwplus.maps.work import Work
 from dwplus.pages import charts, colours, sheets, skeleton
 from dwplus.pages.charts import number
 from dwplus.pages.words import SYNTHETIC
-from dwplus.quantities.radar import GAMMA_RTC, RTC_SOURCE
+from dwplus.runtime.names import VERSION
+from dwplus.spec.radar import GAMMA_RTC, RTC_SOURCE
 from dwplus.store.legend import DYNAMIC_WORLD, Legend, attributes_of
 from dwplus.store.sources import SOURCES
 from dwplus.taxonomy import IGNORE

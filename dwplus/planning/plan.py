@@ -23,7 +23,6 @@ from dwplus.earth import Session
 from dwplus.earth.tables import embedding_years, map_images, processed
 from dwplus.errors import InputError
 from dwplus.errors.reasons import Reason, meaning
-from dwplus.files import fresh
 from dwplus.grid import PixelGrid, Tile, outlines
 from dwplus.grid.longitude import cut
 from dwplus.planning import pairing, regions, table
@@ -44,10 +43,11 @@ from dwplus.planning.candidates import (
 from dwplus.planning.draw import Archive, Drawing, Progress
 from dwplus.planning.draw import drawn as in_order
 from dwplus.planning.triplets import Triplet
-from dwplus.quantities.extras import ELEVATION_MODELS, FIRST_EMBEDDING
-from dwplus.quantities.radar import PASSES, PROCESSED, RTC_FIRST
+from dwplus.runtime.paths import fresh
 from dwplus.scenes.records import MapImage
 from dwplus.spec import DatasetSpec, Window
+from dwplus.spec.extras import ELEVATION_MODELS, FIRST_EMBEDDING
+from dwplus.spec.radar import PASSES, PROCESSED, RTC_FIRST
 
 __all__ = ["COLUMNS", "MORE_COLUMNS", "Candidate", "candidates_of", "created", "describe", "make_plan",
            "read_plan", "spec_of", "summary", "write_plan"]

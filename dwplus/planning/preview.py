@@ -19,10 +19,10 @@ from dwplus.errors.reasons import Reason, meaning
 from dwplus.pages import colours, skeleton
 from dwplus.planning.plan import spec_of, summary
 from dwplus.planning.plan_map import write_page
-from dwplus.quantities.radar import passes, share
 from dwplus.scenes.orbits import warning
 from dwplus.scenes.records import slices_in
 from dwplus.spec import DatasetSpec
+from dwplus.spec.radar import passes, share
 from dwplus.splits import missing, missing_words
 from dwplus.taxonomy import BIOMES, CLASSES, STRATUM_NAMES
 

@@ -18,12 +18,12 @@ import shapely
 
 from dwplus.errors import InputError
 from dwplus.errors.reasons import Reason
-from dwplus.files import leads_out
 from dwplus.grid import DW_TILE_SCALE, DW_TILE_SIZE, UTM_NORTH, UTM_SOUTH, near_longitude, tile_from_id, transformer
 from dwplus.grid.longitude import cut
-from dwplus.quantities.radar import other_product
+from dwplus.runtime.paths import leads_out
 from dwplus.scenes.records import passes_of
 from dwplus.spec import DatasetSpec, Window
+from dwplus.spec.radar import other_product
 from dwplus.splits import GUARD, SPLITS
 from dwplus.taxonomy import BIOMES
 

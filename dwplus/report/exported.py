@@ -10,9 +10,9 @@ import pandas as pd
 
 from dwplus.pages import charts, colours, skeleton, words
 from dwplus.pages.charts import number
-from dwplus.quantities.radar import quantity, share_of
 from dwplus.report.base import StorePage
 from dwplus.report.quicklooks import most_varied, pictures
+from dwplus.spec.radar import quantity, share_of
 from dwplus.store import layout
 from dwplus.store.places import place_of
 from dwplus.store.tiles import TileReader

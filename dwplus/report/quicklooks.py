@@ -18,17 +18,10 @@ from dwplus.store import layout
 from dwplus.store.legend import legend_of, units_of
 from dwplus.store.reader import tile_table
 from dwplus.store.tiles import TileReader
+from dwplus.store.units import decibels
 from dwplus.taxonomy import BIOMES, IGNORE
 
-__all__ = ["decibels", "false_colour", "label_colours", "most_varied", "pictures", "quicklooks", "true_colour"]
-
-
-def decibels(s1: np.ndarray) -> np.ndarray:
-    """Backscatter as stored, in dB; NaN = no data. Unsigned integers are grey values, and stay."""
-    if s1.dtype.kind != "i":
-        return s1
-    out: np.ndarray = np.where(s1 == layout.S1_NODATA, np.nan, s1 * np.float32(layout.S1_SCALE)).astype("float32")
-    return out
+__all__ = ["false_colour", "label_colours", "most_varied", "pictures", "quicklooks", "true_colour"]
 
 
 def most_varied(table: pd.DataFrame) -> pd.DataFrame:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from dwplus.quantities.radar import quantity, share_of
+from dwplus.spec.radar import quantity, share_of
 from dwplus.store import layout
 from dwplus.store.imported import is_imported
 from dwplus.store.legend import legend_of

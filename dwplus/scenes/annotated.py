@@ -22,10 +22,10 @@ import rasterio.errors
 import rasterio.windows
 import shapely
 
-from dwplus.console import needs
 from dwplus.errors import AssetGoneError, InputError, RefusedError
-from dwplus.files import below
 from dwplus.grid import PixelGrid, Tile, tile_from_id, tile_on_grid
+from dwplus.runtime.console import needs
+from dwplus.runtime.paths import below
 from dwplus.scenes.records import LabelScene, product_sensing, sensing_date
 from dwplus.taxonomy import CLASSES, annotation_to_label
 

@@ -20,12 +20,12 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 
-from dwplus._names import VERSION
 from dwplus.errors import InputError
 from dwplus.grid.longitude import box_of, cut
 from dwplus.pages import skeleton
-from dwplus.quantities.extras import GLO30, Extra, extras_of
-from dwplus.quantities.radar import quantity, share_of
+from dwplus.runtime.names import VERSION
+from dwplus.spec.extras import GLO30, Extra, extras_of
+from dwplus.spec.radar import quantity, share_of
 from dwplus.splits import GUARD, grids_of
 from dwplus.store import layout, stats
 from dwplus.store.imported import is_imported

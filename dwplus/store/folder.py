@@ -22,9 +22,9 @@ import numpy as np
 import pandas as pd
 
 from dwplus.errors import InputError
-from dwplus.files import below
 from dwplus.grid import PixelGrid, tile_on_grid
 from dwplus.pages import sheets
+from dwplus.runtime.paths import below
 from dwplus.spec import SR_BANDS, DatasetSpec, make_spec
 from dwplus.store import layout, tables, units, writer
 from dwplus.store.legend import DECIBEL, REFLECTANCE
@@ -167,10 +167,8 @@ def _grid(row: Any, spec: DatasetSpec) -> PixelGrid:
 def _planes(reader: TileReader, group: str, index: int, six: bool) -> Iterator[tuple[str, np.ndarray]]:
     """A tile's files: CSV column and pixels (band, y, x)."""
     s2, s1, label = reader.read(group, index)
-    decibels = s1
-    if s1.dtype.kind == "i":
-        decibels = np.where(s1 == layout.S1_NODATA, np.nan, s1 * np.float32(layout.S1_SCALE)).astype("float32")
-    yield from (("sar_vv", decibels[:1]), ("sar_vh", decibels[1:2]), ("opt_cloudy", s2))
+    radar = units.decibels(s1)
+    yield from (("sar_vv", radar[:1]), ("sar_vh", radar[1:2]), ("opt_cloudy", s2))
     yield "opt_clear", reader.array(group, "s2_clear", index)
     yield "label", (to_six(label) if six else label)[None]
     yield "cloud", reader.array(group, "cloud", index)[None]
@@ -315,16 +313,9 @@ def _result(folder: Path, row: dict[str, Any], spec: DatasetSpec, six: bool,
         found = _read(folder, row, key, (1, side, side))[0]
         return np.where(np.ma.getmaskarray(found), IGNORE, found.filled(IGNORE)).astype("uint8")
 
-    decibels = np.stack([_read(folder, row, key, (1, side, side))[0].astype("float32").filled(np.nan)
-                         for key in ("sar_vv", "sar_vh")])
-    if unit == units.LINEAR:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            decibels = 10 * np.log10(decibels)
-        decibels[~np.isfinite(decibels)] = np.nan
-    s1 = decibels
-    if spec.store.s1_dtype == "int16":
-        hundredths = np.nan_to_num(decibels / np.float32(layout.S1_SCALE)).round().clip(-32767, 32767)
-        s1 = np.where(np.isnan(decibels), layout.S1_NODATA, hundredths).astype("int16")
+    read = np.stack([_read(folder, row, key, (1, side, side))[0].astype("float32").filled(np.nan)
+                     for key in ("sar_vv", "sar_vh")])
+    s1 = (units.stored_radar if spec.store.s1_dtype == "int16" else units.finite_radar)(read, unit)
     label = codes("label")
     try:
         label = from_six(label) if six else label

@@ -11,8 +11,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dwplus.errors import InputError
-from dwplus.quantities.extras import Extra
 from dwplus.spec import DatasetSpec, StoreSpec
+from dwplus.spec.extras import Extra
 from dwplus.store.legend import Legend, legend_of
 
 #: Group of tiles of which no biome is known, and the number that stands for it in the column ``biome``.

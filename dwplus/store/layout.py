@@ -26,11 +26,10 @@ from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
 from zarr.core.group import GroupMetadata
 from zarr.storage import StorePath
 
-from dwplus._names import VERSION
 from dwplus.errors import InputError
-from dwplus.files import fresh
-from dwplus.quantities import radar
-from dwplus.spec import DatasetSpec
+from dwplus.runtime.names import VERSION
+from dwplus.runtime.paths import fresh
+from dwplus.spec import DatasetSpec, radar
 from dwplus.store import digests, plan_rows, seal, stops
 from dwplus.store.imported import GROUP, NO_BIOME, ImportSpec, root_attributes
 from dwplus.store.legend import Legend, attributes_of, legend_from

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dwplus.quantities.radar import GAMMA_RTC
 from dwplus.spec import DatasetSpec
+from dwplus.spec.radar import GAMMA_RTC
 from dwplus.store import layout, plan_rows, writer
 from dwplus.taxonomy import BIOMES, IGNORE, STRATUM_NAMES
 

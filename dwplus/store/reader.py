@@ -13,7 +13,7 @@ import zarr
 
 from dwplus.errors import InputError
 from dwplus.grid import PixelGrid
-from dwplus.quantities import extras
+from dwplus.spec import extras
 from dwplus.store import columns, layout, tables, tiles, writer
 from dwplus.store.places import BucketError, Folder
 from dwplus.store.web import source_of
@@ -218,7 +218,7 @@ def tile(path: str | Path, tile_id: str, window: str | None = None, *, decoded: 
     Returns
     -------
     xarray.Dataset of ``s2`` (s2_band, y, x), ``s1`` (s1_band, y, x), ``label`` (y, x) uint8 with 255 = ignore, and the
-    store's extras (:mod:`dwplus.quantities.extras`; decoded as float32 with NaN, but for the codes of ``worldcover``);
+    store's extras (:mod:`dwplus.spec.extras`; decoded as float32 with NaN, but for the codes of ``worldcover``);
     ``x`` and ``y`` are pixel centres in m and alone say where the tile lies, so that a crop of it is found at its own
     place by every reader; ``spatial_ref`` holds the UTM zone; attributes are the tile's columns.
 

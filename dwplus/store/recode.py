@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from dwplus.errors import InputError
-from dwplus.files.yaml_text import read_yaml
+from dwplus.runtime.yaml_text import read_yaml
 from dwplus.store.legend import Legend, legend_from
 from dwplus.taxonomy import IGNORE
 from dwplus.taxonomy.tables import TABLES, ClassTable, table_from, table_of, translation

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from dwplus.quantities import radar
-from dwplus.quantities.extras import WORLDCOVER, extra
-from dwplus.spec import DatasetSpec
+from dwplus.spec import DatasetSpec, radar
+from dwplus.spec.extras import WORLDCOVER, extra
 from dwplus.store.imported import ImportSpec
 from dwplus.store.legend import Legend, dynamic_world_units
 from dwplus.taxonomy import BIOMES, IGNORE

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dwplus.quantities.radar import share_of
+from dwplus.spec.radar import share_of
 from dwplus.store import layout
 from dwplus.store.reader import tile_table
 from dwplus.taxonomy import BIOMES

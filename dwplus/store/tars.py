@@ -17,7 +17,7 @@ import numpy as np
 import zarr
 
 from dwplus.errors import InputError
-from dwplus.quantities.extras import NAMES
+from dwplus.spec.extras import NAMES
 from dwplus.store import layout
 from dwplus.store.legend import attributes_of, legend_of, units_of
 from dwplus.store.reader import tile_table

@@ -198,6 +198,25 @@ def stored_optical(values: np.ndarray, scale: float, unit: str) -> np.ndarray:
     return out
 
 
+def decibels(s1: np.ndarray) -> np.ndarray:
+    """Backscatter as a store has it, in dB as float32, NaN = no data; of any shape. Floats are dB already, and unsigned
+    integers are grey values: both stay as they are."""
+    if s1.dtype.kind != "i":
+        return s1
+    out: np.ndarray = np.where(s1 == S1_NODATA, np.nan, s1 * np.float32(S1_SCALE)).astype("float32")
+    return out
+
+
+def finite_radar(values: np.ndarray, unit: str) -> np.ndarray:
+    """Radar values of a file as float32, linear power made dB; NaN where they are not finite, and at a power of 0."""
+    found = values.astype("float32")
+    if unit == LINEAR:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            found = 10 * np.log10(found)
+    out: np.ndarray = np.where(np.isfinite(found), found, np.float32(np.nan))
+    return out
+
+
 def stored_radar(values: np.ndarray, unit: str) -> np.ndarray:
     """Radar values as a store has them: int16 hundredths (of dB, or of a grey value), -32768 = no data.
 
@@ -205,10 +224,7 @@ def stored_radar(values: np.ndarray, unit: str) -> np.ndarray:
     """
     if unit == DISPLAY and values.dtype == np.uint8:
         return values.astype("int16") * np.int16(round(1 / S1_SCALE))
-    found = values.astype("float32")
-    if unit == LINEAR:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            found = 10 * np.log10(found)
+    found = finite_radar(values, unit)
     good = np.isfinite(found)
     hundredths = (np.where(good, found, 0) / np.float32(S1_SCALE)).round().clip(-32767, 32767)
     return np.where(good, hundredths, S1_NODATA).astype("int16")

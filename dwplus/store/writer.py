@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import zarr
 
-from dwplus.quantities import extras
+from dwplus.spec import extras
 from dwplus.store import digests, layout, stops
 from dwplus.store.places import BucketError, place_of_group
 from dwplus.store.shards import ShardFormat
@@ -42,7 +42,7 @@ class TileResult:
     s2 : uint16 (s2_band, y, x). s1 : (s1_band, y, x). label : uint8 (y, x).
     cloud, s2_clear : of triplets, the mask of ``s2``, uint8 (y, x), and the label's scene, as ``s2``.
     class_counts, valid_fraction : of these arrays, where who made them has measured them; None to have it done.
-    extras : by name, as stored (:mod:`dwplus.quantities.extras`).
+    extras : by name, as stored (:mod:`dwplus.spec.extras`).
     """
 
     status: int

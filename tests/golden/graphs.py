@@ -22,7 +22,7 @@ from dwplus.earth.images import dw_labels, dynamic_world, ecoregions, extras, ma
 from dwplus.earth.probes import probe
 from dwplus.embedded_earth import EmbeddedEarth, http_transport, open_catalog
 from dwplus.grid import PixelGrid
-from dwplus.quantities import extras as arrays
+from dwplus.spec import extras as arrays
 from dwplus.spec import make_spec
 
 FILE = Path(__file__).with_name("expressions.json")

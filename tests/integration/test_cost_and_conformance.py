@@ -8,7 +8,6 @@ import time
 import numpy as np
 import pytest
 
-from dwplus.doctor import conformance
 from dwplus.earth import EarthConfig, connect, questions
 from dwplus.earth.limiter import RESTRICTED_SECONDS, Limiter, RateWindow
 from dwplus.earth.session import embedded_earth
@@ -20,6 +19,7 @@ from dwplus.planning.measure import measure
 from dwplus.planning.plan import make_plan, read_plan, spec_of, write_plan
 from dwplus.planning.preview import cost, megapixels, preview
 from dwplus.spec import make_spec
+from pipelines import conformance
 from tests.commands import here
 
 BOX = [9.40, 51.25, 9.55, 51.35]

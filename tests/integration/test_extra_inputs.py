@@ -17,8 +17,7 @@ from dwplus.maps.blocks import WindowShape
 from dwplus.maps.inputs import StoreInputs, blocks_of_store
 from dwplus.maps.plan import map_spec
 from dwplus.planning.plan import make_plan, read_plan, spec_of, write_plan
-from dwplus.quantities import extras
-from dwplus.spec import make_spec
+from dwplus.spec import extras, make_spec
 from dwplus.store.reader import tile_table
 from dwplus.store.tiles import TileReader
 from model import checkpoint

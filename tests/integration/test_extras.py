@@ -22,9 +22,8 @@ from dwplus.export.extend import extend
 from dwplus.grid import PixelGrid
 from dwplus.planning.plan import make_plan, read_plan, spec_of, write_plan
 from dwplus.planning.preview import cost, preview
-from dwplus.quantities import extras
 from dwplus.report.text import describe
-from dwplus.spec import DatasetSpec, load_spec, make_spec
+from dwplus.spec import DatasetSpec, extras, load_spec, make_spec
 from dwplus.store.card import write_card
 from dwplus.store.copies import merge, subset
 from dwplus.store.geotiff import write_geotiffs

@@ -13,10 +13,10 @@ import pytest
 import shapely
 
 from benchmarks.bench_country import Ground, network
-from dwplus import cluster
 from dwplus.grid import covering_tiles
 from dwplus.maps.blocks import Block, Frame, Scene, WindowShape
 from dwplus.maps.work import Work
+from dwplus.runtime import cluster
 from model.mapping import Job, map_blocks
 from tests.commands import PATIENCE
 

@@ -172,7 +172,7 @@ def test_the_view_names_a_maps_own_classes(maps, stores):
     from bokeh.document import Document
     from bokeh.models import Div
 
-    from dwplus.view.maps import MapPage
+    from dwplus.report.view.maps import MapPage
 
     page, document = MapPage(maps / "map0"), Document()
     page.into(document)

@@ -24,9 +24,8 @@ from dwplus.errors import InputError
 from dwplus.export import export, repair
 from dwplus.planning.plan import make_plan, read_plan, write_plan
 from dwplus.planning.preview import preview
-from dwplus.quantities import radar
 from dwplus.report.text import describe
-from dwplus.spec import make_spec
+from dwplus.spec import make_spec, radar
 from dwplus.store.card import write_card
 from dwplus.store.copies import subset
 from dwplus.store.reader import tile_table

@@ -6,9 +6,9 @@ import argparse
 import json
 from pathlib import Path
 
-from dwplus.doctor.conformance import report, statistics, write
 from dwplus.earth import connect
 from dwplus.earth.questions import semantics
+from pipelines.conformance import report, statistics, write
 
 __all__ = ["report", "semantics", "statistics"]
 

@@ -6,9 +6,9 @@ import stat
 import pytest
 
 from dwplus.errors import InputError, RefusedError
-from dwplus.files import all_below, below
 from dwplus.grid import PixelGrid
 from dwplus.planning.plan import write_plan
+from dwplus.runtime.paths import all_below, below
 from dwplus.scenes.annotated import read_folder, read_labels
 from dwplus.store import layout
 from dwplus.store.folder import _file

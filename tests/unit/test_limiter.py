@@ -274,7 +274,7 @@ def test_a_gate_whose_grants_have_ended_says_so_at_once():
 def test_what_tornado_says_of_dasks_own_calls_is_left_out(caplog):
     from distributed.utils import sync
 
-    from dwplus import cluster
+    from dwplus.runtime import cluster
 
     cluster._hush()
     logger = logging.getLogger("tornado.application")

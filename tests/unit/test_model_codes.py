@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from dwplus.errors import InputError
-from dwplus.quantities.extras import GLO30, SRTM
+from dwplus.spec.extras import GLO30, SRTM
 from dwplus.store import stats
 from model.normalise import Normalisation, Normaliser
 from model.selection import extras_of

@@ -9,7 +9,7 @@ import pytest
 from dwplus.errors import InputError
 from dwplus.pages.colours import of_agreement, of_classes
 from dwplus.pages.stretch import radar, true_colour
-from dwplus.report.quicklooks import decibels
+from dwplus.store.units import decibels
 from dwplus.taxonomy import PALETTE
 from model.config import load_config, make_config, merged, parse_override
 from model.evaluate import CLOUD_EDGES, GAP_EDGES, bins, plain

@@ -16,9 +16,9 @@ from dwplus.grid import PixelGrid, transformer
 from dwplus.maps.plan import map_spec
 from dwplus.planning import pairing
 from dwplus.planning.pairing import Rules, pair_radar, passes
-from dwplus.quantities.extras import GLO30, SRTM
 from dwplus.scenes.records import RadarScene, passes_of
 from dwplus.spec import DatasetSpec, make_spec
+from dwplus.spec.extras import GLO30, SRTM
 
 #: Hesse where two slices of the ascending relative orbit 161 meet, and the same with three pixels around it.
 X, Y = (round(v / 10) * 10.0 for v in transformer(4326, 32632).transform(9.2, 51.248335))

@@ -22,9 +22,10 @@ from dwplus.pages import charts, colours, sheets, stretch
 from dwplus.planning.plan import write_plan
 from dwplus.planning.preview import write_map
 from dwplus.report.page import write_report
-from dwplus.report.quicklooks import decibels, quicklooks
+from dwplus.report.quicklooks import quicklooks
 from dwplus.store import layout, stats, writer
 from dwplus.store.card import write_card
+from dwplus.store.units import decibels
 from dwplus.store.writer import TileResult
 from dwplus.taxonomy import CLASSES, PALETTE
 

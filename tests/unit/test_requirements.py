@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from dwplus.console import EXTRAS
+from dwplus.runtime.console import EXTRAS
 from tests.commands import PATIENCE
 
 ROOT = Path(__file__).parents[2]
@@ -130,17 +130,17 @@ def test_a_missing_extra_is_one_sentence(tmp_path, words, extras):
 def test_two_missing_extras_and_one_found_late(tmp_path):
     done = played("sys.exit(run('map'))", tmp_path)
     assert done.stderr == "error: needs the extras \"train\" and \"maps\": pip install 'dwplus[train,maps]'\n"
-    late = played("from dwplus import console\ndef action():\n    import geemap\nsys.exit(console.run(action))",
+    late = played("from dwplus.runtime import console\ndef action():\n    import geemap\nsys.exit(console.run(action))",
                   tmp_path)
     assert late.returncode == 2 and "'dwplus[notebooks]'" in late.stderr and "Traceback" not in late.stderr
-    other = played("from dwplus import console\ndef action():\n    import no_such_thing\nsys.exit(console.run(action))",
-                   tmp_path)
+    other = played("from dwplus.runtime import console\ndef action():\n    import no_such_thing\n"
+                   "sys.exit(console.run(action))", tmp_path)
     assert "ModuleNotFoundError" in other.stderr  # a fault of ours is not dressed up as the user's
 
 
 def test_doctor_calls_extras_absent_not_failed(tmp_path):
     done = played("""
-from dwplus.doctor.checks import _extras, _gpu, _packages
+from pipelines.doctor import _extras, _gpu, _packages
 for check in (_extras(), _gpu(), _packages()):
     print(check)
 """, tmp_path)

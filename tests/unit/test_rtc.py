@@ -18,9 +18,8 @@ from dwplus.errors.reasons import Reason
 from dwplus.grid import PixelGrid
 from dwplus.planning import pairing
 from dwplus.planning.pairing import Rejection, Rules, burst_passes, pair_radar, passes
-from dwplus.quantities import radar
 from dwplus.scenes.records import RadarScene
-from dwplus.spec import DatasetSpec, make_spec
+from dwplus.spec import DatasetSpec, make_spec, radar
 
 GRID = PixelGrid(32631, 500000.0 - 2550, 5700000.0, 10.0, 510, 510)
 TILE = GRID.footprint()

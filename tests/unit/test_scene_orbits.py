@@ -71,7 +71,7 @@ def test_the_warning_counts_and_shows_the_first():
 
 
 def test_doctor_warns_of_a_folder_of_annotated_tiles(tmp_path, drawn_folder):
-    from dwplus.doctor import examine
+    from pipelines.doctor import examine
 
     real, invented = REAL.split()[0], INVENTED.split()[2]
     for name, state in ((real, "ok"), (invented, "warn")):

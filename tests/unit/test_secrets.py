@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from dwplus import console
 from dwplus.errors import InputError, scrubbed, scrubbed_values
 from dwplus.export.log import Ledger
+from dwplus.runtime import console
 from dwplus.store.places import place_of
 
 ROOT = Path(__file__).parents[2]
@@ -68,7 +68,7 @@ def test_errors_lines_and_logs_hold_none(tmp_path, capsys):
 
 
 def test_a_trace_holds_none():
-    program = ("import sys; from dwplus.console import trace; sys.excepthook = trace\n"
+    program = ("import sys; from dwplus.runtime.console import trace; sys.excepthook = trace\n"
                "raise KeyError('http://u:hunter2@h')")
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 1 and "KeyError: 'http://***@h'" in done.stderr and "Traceback" in done.stderr

@@ -13,8 +13,8 @@ from dwplus.earth.images import extras, sentinel1, speckle, terrain
 from dwplus.embedded_earth.planet import Planet
 from dwplus.errors import InputError
 from dwplus.grid import PixelGrid
-from dwplus.quantities.extras import GLO30, SRTM
 from dwplus.spec import make_spec
+from dwplus.spec.extras import GLO30, SRTM
 
 SIZE = 96
 CONE = PixelGrid(32632, 500_000.0, 5_700_000.0, 10.0, SIZE, SIZE)

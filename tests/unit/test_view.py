@@ -13,11 +13,11 @@ from bokeh.document import Document  # noqa: E402
 from dwplus.errors import InputError  # noqa: E402
 from dwplus.pages import colours, stretch  # noqa: E402
 from dwplus.planning.plan import write_plan  # noqa: E402
+from dwplus.report.view.page import Viewer, continents, pictures, rgba  # noqa: E402
+from dwplus.report.view.subject import of_plan, of_store  # noqa: E402
 from dwplus.store import layout, writer  # noqa: E402
 from dwplus.store.marks import BAD, KEEP, Mark, bad_tiles, read_marks, write_marks  # noqa: E402
 from dwplus.store.writer import TileResult  # noqa: E402
-from dwplus.view.page import Viewer, continents, pictures, rgba  # noqa: E402
-from dwplus.view.subject import of_plan, of_store  # noqa: E402
 from pipelines.view import marks_beside, subject_of  # noqa: E402
 
 

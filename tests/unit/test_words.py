@@ -13,9 +13,10 @@ ROOT = Path(dwplus.__file__).parents[1]
 #: Retired name, and the only files that may hold it, as an alias.
 RETIRED = {"HealingError": {"dwplus/errors/__init__.py"}, "chance": set(), "chances": set(), "letters": set(),
            # A key of specs keeps its name.
-           "looks": {"dwplus/planning/clouded.py", "dwplus/planning/triplets.py", "dwplus/spec.py"}}
+           "looks": {"dwplus/planning/clouded.py", "dwplus/planning/triplets.py", "dwplus/spec/tiles.py"}}
 #: Classes of which there is one.
-SINGLE = {"Window": "dwplus/spec.py", "Report": "dwplus/store/verify.py", "Balance": "dwplus/planning/sampling.py",
+SINGLE = {"Window": "dwplus/spec/region.py", "Report": "dwplus/store/verify.py",
+          "Balance": "dwplus/planning/sampling.py",
           "Reason": "dwplus/errors/reasons.py", "Habitat": "dwplus/earth/tables.py",
           "Georeference": "dwplus/importers/base.py",
           "BandStatistics": "dwplus/store/stats.py"}

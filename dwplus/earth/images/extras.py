@@ -14,7 +14,7 @@ import ee
 from dwplus.earth.images import clouds
 from dwplus.errors import EarthError
 from dwplus.grid import PixelGrid
-from dwplus.quantities.extras import (
+from dwplus.spec.extras import (
     ELEVATION_MODELS,
     EMBEDDING_BANDS,
     GLO30,
@@ -59,7 +59,7 @@ def elevation(area: ee.Geometry, model: str = GLO30) -> ee.Image:
 
     Parameters
     ----------
-    model : of :data:`dwplus.quantities.extras.ELEVATION_MODELS`.
+    model : of :data:`dwplus.spec.extras.ELEVATION_MODELS`.
     """
     if model == SRTM:  # one image of all the globe, in whole metres
         whole: ee.Image = ee.Image(SRTM).select([ELEVATION_MODELS[SRTM].band]).toFloat().resample("bilinear").rename(

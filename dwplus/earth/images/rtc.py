@@ -12,7 +12,7 @@ from typing import Any
 import ee
 
 from dwplus.earth.images.sentinel1 import NODATA, POLARISATIONS, UNITS
-from dwplus.quantities.radar import RTC, RTC_STATIC
+from dwplus.spec.radar import RTC, RTC_STATIC
 
 #: What a burst's feature keeps for planning. No property says the satellite: it stands in the names of the input.
 PROPERTIES = ("system:index", "system:time_start", "ORBIT_PASS_DIRECTION", "TRACK_NUMBER", "BURST_ID",

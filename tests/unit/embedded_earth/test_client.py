@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from dwplus.doctor import checks
 from dwplus.earth.session import check_embedded, connect, embedded_earth
 from dwplus.embedded_earth import client
 from dwplus.errors import InputError
+from pipelines import doctor
 
 
 @pytest.fixture(params=["algorithms.json", "cloud_api_discovery_document.json"])
@@ -39,17 +39,17 @@ def test_a_broken_file_is_told_too(lacking):
 
 
 def test_doctor_has_a_line(lacking):
-    found = {check.name: check for check in checks.examine()}
+    found = {check.name: check for check in doctor.examine()}
     assert found["client"].state == "fail" and lacking.name in found["client"].found
     assert found["earth"].state == "fail"
 
 
 def test_the_service_needs_none_of_it(lacking):
-    assert checks._client("a-project").state == "warn"
+    assert doctor._client("a-project").state == "warn"
 
 
 def test_doctor_says_where_all_is_there():
-    assert checks._client(None).state == "ok"
+    assert doctor._client(None).state == "ok"
 
 
 def test_no_client_at_all(monkeypatch):

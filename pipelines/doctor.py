@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Literal
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from dwplus.console import EXTRAS, absent
 from dwplus.errors import DwplusError, InputError
+from dwplus.runtime.console import EXTRAS, absent
 
 if TYPE_CHECKING:
     from dwplus.earth import Session

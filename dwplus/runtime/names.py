@@ -14,23 +14,40 @@ VERSION = "0.1.0"
 
 #: Modules of version 0.1.0 by their old name; they answer with a DeprecationWarning until version 0.3.
 MOVED = {
+    "dwplus._names": "dwplus.runtime.names",
     "dwplus.annotations": "dwplus.scenes.annotated",
     "dwplus.budget": "dwplus.export.budget",
     "dwplus.charts": "dwplus.pages.charts",
     "dwplus.classes": "dwplus.taxonomy.tables",
-    "dwplus.conformance": "dwplus.doctor.conformance",
-    "dwplus.extras": "dwplus.quantities.extras",
+    "dwplus.cluster": "dwplus.runtime.cluster",
+    "dwplus.conformance": "pipelines.conformance",
+    "dwplus.console": "dwplus.runtime.console",
+    "dwplus.doctor": "pipelines.doctor",
+    "dwplus.doctor.checks": "pipelines.doctor",
+    "dwplus.doctor.conformance": "pipelines.conformance",
+    "dwplus.extras": "dwplus.spec.extras",
+    "dwplus.files": "dwplus.runtime.paths",
+    "dwplus.files.paths": "dwplus.runtime.paths",
+    "dwplus.files.yaml_text": "dwplus.runtime.yaml_text",
     "dwplus.ledger": "dwplus.export.log",
     "dwplus.longitude": "dwplus.grid.longitude",
     "dwplus.outline": "dwplus.pages.outlines",
     "dwplus.page": "dwplus.report.page",
+    "dwplus.quantities": "dwplus.spec",
+    "dwplus.quantities.extras": "dwplus.spec.extras",
+    "dwplus.quantities.radar": "dwplus.spec.radar",
     "dwplus.reasons": "dwplus.errors.reasons",
     "dwplus.report.charts": "dwplus.pages.charts",
     "dwplus.report.outlines": "dwplus.pages.outlines",
     "dwplus.shard_work": "dwplus.export.shard",
     "dwplus.summary": "dwplus.store.summary",
+    "dwplus.view": "dwplus.report.view",
+    "dwplus.view.maps": "dwplus.report.view.maps",
+    "dwplus.view.page": "dwplus.report.view.page",
+    "dwplus.view.server": "dwplus.report.view.server",
+    "dwplus.view.subject": "dwplus.report.view.subject",
     "dwplus.viz": "dwplus.report.quicklooks",
-    "dwplus.yaml_text": "dwplus.files.yaml_text",
+    "dwplus.yaml_text": "dwplus.runtime.yaml_text",
     "dwplus.zones": "dwplus.grid.zones",
     "model.baselines": "model.networks.baselines",
     "model.claire": "model.networks.claire",
@@ -69,7 +86,10 @@ class _Aliases(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
     def find_spec(self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None,
                   ) -> importlib.machinery.ModuleSpec | None:
-        return importlib.machinery.ModuleSpec(fullname, self) if fullname in MOVED else None
+        if fullname not in MOVED:
+            return None
+        room = any(old.startswith(f"{fullname}.") for old in MOVED)
+        return importlib.machinery.ModuleSpec(fullname, self, is_package=room)
 
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType:
         new = MOVED[spec.name]
@@ -88,6 +108,8 @@ class _Alias(ModuleType):
         self.__dict__["_module"] = module
 
     def __getattr__(self, name: str) -> Any:
+        if name == "__path__":  # today's folder, where its files would be found under old names
+            raise AttributeError(name)
         return getattr(self.__dict__["_module"], name)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -103,4 +125,6 @@ class _Alias(ModuleType):
 def install() -> None:
     """Let old module names be imported; once a process."""
     if not any(isinstance(finder, _Aliases) for finder in sys.meta_path):
-        sys.meta_path.append(_Aliases())
+        # Before all others: the old name of a file in a package that moved would be found in today's folder otherwise,
+        # and be loaded a second time.
+        sys.meta_path.insert(0, _Aliases())

@@ -18,6 +18,7 @@ from dwplus.store.legend import legend_of, units_of
 from dwplus.store.places import Folder
 from dwplus.store.reader import tile_table
 from dwplus.store.tiles import TileReader
+from dwplus.store.units import decibels
 from dwplus.store.web import source_of
 from dwplus.taxonomy import IGNORE
 
@@ -100,10 +101,7 @@ def of_store(path: str, predict: Predict | None = None) -> Subject:
         s2, s1, label = reader.read(groups[number], int(rows[number]))
         cloud = reader.array(groups[number], "cloud", int(rows[number])) if groups[number] in clouded else None
         said = None if predict is None else np.asarray(predict(s2, s1), "uint8")
-        decibels = s1.astype("float32")
-        if s1.dtype.kind == "i":
-            decibels = np.where(s1 == layout.S1_NODATA, np.nan, s1 * np.float32(layout.S1_SCALE)).astype("float32")
-        return Tile(s2, decibels, label, said, cloud)
+        return Tile(s2, decibels(s1).astype("float32"), label, said, cloud)
 
     units = units_of(attributes, bands["s2"], bands["s1"])
     banner = words.synthetic(str(attributes.get("earth", "")), str(attributes.get("earth_version", "")))

@@ -34,8 +34,8 @@ from bokeh.plotting import figure
 from dwplus.errors import InputError
 from dwplus.pages import colours, skeleton, stretch
 from dwplus.pages.outlines import CONTINENTS
+from dwplus.report.view.subject import Subject, Tile, values_at
 from dwplus.store.marks import BAD, KEEP, NOTE, Mark, now, read_marks, write_marks
-from dwplus.view.subject import Subject, Tile, values_at
 
 #: How Sentinel-2 may be shown: bands taken as red, green, blue.
 STRETCHES = {"true colour": ("B4", "B3", "B2"), "near infrared": ("B8", "B4", "B3"),

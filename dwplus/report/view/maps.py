@@ -20,9 +20,9 @@ from rasterio.windows import Window
 from dwplus.errors import InputError
 from dwplus.pages import colours
 from dwplus.pages.words import synthetic_map
+from dwplus.report.view.page import piece, rgba
 from dwplus.store.legend import map_legend
 from dwplus.taxonomy import IGNORE
-from dwplus.view.page import piece, rgba
 
 #: Longest side of what is read for the page, px; the pointer reads the raster itself.
 LONGEST = 700

@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 
-from dwplus._names import VERSION
 from dwplus.earth import Session, questions
 from dwplus.earth.cost import profiled
 from dwplus.earth.questions import WINDOW
@@ -26,6 +25,7 @@ from dwplus.earth.tables import habitats
 from dwplus.errors import DwplusError, InputError
 from dwplus.grid import tile_from_id
 from dwplus.planning.plan import make_plan
+from dwplus.runtime.names import VERSION
 from dwplus.spec import make_spec
 
 #: A place on real Earth Engine, about 10 km across.
