@@ -11,7 +11,7 @@ from dwplus.earth import EarthConfig, connect_config
 from dwplus.errors import InputError
 from dwplus.export.run import RunProgress, check_version, run_shards
 from dwplus.planning import plan as plans
-from dwplus.spec import DatasetSpec
+from dwplus.spec import DatasetSpec, radar
 from dwplus.store import copies, kept
 from dwplus.store.locks import only_run
 from dwplus.store.places import place_of
@@ -56,11 +56,29 @@ def extend(store: str | Path, plan_path: str | Path, out: str | Path, config: Ea
     both = copies.joined(source.spec, spec)
     assert isinstance(both, DatasetSpec)  # so is the plan's, and the two are alike
     with only_run(out) as hold:
-        copies.begin([source], rows, both, out)
+        copies.begin([source], rows, both, out, _passes(source, plan))
         count = copies.copy([source], rows, out, hold)
         say(f"{count} tiles copied from {store}, {int((rows['from_store'] < 0).sum())} are new")
         summary = run_shards(out, kept.rows(out), both, config, hold, scheduler=scheduler, progress=progress)
     return summary, verify(out).faults
+
+
+def _passes(source: copies.Source, plan: pd.DataFrame) -> tuple[int, int] | None:
+    """Passes in reach of all tiles, and those with RTC-S1; None where the store or the plan does not say it.
+
+    A plan that has every tile of the store speaks for both. Of another the rows that the store has not are added to
+    what the store says; a tile that both their plans rejected counts twice, for a store keeps no rows of it.
+    """
+    if (before := radar.passes_in(source.attributes)) is None:
+        return None
+    own = set(source.table[copies.KEYS].astype(str).itertuples(index=False, name=None))
+    known = pd.Series([key in own for key in plan[copies.KEYS].astype(str).itertuples(index=False, name=None)],
+                      plan.index, dtype=bool)
+    whole = len(own) == int(known.sum())
+    found = radar.passes(plan if whole else plan[~known])
+    if whole or found is None:
+        return found
+    return before[0] + found[0], before[1] + found[1]
 
 
 def _joined(source: copies.Source, plan: pd.DataFrame, name: str) -> pd.DataFrame:

@@ -22,7 +22,7 @@ from dwplus.planning.plan_map import write_page
 from dwplus.scenes.orbits import warning
 from dwplus.scenes.records import slices_in
 from dwplus.spec import DatasetSpec
-from dwplus.spec.radar import passes, share
+from dwplus.spec.radar import RTC_METRES, passes, share
 from dwplus.splits import missing, missing_words
 from dwplus.taxonomy import BIOMES, CLASSES, STRATUM_NAMES
 
@@ -94,13 +94,14 @@ def cost(plan: gpd.GeoDataFrame, spec: DatasetSpec) -> Cost:
 
 def megapixels(planned: pd.DataFrame, spec: DatasetSpec) -> pd.Series:
     """Million pixels that each planned tile reads: its own, times bands and scenes, and heights once where slopes are
-    looked at. What is computed of them is not counted."""
-    radar = spec.sentinel1
+    looked at; of bursts of RTC-S1 as many as their pixels of 30 m are. What is computed of them is not counted."""
+    radar, finer = spec.sentinel1, 1.0
     slices = planned["s1_id"].str.count(",") + 1
     beside = int(radar.keep_angle or radar.sloped)  # the angle
     if radar.product == "rtc":  # its mask, and bands of its static layers
         beside = 1 + radar.keep_angle + ("local_incidence" in radar.keep)
-    backscatter = slices * (2 + beside) + 2 * _further_slices(planned, spec) + radar.sloped
+        finer = min(1.0, (spec.tile.scale / RTC_METRES) ** 2)
+    backscatter = slices * (2 + beside) * finer + 2 * _further_slices(planned, spec) + radar.sloped
     labels = (planned["label_id"].str.count(",") + 1) * (spec.labels.path is None)
     optical = len(spec.sentinel2.bands) + len(spec.triplet_sizes) + sum(len(e.wire_bands) for e in spec.extra_arrays)
     found: pd.Series = planned["size"].astype("float64") ** 2 * (optical + backscatter + labels) / 1e6

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 #: OPERA RTC-S1, and its first day. It is not there of every pass; of Sentinel-1C from 2025-05-19, of 1D not yet.
 #: Source: https://developers.google.com/earth-engine/datasets/catalog/OPERA_RTC_L2_V1_S1, nasa/opera-sds 83, 102, 160.
 RTC, RTC_STATIC, RTC_FIRST = "OPERA/RTC/L2_V1/S1", "OPERA/RTC/L2_V1/S1_STATIC", dt.date(2016, 4, 14)
+#: Metres of a pixel of RTC-S1: one where GRD has nine.
+#: Source: https://developers.google.com/earth-engine/datasets/catalog/OPERA_RTC_L2_V1_S1
+RTC_METRES = 30.0
 RTC_SOURCE = {
     "collection": RTC, "licence": "CC0-1.0",
     "attribution": "NASA/JPL/OPERA (2023), OPERA Radiometric Terrain Corrected SAR Backscatter from Sentinel-1 "
@@ -44,9 +47,20 @@ def attributes(spec: Mapping[str, Any], plan: pd.DataFrame) -> dict[str, Any]:
     """What the root of a store of RTC-S1 says beyond its spec; nothing of others."""
     if quantity(spec) != GAMMA_RTC:
         return {}
-    counts = passes(plan)
-    return {"s1_product": "rtc", "s1_backscatter": GAMMA_RTC,
-            **({} if counts is None else {"s1_passes": {"flown": counts[0], "rtc": counts[1]}})}
+    return {"s1_product": "rtc", "s1_backscatter": GAMMA_RTC, **said_passes(passes(plan))}
+
+
+def said_passes(counts: tuple[int, int] | None) -> dict[str, Any]:
+    """Root attributes of what :func:`passes` counts; none where it does not know."""
+    return {} if counts is None else {"s1_passes": {"flown": counts[0], "rtc": counts[1]}}
+
+
+def passes_in(attrs: Mapping[str, Any]) -> tuple[int, int] | None:
+    """The counts of :func:`passes` by the root attributes of a store; None where they do not say them."""
+    said = attrs.get("s1_passes")
+    if not isinstance(said, Mapping) or not {"flown", "rtc"} <= set(said):
+        return None
+    return int(said["flown"]), int(said["rtc"])
 
 
 def passes(plan: pd.DataFrame) -> tuple[int, int] | None:
@@ -65,10 +79,8 @@ def share(flown: int, processed: int) -> str:
 
 def share_of(attrs: Mapping[str, Any]) -> str:
     """The same by the root attributes of a store; empty where they do not say it."""
-    said = attrs.get("s1_passes")
-    if not isinstance(said, Mapping) or not {"flown", "rtc"} <= set(said):
-        return ""
-    return share(int(said["flown"]), int(said["rtc"]))
+    counts = passes_in(attrs)
+    return "" if counts is None else share(*counts)
 
 
 def other_product(ids: Iterable[str], product: str) -> bool:

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from dwplus.errors import InputError
-from dwplus.spec import DatasetSpec, make_spec
+from dwplus.spec import DatasetSpec, make_spec, radar
 from dwplus.store import columns, digests, layout, stops, tables, writer
 from dwplus.store.columns import TROUBLE
 from dwplus.store.imported import ImportSpec, spec_differences, spec_of
@@ -199,8 +199,13 @@ def _same_place(one: str | Path, other: str | Path) -> bool:
     return a.path.resolve() == b.path.resolve() if isinstance(a, Folder) and isinstance(b, Folder) else a == b
 
 
-def begin(sources: Sequence[Source], rows: pd.DataFrame, spec: DatasetSpec | ImportSpec, out: str | Path) -> None:
+def begin(sources: Sequence[Source], rows: pd.DataFrame, spec: DatasetSpec | ImportSpec, out: str | Path,
+          passes: tuple[int, int] | None = None) -> None:
     """Make the target with every tile pending, or see that it is the one to go on with; for who holds it.
+
+    Parameters
+    ----------
+    passes : where not all tiles come from the sources, passes of all and those with RTC-S1; None = not known.
 
     Raises
     ------
@@ -213,7 +218,7 @@ def begin(sources: Sequence[Source], rows: pd.DataFrame, spec: DatasetSpec | Imp
         layout.create(out, gpd.GeoDataFrame(rows), spec, created=str(first["created"]), earth=str(first["earth"]),
                       earth_version=str(first.get("earth_version", "")),
                       attributes={key: first[key] for key in KEPT if key in first} if isinstance(spec, ImportSpec)
-                      else _passes(sources, rows))
+                      else radar.said_passes(passes if (rows["from_store"] < 0).any() else _passes(sources)))
         return
     there = columns.read_columns(out, only=("tile_id", "window", "label_id", "s2_id"))
     kept = spec_of(layout.open_root(out).attrs.asdict(), f"store {out}")
@@ -222,13 +227,11 @@ def begin(sources: Sequence[Source], rows: pd.DataFrame, spec: DatasetSpec | Imp
         raise InputError(f"store {out}: is there and is another; choose a new place")
 
 
-def _passes(sources: Sequence[Source], rows: pd.DataFrame) -> dict[str, Any]:
-    """How many passes had RTC-S1 where the sources were planned, all together; nothing where one does not say it, or
-    tiles come from elsewhere."""
-    said = [source.attributes.get("s1_passes") for source in sources]
-    if (rows["from_store"] < 0).any() or not all(isinstance(one, dict) for one in said):
-        return {}
-    return {"s1_passes": {key: sum(int(one[key]) for one in said if one) for key in ("flown", "rtc")}}
+def _passes(sources: Sequence[Source]) -> tuple[int, int] | None:
+    """Passes where the sources were planned, and those that had RTC-S1, all together; None where one does not say."""
+    said = [radar.passes_in(source.attributes) for source in sources]
+    known = [counts for counts in said if counts is not None]
+    return (sum(flown for flown, _ in known), sum(rtc for _, rtc in known)) if len(known) == len(said) else None
 
 
 def in_order(rows: pd.DataFrame) -> pd.DataFrame:

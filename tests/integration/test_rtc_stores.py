@@ -22,8 +22,9 @@ from dwplus.embedded_earth.planet import Planet
 from dwplus.embedded_earth.planet import rtc as planet_rtc
 from dwplus.errors import InputError
 from dwplus.export import export, repair
+from dwplus.export.extend import extend
 from dwplus.planning.plan import make_plan, read_plan, write_plan
-from dwplus.planning.preview import preview
+from dwplus.planning.preview import megapixels, preview
 from dwplus.report.text import describe
 from dwplus.spec import make_spec, radar
 from dwplus.store.card import write_card
@@ -170,6 +171,28 @@ def test_copies_say_the_share_of_their_sources(store, tmp_path):
         attrs = zarr.open_group(str(tmp_path / f"{name}.zarr"), mode="r").attrs
         assert attrs["s1_passes"] == want and attrs["s1_product"] == "rtc"
         assert not verify(tmp_path / f"{name}.zarr").faults
+
+
+def test_a_store_that_grows_says_the_share_of_all(store, tmp_path):
+    """A plan that has the store's tiles speaks for both; what another has beyond them is added."""
+    plan = make_plan(connect(), make_spec(FLAT | {"sampling": {"per_biome": 6}}))
+    more = plan[~plan["tile_id"].isin(tile_table(store[0])["tile_id"])]
+    before = zarr.open_group(str(store[0]), mode="r").attrs["s1_passes"]
+    assert (more["state"] == "planned").sum() == 2 and radar.passes(more)[0] > 0
+    added = [one + before[key] for one, key in zip(radar.passes(more), ("flown", "rtc"), strict=True)]
+    for name, rows, want in (("whole", plan, list(radar.passes(plan))), ("more", more, added)):
+        write_plan(rows, tmp_path / f"{name}.parquet")
+        out = tmp_path / f"{name}.zarr"
+        summary, faults = extend(store[0], tmp_path / f"{name}.parquet", out, EarthConfig())
+        assert faults == [] and summary.exported == 6 and summary.radar == radar.share(*want)
+        assert zarr.open_group(str(out), mode="r").attrs["s1_passes"] == dict(zip(("flown", "rtc"), want, strict=True))
+
+
+def test_a_burst_has_a_ninth_of_the_pixels_of_a_scene(store):
+    """30 m against 10 m: VV, VH and the mask of each burst, beside two bands of Sentinel-2 and the label."""
+    planned = read_plan(store[0].with_suffix(".parquet"))
+    bursts = planned["s1_id"].str.count(",") + 1
+    np.testing.assert_allclose(megapixels(planned, make_spec(FLAT)), 32**2 / 1e6 * (2 + 1 + 3 * bursts / 9))
 
 
 def checkpoint(**info):
