@@ -136,7 +136,8 @@ def peak_mb(device: torch.device) -> float | None:
     return round(found, 1)
 
 
-def forward(device: torch.device, size: int, batches: Sequence[int], seconds: float, compiled: bool) -> list[dict]:
+def forward(device: torch.device, size: int, batches: Sequence[int], seconds: float, compiled: bool,
+            variant: str = "b2") -> list[dict]:
     """Images per second of the published network: published order of operations against ours, by precision."""
     modes: list[tuple[str, dict[str, Any], torch.dtype, bool]] = [
         ("published order, fp32", {"plain_attention": True, "plain_decoder": True}, torch.float32, False),
@@ -147,7 +148,7 @@ def forward(device: torch.device, size: int, batches: Sequence[int], seconds: fl
     rows: list[dict[str, Any]] = []
     for name, options, dtype, compile_it in modes:
         torch.manual_seed(0)
-        net: Any = model.build("specsar_former", **options).to(device, dtype).eval()
+        net: Any = model.build("specsar_former", variant=variant, **options).to(device, dtype).eval()
         if compile_it:
             torch._dynamo.reset()
             net = torch.compile(net)
