@@ -104,7 +104,7 @@ def compute_windows(job: Job, blocks: Sequence[Block]) -> Iterator[str]:
         probability = merged(found) if found and not failed else None
         if failed:
             outcome: dict[str, object] = {"state": "failed", "reason": failed[0]}
-        elif probability is None or not probability.any():
+        elif probability is None or not (probability[0].any() or probability.any()):  # mostly the first class tells
             outcome = {"state": "rejected", "reason": next(
                 iter(why), Reason.NO_VALID_PIXEL.says("nothing of the block was seen"))}
             probability = None

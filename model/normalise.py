@@ -106,12 +106,16 @@ class Normaliser(torch.nn.Module):
                 self.register_buffer(f"{sensor}_{key}", values, persistent=False)
 
     def _standard(self, x: Tensor, invalid: Tensor, sensor: str) -> Tensor:
-        low, high = getattr(self, f"{sensor}_low"), getattr(self, f"{sensor}_high")
+        bounds = [getattr(self, f"{sensor}_{key}") for key in ("low", "high", "mean", "std")]
         # In place: new memory for each step costs as much as the arithmetic.
-        x.clamp_(low, high).sub_(getattr(self, f"{sensor}_mean")).div_(getattr(self, f"{sensor}_std"))
+        if x.device.type != "cpu":
+            low, high, mean, std = bounds
+            return x.clamp_(low, high).sub_(mean).div_(std).masked_fill_(invalid, 0.0)
+        # Band by band: numbers in place of maps of them, and a band stays near from one pass to the next.
+        for band, (low, high, mean, std) in enumerate(zip(*(b.flatten().tolist() for b in bounds), strict=True)):
+            x[:, band].clamp_(low, high).sub_(mean).div_(std)
         # Mostly there is nothing to fill. Only a CPU can be asked without waiting.
-        needed = x.device.type != "cpu" or bool(invalid.numpy().any())
-        return x.masked_fill_(invalid, 0.0) if needed else x
+        return x.masked_fill_(invalid, 0.0) if bool(invalid.numpy().any()) else x
 
     def forward(self, s2: Tensor, s1: Tensor, label: Tensor, keep: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Network inputs.
@@ -126,9 +130,14 @@ class Normaliser(torch.nn.Module):
         s2, s1 : float32, standardised. label : uint8, 255 = ignore.
         """
         optical = s2.to(torch.float32, copy=True)
-        # No data is the type's largest value, and the largest of the bands is found four times as fast as any of them.
+        # No data is the type's largest value, and the largest of the bands is found four times as fast as any of them;
+        # faster still of whole numbers, which torch cannot compare.
         hidden = ~keep[:, 0, None, None, None]
-        no_s2 = (optical[:, :self.own].amax(1, keepdim=True) == S2_NODATA) | hidden
+        if s2.device.type == "cpu":
+            largest = torch.from_numpy(s2[:, :self.own].numpy().max(1, keepdims=True) == S2_NODATA)
+        else:
+            largest = optical[:, :self.own].amax(1, keepdim=True) == S2_NODATA
+        no_s2 = largest | hidden
         radar = s1.to(torch.float32, copy=True)
         if s1.dtype.is_floating_point:
             no_s1 = (~torch.isfinite(radar) | (radar == S1_NODATA)).any(1, keepdim=True)

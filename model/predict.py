@@ -14,8 +14,8 @@ from model.checkpoint import Checkpoint
 from model.normalise import Normaliser
 from model.probabilities import mean_probabilities, turned_logits
 
-#: Windows a GPU sees at once.
-GPU_BATCH = 8
+#: Windows a GPU sees at once; rows of a window whose probabilities a CPU works at once.
+GPU_BATCH, ROWS = 8, 32
 
 
 class Predictor:
@@ -70,13 +70,17 @@ class Predictor:
                                torch.bfloat16 if self.device.type == "cuda" else None)
         top, left = ((side - keep) // 2 for side in s2.shape[-2:])
         here = (..., slice(top, top + keep), slice(left, left + keep))
-        probability = mean_probabilities([each[here][:count] for each in logits], self.temperature).mul_(UNIT).round_()
-        unseen = seen[here][:count] != 0
+        inner, unseen = [each[here][:count] for each in logits], seen[here][:count] != 0
         if self.device.type == "cuda":
+            probability = mean_probabilities(inner, self.temperature).mul_(UNIT).round_()
             probability.masked_fill_(unseen[:, None], 0)
             whole: np.ndarray = probability.to(torch.int32).cpu().numpy()
             return whole.astype("uint16")
-        out: np.ndarray = probability.to(torch.uint16).numpy()
+        out = np.empty(inner[0].shape, "uint16")
+        quantised = torch.from_numpy(out)
+        for first in range(0, keep, ROWS):  # a few rows stay near the processor from the first pass to the last
+            rows = (..., slice(first, first + ROWS), slice(None))
+            quantised[rows] = mean_probabilities([each[rows] for each in inner], self.temperature).mul_(UNIT).round_()
         blank_pixels = unseen.numpy()
         if blank_pixels.any():
             out *= ~blank_pixels[:, None]

@@ -185,6 +185,9 @@ def test_scaling_leaves_what_it_is_given_alone(store, tmp_path, radar):
     assert all(torch.equal(a, b) for a, b in zip(given, before, strict=True))
     no_data = (before[0] == 65535).any(1, keepdim=True).expand_as(s2)
     assert (s2[no_data] == 0).all() and s2.std() > 0.1
+    # Band by band or all at once, to the last bit.
+    low, high, mean, std = (getattr(trainer.normaliser, f"s2_{key}") for key in ("low", "high", "mean", "std"))
+    assert torch.equal(s2, ((before[0].clamp(low, high) - mean) / std).masked_fill(no_data, 0.0))
 
 
 def test_radiometry_varies_each_band_of_each_sample_and_leaves_no_data_alone():
