@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 
 from dwplus.errors import InputError
@@ -101,7 +101,8 @@ class OptimPart(_Part):
 
     epochs: int = Field(200, ge=1, description="passes over the training tiles; a run may be taken up again with "
                                                 "more: the rate then is that of the step in a run of that many")
-    batch_size: int = Field(4, ge=1, description="samples per process and forward pass")
+    batch_size: int = Field(4, ge=0, description="samples per process and forward pass; auto (or 0) = as many as the "
+                                                 "memory of a GPU holds, found when the run begins and kept with it")
     accumulate: int = Field(1, ge=1, description="forward passes per step; the loss is that of the whole batch")
     lr: float = Field(5e-4, gt=0, description="largest rate")
     min_lr: float = Field(0.0, ge=0, description="rate at the end")
@@ -112,6 +113,15 @@ class OptimPart(_Part):
     clip: float | None = Field(1.0, gt=0, description="largest norm of the gradient; none = no clipping")
     ema: float = Field(0.0, ge=0, lt=1, description="decay of averaged weights, which are then the ones kept; 0 = off")
 
+    @field_validator("batch_size", mode="before")
+    @classmethod
+    def _found(cls, value: Any) -> Any:
+        return 0 if value == "auto" else value
+
+    def of(self, batch_size: int) -> OptimPart:
+        """The same with another batch size."""
+        return self.model_copy(update={"batch_size": batch_size})
+
 
 class RunPart(_Part):
     """How it runs."""
@@ -119,7 +129,10 @@ class RunPart(_Part):
     seed: int = Field(0, description="of weights, order, crops, dropout")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         "auto", description="of the forward pass; auto = bf16 on CUDA, fp32 on a CPU")
-    compile: bool = Field(False, description="torch.compile")
+    compile: Literal["auto", "on", "off"] = Field(
+        "auto", description="compile the network that is trained: auto = on CUDA, where a step of one process and one "
+                            "forward pass is replayed as CUDA graphs; where compiling fails, one sentence says so. "
+                            "Validation and maps run it uncompiled")
     recompute: bool = Field(False, description="keep of a block only what goes into it and work it again in the "
                                                "backward pass: less memory, more time, the same numbers")
     sync_batch_norm: bool = Field(True, description="several processes: batch norms count the samples of all, as one "
@@ -132,6 +145,12 @@ class RunPart(_Part):
                                                            "a stopped run goes on; none = at the end of epochs")
     max_bad_steps: int = Field(10, ge=1, description="steps in a row that may be skipped for a loss that is not finite")
     tensorboard: bool = Field(True, description="write TensorBoard events where tensorboard is installed")
+
+    @field_validator("compile", mode="before")
+    @classmethod
+    def _on_or_off(cls, value: Any) -> Any:
+        """YAML reads on and off as true and false; so did earlier builds write it."""
+        return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
 
 
 class TrainConfig(_Part):

@@ -119,12 +119,14 @@ def hold(net: nn.Module, names: Sequence[str], probe: bool, anew: Sequence[str] 
     return left
 
 
-def still(net: nn.Module) -> None:
-    """Of parts that are held, statistics and dropout stay as they are, too; for a network in training mode."""
+def still(net: nn.Module) -> nn.Module:
+    """Of parts that are held, statistics and dropout stay as they are, too; for a network in training mode, which is
+    given back."""
     for module in net.modules():
         own = list(module.parameters())
         if own and not any(parameter.requires_grad for parameter in own):
             module.eval()
+    return net
 
 
 def depth(name: str) -> int:

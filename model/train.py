@@ -12,7 +12,7 @@ import json
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,8 @@ from dwplus.errors import DwplusError, InputError, scrubbed
 from dwplus.runtime.console import say
 from dwplus.store.legend import attributes_of
 from dwplus.taxonomy import IGNORE
+from model import batching, compiling, finetune
 from model import checkpoint as checkpoints
-from model import finetune
 from model.calibration import calibrate
 from model.choices import crop_of, fingerprint, options_of, precision_of, recompute, sets_of
 from model.config import TrainConfig, flat_differences, make_config
@@ -37,7 +37,7 @@ from model.loader import Batch, Loader, device_batches
 from model.losses import make_loss
 from model.memory import keep_pages
 from model.metrics import scores
-from model.networks.layers import GlobalBatchNorm2d, count_parameters
+from model.networks.layers import GlobalBatchNorm2d, channels_last, count_parameters
 from model.networks.registry import build
 from model.normalise import Normalisation, Normaliser
 from model.optimiser import AdamW
@@ -46,29 +46,12 @@ from model.radiometry import varied
 from model.reading import Reading
 from model.sampling import TileSampler
 from model.selection import tile_sizes
+from model.summary import Passed, Summary
+from model.validation import confusion
 
 #: Keys that decide how fast or how long a run goes, not its numbers: they may change when it is taken up again.
 FREE = ("data.threads:", "data.ahead:", "data.crop_gives_way:", "run.tensorboard:", "run.max_bad_steps:",
-        "run.patience:", "run.save_every:", "run.recompute:")
-
-
-@dataclass
-class Summary:
-    """What became of a run.
-
-    Attributes
-    ----------
-    epochs : done in all. steps : likewise. best_epoch, best_miou : of the kept weights; NaN without validation.
-    history : one dict per epoch. stopped : why it ended: ``done``, ``early`` (patience) or ``paused``.
-    """
-
-    run: Path
-    epochs: int = 0
-    steps: int = 0
-    best_epoch: int = 0
-    best_miou: float = float("nan")
-    stopped: str = "done"
-    history: list[dict[str, Any]] = field(default_factory=list)
+        "run.patience:", "run.save_every:", "run.recompute:", "run.compile:")
 
 
 def train(stores: str | Path | Sequence[str | Path], run: str | Path, config: TrainConfig, *, device: str | None = None,
@@ -90,16 +73,6 @@ def train(stores: str | Path | Sequence[str | Path], run: str | Path, config: Tr
     paths = [str(s) for s in ([stores] if isinstance(stores, str | Path) else stores)]
     with world(device) as here:
         return Trainer(paths, Path(run), config, here).fit(pause_after)
-
-
-@dataclass
-class Passed:
-    """What an epoch has done so far: steps, their losses and norms, and how many were skipped."""
-
-    steps: int = 0
-    losses: list[float] = field(default_factory=list)
-    norms: list[float] = field(default_factory=list)
-    skipped: int = 0
 
 
 class Trainer:
@@ -133,6 +106,7 @@ class Trainer:
         if config.run.recompute:
             recompute(net, config.model.name)
         resumed = self._earlier()
+        config, optim = self.config, self.config.optim
         if resumed is None:
             beside = run / "statistics.json"
             found, fresh = band_statistics(stores, max_tiles=data.statistics_tiles, seed=config.run.seed,
@@ -159,6 +133,7 @@ class Trainer:
             if here.first:
                 say(f"{left:,} of {count_parameters(self.net):,} parameters are trained, the others are held")
         self.net = self.net.to(self.device)
+        channels_last(self.net)
         for module in self.net.modules():
             if isinstance(module, GlobalBatchNorm2d):
                 module.synchronised = config.run.sync_batch_norm
@@ -169,6 +144,11 @@ class Trainer:
         # Fused, one pass over the weights does all of AdamW, and a step can be called off without asking the device.
         self.optimiser = AdamW(finetune.groups(self.net, optim.weight_decay, begin.layer_decay), optim.lr, optim.betas)
         self.precision = precision_of(config.run.precision, self.device)
+        if not optim.batch_size:
+            self._batch_size(batching.found(finetune.still(self.net.train()), self._trial, here, len(self.data)))
+            config, optim = self.config, self.config.optim
+            if here.first:
+                say(f"batches of {optim.batch_size} samples fit into the memory of {self.device}")
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == torch.float16)
         self.global_batch = optim.batch_size * optim.accumulate * here.size
         self.sampler = TileSampler(self.data.table, self.global_batch, seed=config.run.seed,
@@ -181,12 +161,26 @@ class Trainer:
         self.summary = Summary(run)
         if resumed is not None:
             self._restore(*resumed)
-        self.forward: Any = torch.compile(self.net) if config.run.compile else self.net
+        self.forward: Any = self.net
+        if compiling.wanted(config.run.compile, self.device):
+            self.forward, said = compiling.compiled(
+                finetune.still(self.net.train()), self._trial(optim.batch_size), self.device,
+                compiling.graphs_fit(self.device, here.size, optim.accumulate))
+            if here.first:
+                say(f"network: {said}")
         if here.size > 1:
             # Synchronised batch norms agree by themselves (GlobalBatchNorm2d), so that buffers need no broadcast.
             self.forward = DistributedDataParallel(
                 self.forward, device_ids=[self.device] if self.device.type == "cuda" else None,
-                broadcast_buffers=not config.run.sync_batch_norm)
+                forward_sync_buffers=not config.run.sync_batch_norm)
+
+    def _batch_size(self, samples: int) -> None:
+        self.config = self.config.model_copy(update={"optim": self.config.optim.of(samples)})
+
+    def _trial(self, samples: int) -> compiling.Trial:
+        """A pass forward and back of a batch."""
+        return compiling.Trial(len(self.data.s2_bands), len(self.data.s1_bands), self.side, samples, self.takes_label,
+                               self.precision)
 
     # -- the run folder -------------------------------------------------------------------------------------------
 
@@ -201,6 +195,8 @@ class Trainer:
                            best_miou=(int, float, type(None)))
         # Through today's config: a run of an older version has fewer keys, whose defaults are what it did.
         before = make_config(info["config"], f"run {self.run}").to_dict()
+        if not self.config.optim.batch_size:  # what was found when the run began
+            self._batch_size(before["optim"]["batch_size"])
         longer = self.config.optim.epochs > before["optim"]["epochs"]
         free = (*FREE, "optim.epochs:") if longer else FREE
         changed = [d for d in flat_differences(before, self.config.to_dict()) if not d.startswith(free)]
@@ -229,7 +225,10 @@ class Trainer:
                 kept = {key: tensors[f"optim.{key}.{names[parameter]}"] for key in ("step", "exp_avg", "exp_avg_sq")
                         if f"optim.{key}.{names[parameter]}" in tensors}
                 if kept:
-                    self.optimiser.state[parameter] = {key: value.to(self.device) for key, value in kept.items()}
+                    # Moments lie as their weights do, for they are gone over together.
+                    self.optimiser.state[parameter] = {
+                        key: value.to(self.device) if not value.ndim else torch.empty_like(parameter).copy_(value)
+                        for key, value in kept.items()}
         if info["scaler"]:
             self.scaler.load_state_dict(info["scaler"])
         self.epoch, self.step = info["epoch"], info["step"]
@@ -407,10 +406,11 @@ class Trainer:
             pixels += (part.label != IGNORE).sum()
         pixels = self.world.total(pixels).clamp_min(1).float()
         total = torch.zeros((), device=self.device)
-        for i, part in enumerate(parts):
-            more = self.world.size > 1 and i + 1 < len(parts)
-            with self.forward.no_sync() if more else contextlib.nullcontext():
-                total += self._backward(part, pixels)
+        with self._cast(True):  # what is cast is kept until the outermost one ends: every weight is cast once a step
+            for i, part in enumerate(parts):
+                more = self.world.size > 1 and i + 1 < len(parts)
+                with self.forward.no_sync() if more else contextlib.nullcontext(), self._cast(False):
+                    total += self._backward(part, pixels)
         self._settle()  # while the device has this step's work to do, and before it changes the weights
         self.world.total(total)
         # A scaler asks an optimiser for what AdamW has, too.
@@ -455,11 +455,14 @@ class Trainer:
             with torch.no_grad():
                 torch._foreach_copy_(averaged, list(self.net.buffers()))
 
+    def _cast(self, on: bool) -> torch.autocast:
+        return torch.autocast(self.device.type, self.precision, enabled=on and self.precision != torch.float32)
+
     def _backward(self, part: Batch, pixels: Tensor) -> Tensor:
         """Gradients of one part; returns its share of the whole batch's loss."""
         s2, s1, label = self.normaliser(part.s2, part.s1, part.label, part.keep)
         s2, s1 = (varied(x, self.config.data.radiometric) for x in (s2, s1))
-        with torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32):
+        with self._cast(True):
             # A network that learns from labels in other ways too says what that adds to the loss of its pixels.
             found = self.forward(s2, s1, label) if self.takes_label else self.forward(s2, s1)
         logits, extra = found if self.takes_label else (found, 0.0)
@@ -477,35 +480,11 @@ class Trainer:
         keep = min(self.config.optim.ema, (1 + step) / (10 + step))
         torch._foreach_lerp_(self._averaged, self._parameters, 1 - keep)
 
-    def _validation_batch(self, side: int) -> int:
-        """Whole tiles at once: of as many pixels as twice a training batch, for nothing is kept for a backward pass."""
-        return max(1, round(2 * self.config.optim.batch_size * (self.side / side) ** 2))
-
     def _validate(self) -> np.ndarray:
         """Confusion matrix over whole validation tiles, with the weights that are kept."""
         net = (self.ema if self.ema is not None else self.net).eval()
-        n = len(self.data.legend)
-        total = torch.zeros(n ** 2, dtype=torch.float64, device=self.device)
-        for data in self.validation:
-            mine = list(range(len(data)))[self.world.rank::self.world.size]
-            size = self._validation_batch(data.window) if self.device.type == "cuda" else 1
-            loader = Loader(data, [mine[i:i + size] for i in range(0, len(mine), size)],
-                            threads=self.config.data.threads, pin=self.device.type == "cuda")
-            for batch in device_batches(loader, self.device):
-                total += batch_confusion(net, self.normaliser, batch, self.precision)
-        return self.world.total(total).cpu().numpy().reshape(n, n)
-
-
-@torch.inference_mode()
-def batch_confusion(net: nn.Module, normaliser: Normaliser, batch: Batch, precision: torch.dtype) -> Tensor:
-    """Confusion counts of a batch, float64 (classes * classes,), on its device."""
-    s2, s1, label = normaliser(batch.s2, batch.s1, batch.label, batch.keep)
-    with torch.autocast(label.device.type, precision, enabled=precision != torch.float32):
-        logits = net(s2, s1)
-    said, n = logits.argmax(1), logits.shape[1]
-    keep = label != IGNORE
-    pairs = label[keep].long() * n + said[keep]
-    return torch.bincount(pairs, minlength=n ** 2).double()
+        return confusion(net, self.normaliser, self.validation, len(self.data.legend), self.world, self.precision,
+                         self.config.optim.batch_size, self.side, self.config.data.threads)
 
 
 def _mix(*numbers: int) -> int:

@@ -61,12 +61,12 @@ class Block(nn.Module):
         super().__init__()
         self.norm1, self.norm2 = nn.LayerNorm(dim, eps=1e-6), nn.LayerNorm(dim, eps=1e-6)
         self.attention = Attention(dim, heads, reduction, plain)
-        self.ffn = MixFFN(dim)
+        self.ffn = MixFFN(dim, plain=plain)
         self.drop = StochasticDepth(drop)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x + self.drop(self.attention(self.norm1(x)))
-        out: Tensor = x + self.drop(self.ffn(self.norm2(x)))
+        x = x + self.drop(self.attention.of_norm(x, self.norm1))
+        out: Tensor = x + self.drop(self.ffn.of_norm(x, self.norm2))
         return out
 
 

@@ -15,8 +15,10 @@ import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from dwplus.errors import InputError
+from model.networks import lean
 
 
 def to_map(x: Tensor) -> Tensor:
@@ -55,6 +57,18 @@ def init_weights(module: nn.Module) -> None:
         nn.init.zeros_(module.bias)
 
 
+@torch.no_grad()
+def channels_last(net: nn.Module) -> None:
+    """Lay the weights of convolutions out as the gradients come that convolutions of channels-last maps make: to be
+    added up, or sent to other processes, these need no copy then. Sides of one have their strides, too."""
+    for conv in net.modules():
+        if isinstance(conv, nn.Conv2d):
+            _, bands, height, width = conv.weight.shape
+            strides = (bands * height * width, 1, width * bands, bands)
+            conv.weight.data = torch.empty_strided(conv.weight.shape, strides, dtype=conv.weight.dtype,
+                                                   device=conv.weight.device).copy_(conv.weight)
+
+
 #: Standard deviation of a new classifier's weights: logits near zero, so that a network begins at ln(classes), and yet
 #: a gradient for every weight below it.
 HEAD_STD = 0.01
@@ -89,6 +103,22 @@ def _several() -> bool:
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
+class _Total(torch.autograd.Function):
+    """Sum over all processes, there and back."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        out = x.clone()
+        dist.all_reduce(out)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        out = gradient.clone()
+        dist.all_reduce(out)
+        return out
+
+
 class GlobalBatchNorm2d(nn.BatchNorm2d):
     """Batch norm whose statistics are those of the global batch, on any device.
 
@@ -109,12 +139,10 @@ class GlobalBatchNorm2d(nn.BatchNorm2d):
         return self._global(x)
 
     def _global(self, x: Tensor) -> Tensor:
-        from torch.distributed.nn.functional import all_reduce
-
         wide = x.float()
         local = torch.cat([wide.sum((0, 2, 3)), wide.square().sum((0, 2, 3)),
                            wide.new_full((1,), x.numel() / x.shape[1])])
-        total = all_reduce(local)
+        total: Tensor = _Total.apply(local)  # type: ignore[no-untyped-call]
         channels, count = x.shape[1], total[-1]
         mean = total[:channels] / count
         var = (total[channels:-1] / count - mean.square()).clamp_min(0)
@@ -144,6 +172,19 @@ class PatchEmbed(nn.Module):
         return out
 
 
+def kernels(width: int, dtype: torch.dtype) -> list[SDPBackend]:
+    """CUDA's kernels for attention with heads of a width, the first that can is taken; the last one always can.
+
+    Flash attention takes half precision and widths of whole 16 bytes up to 256 (ours are 16 and 48); the one that saves
+    memory takes float32 too. cuDNN's is left out: it makes a plan for every new shape.
+
+    Source: sdp_utils.cpp of PyTorch 2.13.
+    """
+    bytes_wide = width * dtype.itemsize
+    found = [SDPBackend.FLASH_ATTENTION] if dtype.itemsize == 2 and bytes_wide % 16 == 0 and width <= 256 else []
+    return [*found, *([SDPBackend.EFFICIENT_ATTENTION] if bytes_wide % 16 == 0 else []), SDPBackend.MATH]
+
+
 class Attention(nn.Module):
     """Multi-head attention whose keys and values come from a map reduced by a strided convolution.
 
@@ -168,7 +209,7 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, source: Tensor | None = None) -> Tensor:
         """Attend from x (B, H, W, C) to ``source`` of the same shape, or to x itself."""
-        batch, height, width, dim = x.shape
+        height, width = x.shape[1:3]
         source = x if source is None else source
         if self.reduction > 1:
             # A map smaller than R would leave no key at all.
@@ -176,11 +217,61 @@ class Attention(nn.Module):
             if short_h or short_w:
                 source = F.pad(source, (0, 0, 0, short_w, 0, short_h))
             source = self.norm(self._reduced(source))
-        q = self.q(x).view(batch, height * width, self.heads, -1).transpose(1, 2)
-        k, v = self.kv(source).view(batch, -1, 2, self.heads, dim // self.heads).permute(2, 0, 3, 1, 4).unbind(0)
+        return self._attend(self.q(x), self.kv(source))
+
+    def of_norm(self, x: Tensor, norm: nn.LayerNorm) -> Tensor:
+        """Attend from the norm of x to itself."""
+        if not (self._fits(x) and _keeps_little(self, x)):
+            return self(norm(x))
+        q, source = lean.products(x, norm, (1, self.q.weight, self.q.bias), (self.reduction, *self._first()))
+        return self._attend(q, self._keys(source))
+
+    def of_norms(self, x: Tensor, norm: nn.LayerNorm, other: Tensor, through: nn.Linear) -> Tensor:
+        """Attend from the norm of x to another map behind a linear layer of its own."""
+        if not (self._fits(x) and _keeps_little(self, x)):
+            return self(norm(x), through(other))
+        (q,) = lean.products(x, norm, (1, self.q.weight, self.q.bias))
+        first, bias = self._first()
+        if math.prod(x.shape[:3]) > 2 * self.reduction**2 * x.shape[-1]:
+            # Two linear layers in a row are one, which is less work on a map larger than their weights.
+            wide = first.view(len(first), -1, x.shape[-1])
+            bias = bias + wide.sum(1) @ through.bias
+            first = (wide @ through.weight).view(len(first), -1)
+        else:
+            other = through(other)
+        (source,) = lean.products(other, None, (self.reduction, first, bias))
+        return self._attend(q, self._keys(source))
+
+    def _fits(self, x: Tensor) -> bool:
+        """Whether a training step on this map may be worked as products of matrices."""
+        _, height, width, _ = x.shape
+        return not (self.plain or height % self.reduction or width % self.reduction) and _trains_on_cpu(self, x)
+
+    def _first(self) -> tuple[Tensor, Tensor]:
+        """Weight and bias of the first layer on the way to the keys, on windows: the reduction where there is one."""
+        if self.reduction == 1:
+            return self.kv.weight, self.kv.bias
+        assert self.reduce.bias is not None
+        return self.reduce.weight.permute(0, 2, 3, 1).reshape(self.reduce.out_channels, -1), self.reduce.bias
+
+    def _keys(self, source: Tensor) -> Tensor:
+        """Keys and values of what the first layer gave."""
+        if self.reduction == 1:
+            return source
+        out: Tensor = self.kv(self.norm(source))
+        return out
+
+    def _attend(self, query: Tensor, keys: Tensor) -> Tensor:
+        """Attention of (B, H, W, C) to keys and values (B, h, w, 2 C)."""
+        batch, height, width, dim = query.shape
+        q = query.view(batch, height * width, self.heads, -1).transpose(1, 2)
+        k, v = keys.view(batch, -1, 2, self.heads, dim // self.heads).permute(2, 0, 3, 1, 4).unbind(0)
         if self.plain:
             weights = (q @ k.transpose(-2, -1)) * (dim // self.heads) ** -0.5
             out = weights.softmax(dim=-1) @ v
+        elif q.device.type == "cuda":
+            with sdpa_kernel(kernels(q.shape[-1], q.dtype), set_priority=True):
+                out = F.scaled_dot_product_attention(q, k, v)
         else:
             out = F.scaled_dot_product_attention(q, k, v)
         found: Tensor = self.proj(out.transpose(1, 2).reshape(batch, height, width, dim))
@@ -189,19 +280,22 @@ class Attention(nn.Module):
     def _reduced(self, x: Tensor) -> Tensor:
         """The strided convolution of (B, H, W, C). Its windows do not overlap: in a training on a CPU it is a product
         of matrices, which takes half of a convolution's time there and back."""
-        (batch, height, width, dim), r = x.shape, self.reduction
-        if self.plain or not _trains_on_cpu(self, x) or height % r or width % r:
+        if not self._fits(x):
             return to_last(self.reduce(to_map(x)))
-        windows = x.view(batch, height // r, r, width // r, r, dim).permute(0, 1, 3, 2, 4, 5)
-        weight = self.reduce.weight.permute(0, 2, 3, 1).reshape(dim, -1)
-        return F.linear(windows.reshape(batch, height // r, width // r, -1), weight, self.reduce.bias)
+        return F.linear(lean.windows(x, self.reduction), *self._first())
 
 
 class MixFFN(nn.Module):
-    """Linear d to 4d, depthwise 3x3, GELU (tanh form), linear 4d to d, on (B, H, W, C)."""
+    """Linear d to 4d, depthwise 3x3, GELU (tanh form), linear 4d to d, on (B, H, W, C).
 
-    def __init__(self, dim: int, ratio: int = 4) -> None:
+    Parameters
+    ----------
+    plain : keep what autograd keeps, as the published order of operations does. Same numbers, more memory.
+    """
+
+    def __init__(self, dim: int, ratio: int = 4, plain: bool = False) -> None:
         super().__init__()
+        self.plain = plain
         self.up = nn.Linear(dim, ratio * dim)
         self.depthwise = nn.Conv2d(ratio * dim, ratio * dim, 3, padding=1, groups=ratio * dim)
         self.down = nn.Linear(ratio * dim, dim)
@@ -210,6 +304,14 @@ class MixFFN(nn.Module):
         x = to_last(self.depthwise(to_map(self.up(x))))
         out: Tensor = self.down(F.gelu(x, approximate="tanh"))
         return out
+
+    def of_norm(self, x: Tensor, norm: nn.LayerNorm) -> Tensor:
+        """Of the norm of x."""
+        if self.plain or not _keeps_little(self, x):
+            out: Tensor = self(norm(x))
+            return out
+        (wide,) = lean.products(x, norm, (1, self.up.weight, self.up.bias))
+        return lean.mixed(wide, self.depthwise, self.down)
 
 
 class MLPDecoder(nn.Module):
@@ -238,7 +340,10 @@ class MLPDecoder(nn.Module):
         """(B, H_i, W_i, C_i), finest first, to logits (B, classes, *size)."""
         grid = maps[0].shape[1:3]
         x = self._plain(maps, grid) if self.plain else self._merged(maps, grid)
-        x = self._scored(F.relu(self.norm(x), inplace=True))
+        if self._one_layer(x):
+            x = to_map(lean.scored(to_last(x), self.norm, *self._kept(x)))
+        else:
+            x = self._scored(F.relu(self.norm(x), inplace=True))
         if not self.plain and _trains_on_cpu(self, x):
             # The same as two products, whose backward pass is a fifth of interpolation's, and whose order of memory is
             # the one that the loss is quick in.
@@ -253,11 +358,26 @@ class MLPDecoder(nn.Module):
             out: Tensor = self.classify(self.dropout(x))
             return out
         batch, width, *grid = x.shape
+        weight, bias = self._kept(x)
+        found = torch.baddbmm(bias, to_last(x).view(batch, -1, width), weight)
+        return to_map(found.view(batch, *grid, -1))
+
+    def _kept(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The classifier's weight (B, width, classes), without what dropout drops of every sample, and its bias."""
         weight = self.classify.weight[:, :, 0, 0]
         assert self.classify.bias is not None
+        batch, width = x.shape[:2]
+        if not self.dropout.p:
+            return weight.T.expand(batch, -1, -1), self.classify.bias
         kept = self.dropout(x.new_ones(batch, width, 1, 1)).view(batch, 1, width)
-        found = torch.baddbmm(self.classify.bias, to_last(x).view(batch, -1, width), (weight * kept).transpose(1, 2))
-        return to_map(found.view(batch, *grid, -1))
+        return (weight * kept).transpose(1, 2), self.classify.bias
+
+    def _one_layer(self, x: Tensor) -> bool:
+        """Whether norm, ReLU and classifier may be one layer that keeps its input alone: in a training on a CPU of one
+        process, in the type of the weights."""
+        norm = self.norm
+        return (not self.plain and norm.training and not (norm.synchronised and _several()) and _keeps_little(self, x)
+                and x.numel() > x.shape[1])
 
     def _plain(self, maps: Sequence[Tensor], grid: Sequence[int]) -> Tensor:
         wide = [to_map(linear(m)) for linear, m in zip(self.linears, maps, strict=True)]
@@ -284,6 +404,11 @@ def _trains_on_cpu(module: nn.Module, x: Tensor) -> bool:
     """Whether a step is being trained on a CPU, by torch's own kernels."""
     return (module.training and x.device.type == "cpu" and torch.is_grad_enabled()
             and not torch.compiler.is_compiling())
+
+
+def _keeps_little(module: nn.Module, x: Tensor) -> bool:
+    """Whether such a step may keep less than autograd does (:mod:`model.networks.lean`): in the type of the weights."""
+    return _trains_on_cpu(module, x) and not torch.is_autocast_enabled("cpu")
 
 
 @functools.lru_cache(maxsize=64)

@@ -107,22 +107,22 @@ class DMEM(nn.Module):
             self.spec_cross = Attention(spec, heads, reduction, plain)
             self.sar_cross = Attention(sar, heads, reduction, plain)
         self.spec_norm3, self.sar_norm3 = norm(spec), norm(sar)
-        self.spec_ffn, self.sar_ffn = MixFFN(spec), MixFFN(sar)
+        self.spec_ffn, self.sar_ffn = MixFFN(spec, plain=plain), MixFFN(sar, plain=plain)
         self.drop = StochasticDepth(drop)
 
     def forward(self, s: Tensor, a: Tensor) -> tuple[Tensor, Tensor]:
-        s = s + self.drop(self.spec_self(self.spec_norm1(s)))
-        a = a + self.drop(self.sar_self(self.sar_norm1(a)))
-        if self.cross:
-            own_s, own_a = self.spec_norm2(s), self.sar_norm2(a)
-            other_s, other_a = self.sar_to_spec(a), self.spec_to_sar(s)
-            if self.cross_query == "own":
-                ds, da = self.spec_cross(own_s, other_s), self.sar_cross(own_a, other_a)
-            else:
-                ds, da = self.spec_cross(other_s, own_s), self.sar_cross(other_a, own_a)
+        s = s + self.drop(self.spec_self.of_norm(s, self.spec_norm1))
+        a = a + self.drop(self.sar_self.of_norm(a, self.sar_norm1))
+        if self.cross and self.cross_query == "own":
+            ds = self.spec_cross.of_norms(s, self.spec_norm2, a, self.sar_to_spec)
+            da = self.sar_cross.of_norms(a, self.sar_norm2, s, self.spec_to_sar)
             s, a = s + self.drop(ds), a + self.drop(da)
-        s = s + self.drop(self.spec_ffn(self.spec_norm3(s)))
-        a = a + self.drop(self.sar_ffn(self.sar_norm3(a)))
+        elif self.cross:
+            ds = self.spec_cross(self.sar_to_spec(a), self.spec_norm2(s))
+            da = self.sar_cross(self.spec_to_sar(s), self.sar_norm2(a))
+            s, a = s + self.drop(ds), a + self.drop(da)
+        s = s + self.drop(self.spec_ffn.of_norm(s, self.spec_norm3))
+        a = a + self.drop(self.sar_ffn.of_norm(a, self.sar_norm3))
         return s, a
 
 

@@ -84,26 +84,78 @@ def test_unsigned_pixels_become_floats_on_the_device(store):
             np.testing.assert_allclose(a.cpu().numpy(), b.numpy(), atol=1e-4)
 
 
-def test_a_step_waits_for_nothing(store, tmp_path):
+@pytest.mark.parametrize("compiled", ["off", "on"])
+def test_a_step_waits_for_nothing(store, tmp_path, compiled):
     """A host that asks the device for a number waits until all of its work is done."""
     from model.config import load_config
     from model.distributed import World
     from model.loader import Loader, device_batches
     from model.train import Trainer
 
-    config = load_config("small", {"data": {"crop": 48}, "optim": {"batch_size": 4}, "run": {"tensorboard": False}})
+    config = load_config("small", {"data": {"crop": 48}, "optim": {"batch_size": 4},
+                                   "run": {"tensorboard": False, "compile": compiled}})
     device = torch.device("cuda", 0)
     trainer = Trainer([str(store)], tmp_path / "run", config, World(0, 1, device))
     trainer.net.train()
-    batches = list(device_batches(Loader(trainer.data, [[0, 1, 2, 3]] * 4, pin=True), device))
+    batches = list(device_batches(Loader(trainer.data, [[0, 1, 2, 3]] * 5, pin=True), device))
     trainer._step([batches[0]])
+    trainer._step([batches[1]])
     torch.cuda.synchronize()
     before = torch.cuda.get_sync_debug_mode()
     torch.cuda.set_sync_debug_mode("error")
     try:
-        for batch in batches[1:]:
+        for batch in batches[2:]:
             trainer._step([batch])
     finally:
         torch.cuda.set_sync_debug_mode(before)
     trainer._flush()
-    assert len(trainer.passed.losses) + trainer.passed.skipped == 4
+    assert len(trainer.passed.losses) + trainer.passed.skipped == 5
+
+
+def test_compiled_steps_have_the_losses_of_the_network_as_written(store, tmp_path):
+    """CUDA graphs and all, in full precision."""
+    from model.config import load_config
+    from model.distributed import World
+    from model.loader import Loader, device_batches
+    from model.train import Trainer
+
+    found = []
+    for compiled in ("off", "on"):
+        config = load_config("small", {"data": {"crop": 48}, "optim": {"batch_size": 4},
+                                       "run": {"tensorboard": False, "compile": compiled, "precision": "fp32"}})
+        device = torch.device("cuda", 0)
+        trainer = Trainer([str(store)], tmp_path / compiled, config, World(0, 1, device))
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+        trainer.net.train()
+        for batch in device_batches(Loader(trainer.data, [[0, 1, 2, 3], [4, 5, 6, 7]] * 3, pin=True), device):
+            trainer._step([batch])
+        trainer._flush()
+        assert (trainer.forward is trainer.net) == (compiled == "off")
+        found.append(trainer.passed.losses)
+    assert found[0] == pytest.approx(found[1], rel=1e-3) and len(found[0]) == 6
+
+
+def test_the_largest_batch_fits_and_leaves_no_trace(store, tmp_path):
+    from model.config import load_config
+    from model.train import train
+
+    config = load_config("small", {"data": {"crop": 48}, "optim": {"batch_size": "auto", "epochs": 1},
+                                   "run": {"tensorboard": False}})
+    summary = train(store, tmp_path / "run", config)
+    assert summary.steps == 1  # all of the few tiles
+
+
+def test_attention_takes_the_kernel_that_is_named():
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    from model.networks.layers import kernels
+
+    for width in (16, 48):
+        for dtype in (torch.bfloat16, torch.float32):
+            first = kernels(width, dtype)[0]
+            q = torch.randn(2, 4, 64, width, device="cuda", dtype=dtype)
+            with sdpa_kernel(first):  # alone: it raises where that one cannot
+                alone = torch.nn.functional.scaled_dot_product_attention(q, q, q)
+            with sdpa_kernel(SDPBackend.MATH):
+                plain = torch.nn.functional.scaled_dot_product_attention(q, q, q)
+            assert (alone - plain).abs().max() < 0.05

@@ -230,6 +230,7 @@ def test_two_processes_equal_one(store, tmp_path):
         os.killpg(both.pid, signal.SIGKILL)  # torchrun and its workers: a hung pair would outlive the test
         raise
     assert both.returncode == 0, said[-3000:]
+    assert "Warning" not in said, said
     theirs, _ = checkpoints.read(tmp_path / "two1" / "last.safetensors")
     _, info = checkpoints.read(tmp_path / "two2" / "last.safetensors")
     assert info["processes"] == 2 and info["step"] == 2

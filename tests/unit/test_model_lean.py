@@ -12,6 +12,7 @@ import model
 from benchmarks.bench_model import make_store
 from dwplus.errors import InputError
 from model.choices import recompute
+from model.networks import layers, lean
 from model.networks.layers import Attention, MLPDecoder
 from model.optimiser import AdamW
 
@@ -143,17 +144,10 @@ def test_blocks_worked_again_have_the_same_numbers_and_keep_less():
     s2, s1 = torch.randn(2, 10, 64, 64), torch.randn(2, 2, 64, 64)
     held = []
     for one in (net, again):
-        kept: dict[int, int] = {}
-
-        def keep(tensor, kept=kept):
-            kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-            return tensor
-
         torch.manual_seed(1)
-        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-            loss = one(s2, s1).square().mean()
+        loss, kept = kept_bytes(lambda one=one: one(s2, s1).square().mean())
         loss.backward()
-        held.append((float(loss.detach()), sum(kept.values())))
+        held.append((float(loss.detach()), kept))
     assert held[0][0] == held[1][0] and held[1][1] < 0.6 * held[0][1]
     for a, b in zip(net.parameters(), again.parameters(), strict=True):
         torch.testing.assert_close(a.grad, b.grad, rtol=1e-5, atol=1e-7)
@@ -162,3 +156,107 @@ def test_blocks_worked_again_have_the_same_numbers_and_keep_less():
 def test_a_network_without_stages_cannot_be_worked_again():
     with pytest.raises(InputError, match=r"run\.recompute: unet has no stages"):
         recompute(model.build("unet"), "unet")
+
+
+def kept_bytes(action):
+    """What the backward pass of an action's result is kept, beside its result."""
+    held: dict[int, int] = {}
+
+    def keep(tensor):
+        held[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        found = action()
+    return found, sum(held.values())
+
+
+def doubles(*shapes):
+    torch.manual_seed(0)
+    return [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in shapes]
+
+
+@pytest.mark.parametrize("normed", [True, False])
+def test_products_that_keep_little_have_the_right_gradients(normed):
+    x, w1, b1, w2, b2 = doubles((2, 4, 4, 3), (5, 3), (5,), (2, 12), (2,))
+    norm = torch.nn.LayerNorm(3).double() if normed else None
+    of_norm = [] if norm is None else [*norm.parameters()]
+
+    def work(x, w1, b1, w2, b2, *_):
+        return lean.products(x, norm, (1, w1, b1), (2, w2, b2))
+
+    assert torch.autograd.gradcheck(work, (x, w1, b1, w2, b2, *of_norm))
+    # Held parts ask for no gradient, and get none.
+    for held in (w1, b2, x):
+        held.requires_grad_(False)
+    assert torch.autograd.gradcheck(work, (x, w1, b1, w2, b2, *of_norm))
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_mixing_that_keeps_little_has_the_right_gradients(held):
+    (x,) = doubles((2, 3, 4, 5))
+    depthwise, down = torch.nn.Conv2d(5, 5, 3, padding=1, groups=5).double(), torch.nn.Linear(5, 2).double()
+    if held:
+        depthwise.requires_grad_(False)
+        x.requires_grad_(False)
+
+    def work(x, *_):
+        return lean.mixed(x, depthwise, down)
+
+    torch.testing.assert_close(work(x), down(torch.nn.functional.gelu(
+        depthwise(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1), approximate="tanh")))
+    assert torch.autograd.gradcheck(work, (x, *depthwise.parameters(), *down.parameters()))
+
+
+@pytest.mark.parametrize("options", [{}, {"cross_query": "other"}, {"drop_path": 0.3, "dropout": 0.2}])
+def test_a_training_keeps_less_and_has_the_numbers_of_what_autograd_keeps(options, monkeypatch):
+    torch.manual_seed(0)
+    net = model.build("specsar_former", variant="small", **options).train()
+    s2, s1, found = torch.randn(2, 10, 128, 128), torch.randn(2, 2, 128, 128), []
+    for little in (True, False):
+        if not little:
+            monkeypatch.setattr(layers, "_trains_on_cpu", lambda module, x: False)
+        torch.manual_seed(1)
+        one = copy.deepcopy(net)
+        loss, kept = kept_bytes(lambda one=one: one(s2, s1).square().mean())
+        loss.backward()
+        found.append((loss, kept - sum(p.nbytes for p in one.parameters()), one))
+    (loss, kept, one), (other_loss, other_kept, other) = found
+    torch.testing.assert_close(loss, other_loss, rtol=1e-5, atol=0)
+    assert kept < 0.8 * other_kept
+    for (name, a), b in zip(one.named_parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(a.grad, b.grad, rtol=1e-3, atol=1e-4 * float(b.grad.norm()) + 1e-7, msg=name)
+
+
+def test_a_training_that_keeps_little_takes_half_precision():
+    torch.manual_seed(0)
+    net = model.build("specsar_former", variant="small", dropout=0.0).train()
+    s2, s1 = torch.randn(1, 10, 64, 64), torch.randn(1, 2, 64, 64)
+    gradients = []
+    for half in (False, True):
+        net.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            logits = net(s2, s1)
+        logits.float().square().mean().backward()
+        gradients.append(torch.cat([p.grad.ravel() for p in net.parameters()]))
+        assert all(p.grad.dtype == torch.float32 for p in net.parameters())
+    assert torch.nn.functional.cosine_similarity(*gradients, dim=0) > 0.98
+
+
+def test_scores_that_keep_little_have_the_right_gradients(monkeypatch):
+    monkeypatch.setattr(lean, "PIECE", 5)
+    x, weight, bias = doubles((2, 3, 4, 6), (2, 6, 3), (3,))
+    norm = torch.nn.BatchNorm2d(6, momentum=0.03).double().train()
+    with torch.no_grad():
+        norm.weight.uniform_(0.5, 2.0)
+        norm.bias.uniform_(0.5, 1.0)
+    other = copy.deepcopy(norm)
+
+    def work(x, weight, bias, *_):
+        return lean.scored(x, norm, weight, bias)
+
+    rows = torch.relu(other(x.permute(0, 3, 1, 2))).permute(0, 2, 3, 1)
+    torch.testing.assert_close(work(x, weight, bias), torch.einsum("bhwc,bck->bhwk", rows, weight) + bias)
+    for name in ("running_mean", "running_var", "num_batches_tracked"):
+        torch.testing.assert_close(getattr(norm, name), getattr(other, name))
+    assert torch.autograd.gradcheck(work, (x, weight, bias, *norm.parameters()))

@@ -6,7 +6,7 @@ import torch
 import model
 from dwplus.errors import InputError
 from model.networks.complexity import parts, thop_macs
-from model.networks.layers import Attention, MLPDecoder, count_parameters
+from model.networks.layers import Attention, MLPDecoder, count_parameters, kernels
 
 #: facts/models.md 4.6, parameters of the released SpecSAR-Former.
 LEDGER = {
@@ -151,6 +151,15 @@ def test_whole_graph_without_a_break():
     net = torch.compile(tiny(), backend="eager", fullgraph=True)
     with torch.no_grad():
         assert net(*batch(32, 32)).shape == (1, 9, 32, 32)
+
+
+@pytest.mark.parametrize(("width", "dtype", "names"), [
+    (16, torch.bfloat16, ["FLASH_ATTENTION", "EFFICIENT_ATTENTION", "MATH"]),
+    (48, torch.float16, ["FLASH_ATTENTION", "EFFICIENT_ATTENTION", "MATH"]),
+    (48, torch.float32, ["EFFICIENT_ATTENTION", "MATH"]), (6, torch.bfloat16, ["MATH"]),
+    (264, torch.bfloat16, ["EFFICIENT_ATTENTION", "MATH"])])
+def test_kernels_of_attention_go_by_the_width_of_a_head(width, dtype, names):
+    assert [kernel.name for kernel in kernels(width, dtype)] == names
 
 
 def test_stochastic_depth_and_dropout_only_in_training():
