@@ -140,13 +140,12 @@ def steps(store: str, device: str, size: Size) -> dict[str, Any]:
 
 def _busy(action: Any, wait: Any) -> float | None:
     """Share of the time in which any kernel or copy runs, by the profiler."""
-    from torch.autograd import DeviceType
     from torch.profiler import ProfilerActivity, profile
 
     with profile(activities=[ProfilerActivity.CUDA]) as seen:
         action()
         wait()
-    spans = [(e.time_range.start, e.time_range.end) for e in seen.events() or () if e.device_type == DeviceType.CUDA]
+    spans = [(e.time_range.start, e.time_range.end) for e in seen.events() or () if e.device_type.name == "CUDA"]
     return covered(spans) if spans else None  # a machine may forbid the counters
 
 

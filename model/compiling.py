@@ -73,7 +73,7 @@ def compiled(net: nn.Module, trial: Trial, device: torch.device, graphs: bool) -
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         try:
             # Random numbers are torch's own, so that dropout draws what it draws without a compiler.
-            options = {"fallback_random": True, **({"triton.cudagraphs": True} if graphs else {})}
+            options: dict[str, Any] = {"fallback_random": True, **({"triton.cudagraphs": True} if graphs else {})}
             forward = torch.compile(net, dynamic=False, options=options)
             for _ in range(3 if graphs else 1):  # a graph is warmed up, recorded, replayed
                 trial.run(forward, device)

@@ -60,9 +60,11 @@ def init_weights(module: nn.Module) -> None:
 @torch.no_grad()
 def channels_last(net: nn.Module) -> None:
     """Lay the weights of convolutions out as the gradients come that convolutions of channels-last maps make: to be
-    added up, or sent to other processes, these need no copy then. Sides of one have their strides, too."""
+    added up, or sent to other processes, these need no copy then. Sides of one have their strides, too; convolutions
+    that are worked as products have gradients in the usual order."""
+    products = [conv for part in net.modules() if isinstance(part, MLPDecoder) for conv in (part.fuse, part.classify)]
     for conv in net.modules():
-        if isinstance(conv, nn.Conv2d):
+        if isinstance(conv, nn.Conv2d) and not any(conv is one for one in products):
             _, bands, height, width = conv.weight.shape
             strides = (bands * height * width, 1, width * bands, bands)
             conv.weight.data = torch.empty_strided(conv.weight.shape, strides, dtype=conv.weight.dtype,
@@ -222,14 +224,16 @@ class Attention(nn.Module):
     def of_norm(self, x: Tensor, norm: nn.LayerNorm) -> Tensor:
         """Attend from the norm of x to itself."""
         if not (self._fits(x) and _keeps_little(self, x)):
-            return self(norm(x))
+            out: Tensor = self(norm(x))
+            return out
         q, source = lean.products(x, norm, (1, self.q.weight, self.q.bias), (self.reduction, *self._first()))
         return self._attend(q, self._keys(source))
 
     def of_norms(self, x: Tensor, norm: nn.LayerNorm, other: Tensor, through: nn.Linear) -> Tensor:
         """Attend from the norm of x to another map behind a linear layer of its own."""
         if not (self._fits(x) and _keeps_little(self, x)):
-            return self(norm(x), through(other))
+            out: Tensor = self(norm(x), through(other))
+            return out
         (q,) = lean.products(x, norm, (1, self.q.weight, self.q.bias))
         first, bias = self._first()
         if math.prod(x.shape[:3]) > 2 * self.reduction**2 * x.shape[-1]:

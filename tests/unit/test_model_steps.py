@@ -17,6 +17,7 @@ from model.loader import Loader
 from model.losses import make_loss
 from model.radiometry import varied
 from model.train import Trainer
+from model.validation import tiles_at_once
 
 STEPS = 50
 
@@ -166,11 +167,10 @@ def test_what_goes_wrong_beside_is_said(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_validation_batches_hold_twice_the_pixels_of_a_training_batch(store, tmp_path):
-    trainer = trainer_of(store, tmp_path / "run", batch_size=8)
-    assert trainer._validation_batch(trainer.side) == 16
-    assert trainer._validation_batch(2 * trainer.side) == 4
-    assert trainer._validation_batch(100 * trainer.side) == 1
+def test_validation_batches_of_a_gpu_hold_twice_the_pixels_of_a_training_batch():
+    cuda, cpu = torch.device("cuda", 0), torch.device("cpu")
+    assert [tiles_at_once(cuda, 8, 32, tile) for tile in (32, 64, 3200)] == [16, 4, 1]
+    assert tiles_at_once(cpu, 8, 32, 32) == 1
 
 
 @pytest.mark.parametrize("radar", ["int16", "float32"])
