@@ -14,7 +14,8 @@ from torch import nn
 from dwplus.errors import InputError
 from model.config import TrainConfig
 from model.data import TileDataset
-from model.networks.specsar_former import Stage
+from model.networks import registry as networks
+from model.networks.specsar_former import VARIANTS, Stage, variant_of
 from model.normalise import Normalisation
 
 
@@ -77,6 +78,21 @@ def recompute(net: nn.Module, name: str) -> None:
                          "specsar_former")
     for stage in stages:
         stage.recompute = True
+
+
+#: Bytes that a training on a CPU may keep for the backward pass before it keeps less for more time (some 9 % of the
+#: network's), and maps of a block's width that it keeps of a block.
+LARGE, MAPS = 500_000_000, 25
+
+
+def kept_bytes(name: str, options: dict[str, Any], batch: int, side: int) -> int:
+    """About what autograd keeps of the blocks of a transformer in float32; 0 for other networks."""
+    if "variant" not in networks.options_of(name) or not set(networks.variants_of(name)) <= set(VARIANTS):
+        return 0
+    sizes = variant_of(options.get("variant", "b2"))
+    values = sum(width * depth * (side // (4 << i)) ** 2
+                 for i, (width, depth) in enumerate(zip(sizes.widths, sizes.depths, strict=True)))
+    return 4 * MAPS * batch * values
 
 
 def precision_of(name: str, device: torch.device) -> torch.dtype:

@@ -29,7 +29,7 @@ from dwplus.taxonomy import IGNORE
 from model import batching, compiling, finetune
 from model import checkpoint as checkpoints
 from model.calibration import calibrate
-from model.choices import crop_of, fingerprint, options_of, precision_of, recompute, sets_of
+from model.choices import LARGE, crop_of, fingerprint, kept_bytes, options_of, precision_of, recompute, sets_of
 from model.config import TrainConfig, flat_differences, make_config
 from model.data import TileDataset, band_statistics, keep_statistics
 from model.distributed import World, world
@@ -37,7 +37,7 @@ from model.loader import Batch, Loader, device_batches
 from model.losses import make_loss
 from model.memory import keep_pages
 from model.metrics import scores
-from model.networks.layers import GlobalBatchNorm2d, channels_last, count_parameters
+from model.networks.layers import GlobalBatchNorm2d, channels_last, count_parameters, keep_little
 from model.networks.registry import build
 from model.normalise import Normalisation, Normaliser
 from model.optimiser import AdamW
@@ -85,8 +85,6 @@ class Trainer:
         if config.run.deterministic or torch.are_deterministic_algorithms_enabled():
             # Asked only where it changes something: the question loads a compiler, for seconds.
             torch.use_deterministic_algorithms(config.run.deterministic, warn_only=True)
-        if self.device.type == "cpu":
-            keep_pages()
         if self.device.type == "cuda":
             torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
             torch.backends.cudnn.benchmark = not config.run.deterministic
@@ -161,6 +159,10 @@ class Trainer:
         self.summary = Summary(run)
         if resumed is not None:
             self._restore(*resumed)
+        if self.device.type == "cpu":
+            keep_pages()
+            if kept_bytes(config.model.name, config.model.options, optim.batch_size, self.side) > LARGE:
+                keep_little(self.net)
         self.forward: Any = self.net
         if compiling.wanted(config.run.compile, self.device):
             self.forward, said = compiling.compiled(

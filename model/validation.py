@@ -14,16 +14,22 @@ from model.distributed import World
 from model.loader import Batch, Loader, device_batches
 from model.normalise import Normaliser
 
+#: Pixels of tiles that a CPU works at once, and tiles: a quarter of the time is saved on four of 256 px, none on large
+#: ones.
+PIXELS, MOST = 512 * 512, 16
+
 
 def tiles_at_once(device: torch.device, batch: int, side: int, tile: int) -> int:
-    """Whole tiles at once: on a GPU of as many pixels as twice a training batch, for nothing is kept for a backward
-    pass; on a CPU one, where more are no faster.
+    """Whole tiles at once, for nothing is kept for a backward pass: on a GPU as many pixels as twice a training batch
+    has, on a CPU :data:`PIXELS`.
 
     Parameters
     ----------
     batch, side : samples of a training batch and their side, px. tile : side of a tile, px.
     """
-    return max(1, round(2 * batch * (side / tile) ** 2)) if device.type == "cuda" else 1
+    if device.type == "cuda":
+        return max(1, round(2 * batch * (side / tile) ** 2))
+    return max(1, min(MOST, PIXELS // tile**2))
 
 
 def confusion(net: nn.Module, normaliser: Normaliser, sets: Sequence[TileDataset], classes: int, world: World,

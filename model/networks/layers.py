@@ -197,6 +197,8 @@ class Attention(nn.Module):
     plain : write the softmax out (the published form) in place of torch's fused attention. Same numbers, slower.
     """
 
+    little = False  # see keep_little
+
     def __init__(self, dim: int, heads: int, reduction: int, plain: bool = False) -> None:
         super().__init__()
         if dim % heads:
@@ -231,10 +233,9 @@ class Attention(nn.Module):
 
     def of_norms(self, x: Tensor, norm: nn.LayerNorm, other: Tensor, through: nn.Linear) -> Tensor:
         """Attend from the norm of x to another map behind a linear layer of its own."""
-        if not (self._fits(x) and _keeps_little(self, x)):
+        if not self._fits(x):
             out: Tensor = self(norm(x), through(other))
             return out
-        (q,) = lean.products(x, norm, (1, self.q.weight, self.q.bias))
         first, bias = self._first()
         if math.prod(x.shape[:3]) > 2 * self.reduction**2 * x.shape[-1]:
             # Two linear layers in a row are one, which is less work on a map larger than their weights.
@@ -243,7 +244,11 @@ class Attention(nn.Module):
             first = (wide @ through.weight).view(len(first), -1)
         else:
             other = through(other)
-        (source,) = lean.products(other, None, (self.reduction, first, bias))
+        if _keeps_little(self, x):
+            (q,) = lean.products(x, norm, (1, self.q.weight, self.q.bias))
+            (source,) = lean.products(other, None, (self.reduction, first, bias))
+        else:
+            q, source = self.q(norm(x)), F.linear(lean.windows(other, self.reduction), first, bias)
         return self._attend(q, self._keys(source))
 
     def _fits(self, x: Tensor) -> bool:
@@ -297,6 +302,8 @@ class MixFFN(nn.Module):
     plain : keep what autograd keeps, as the published order of operations does. Same numbers, more memory.
     """
 
+    little = False
+
     def __init__(self, dim: int, ratio: int = 4, plain: bool = False) -> None:
         super().__init__()
         self.plain = plain
@@ -329,6 +336,8 @@ class MLPDecoder(nn.Module):
         (whose weights sum to one), so the numbers agree to rounding, with a twentieth of the work; parameters are the
         same.
     """
+
+    little = False
 
     def __init__(self, widths: Sequence[int], width: int, classes: int, dropout: float = 0.1,
                  plain: bool = False) -> None:
@@ -410,9 +419,17 @@ def _trains_on_cpu(module: nn.Module, x: Tensor) -> bool:
             and not torch.compiler.is_compiling())
 
 
-def _keeps_little(module: nn.Module, x: Tensor) -> bool:
-    """Whether such a step may keep less than autograd does (:mod:`model.networks.lean`): in the type of the weights."""
-    return _trains_on_cpu(module, x) and not torch.is_autocast_enabled("cpu")
+def _keeps_little(module: Attention | MixFFN | MLPDecoder, x: Tensor) -> bool:
+    """Whether such a step keeps less than autograd does (:mod:`model.networks.lean`): in the type of the weights."""
+    return module.little and _trains_on_cpu(module, x) and not torch.is_autocast_enabled("cpu")
+
+
+def keep_little(net: nn.Module) -> None:
+    """Have trainings of a network on a CPU keep less for the backward pass, for a little more time; same numbers to
+    rounding, and nothing changes where they are compiled, in half precision or in the published order of operations."""
+    for module in net.modules():
+        if isinstance(module, Attention | MixFFN | MLPDecoder):
+            module.little = True
 
 
 @functools.lru_cache(maxsize=64)

@@ -11,7 +11,7 @@ import torch
 import model
 from benchmarks.bench_model import make_store
 from dwplus.errors import InputError
-from model.choices import recompute
+from model.choices import LARGE, kept_bytes, recompute
 from model.networks import layers, lean
 from model.networks.layers import Attention, MLPDecoder
 from model.optimiser import AdamW
@@ -145,7 +145,7 @@ def test_blocks_worked_again_have_the_same_numbers_and_keep_less():
     held = []
     for one in (net, again):
         torch.manual_seed(1)
-        loss, kept = kept_bytes(lambda one=one: one(s2, s1).square().mean())
+        loss, kept = kept_of(lambda one=one: one(s2, s1).square().mean())
         loss.backward()
         held.append((float(loss.detach()), kept))
     assert held[0][0] == held[1][0] and held[1][1] < 0.6 * held[0][1]
@@ -158,7 +158,7 @@ def test_a_network_without_stages_cannot_be_worked_again():
         recompute(model.build("unet"), "unet")
 
 
-def kept_bytes(action):
+def kept_of(action):
     """What the backward pass of an action's result is kept, beside its result."""
     held: dict[int, int] = {}
 
@@ -209,16 +209,16 @@ def test_mixing_that_keeps_little_has_the_right_gradients(held):
 
 
 @pytest.mark.parametrize("options", [{}, {"cross_query": "other"}, {"drop_path": 0.3, "dropout": 0.2}])
-def test_a_training_keeps_less_and_has_the_numbers_of_what_autograd_keeps(options, monkeypatch):
+def test_a_training_keeps_less_and_has_the_numbers_of_what_autograd_keeps(options):
     torch.manual_seed(0)
     net = model.build("specsar_former", variant="small", **options).train()
     s2, s1, found = torch.randn(2, 10, 128, 128), torch.randn(2, 2, 128, 128), []
     for little in (True, False):
-        if not little:
-            monkeypatch.setattr(layers, "_trains_on_cpu", lambda module, x: False)
         torch.manual_seed(1)
         one = copy.deepcopy(net)
-        loss, kept = kept_bytes(lambda one=one: one(s2, s1).square().mean())
+        if little:
+            layers.keep_little(one)
+        loss, kept = kept_of(lambda one=one: one(s2, s1).square().mean())
         loss.backward()
         found.append((loss, kept - sum(p.nbytes for p in one.parameters()), one))
     (loss, kept, one), (other_loss, other_kept, other) = found
@@ -231,6 +231,7 @@ def test_a_training_keeps_less_and_has_the_numbers_of_what_autograd_keeps(option
 def test_a_training_that_keeps_little_takes_half_precision():
     torch.manual_seed(0)
     net = model.build("specsar_former", variant="small", dropout=0.0).train()
+    layers.keep_little(net)
     s2, s1 = torch.randn(1, 10, 64, 64), torch.randn(1, 2, 64, 64)
     gradients = []
     for half in (False, True):
@@ -260,3 +261,30 @@ def test_scores_that_keep_little_have_the_right_gradients(monkeypatch):
     for name in ("running_mean", "running_var", "num_batches_tracked"):
         torch.testing.assert_close(getattr(norm, name), getattr(other, name))
     assert torch.autograd.gradcheck(work, (x, weight, bias, *norm.parameters()))
+
+
+def test_a_large_training_on_a_cpu_keeps_little():
+    """b2 on 512 px does, which takes a GB; on two of 256 px it does not, nor does a small network, nor one of
+    convolutions."""
+    held = [kept_bytes(name, {"variant": variant}, batch, side) > LARGE for name, variant, batch, side in (
+        ("specsar_former", "b2", 1, 512), ("segformer_s2", "b2", 4, 256), ("specsar_former", "b2", 2, 256),
+        ("specsar_former", "small", 8, 256), ("claire", "r34", 64, 512), ("unet", "", 64, 512))]
+    assert held == [True, True, False, False, False, False]
+
+
+@pytest.mark.parametrize("size", [64, 160])
+def test_two_linear_layers_in_a_row_are_one_with_the_same_numbers(size, monkeypatch):
+    torch.manual_seed(0)
+    net = model.build("specsar_former", variant="small", dropout=0.0).train()
+    s2, s1, found = torch.randn(2, 10, size, size), torch.randn(2, 2, size, size), []
+    for apart in (False, True):
+        one = copy.deepcopy(net)
+        if apart:
+            monkeypatch.setattr(Attention, "of_norms", lambda self, x, norm, other, through: self(norm(x),
+                                                                                                  through(other)))
+        logits = one(s2, s1)
+        logits.square().mean().backward()
+        found.append((logits, one))
+    torch.testing.assert_close(found[0][0], found[1][0], rtol=1e-4, atol=1e-6)
+    for (name, a), b in zip(found[0][1].named_parameters(), found[1][1].parameters(), strict=True):
+        torch.testing.assert_close(a.grad, b.grad, rtol=1e-3, atol=1e-4 * float(b.grad.norm()) + 1e-7, msg=name)
