@@ -140,6 +140,19 @@ def local(plan, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def lean(tmp_path_factory):
+    """As many tiles and shards in one biome, whose objects are half as many, for runs that are stopped and go on."""
+    return plan_of_sites(tmp_path_factory.mktemp("lean"), "bucket", sites=1, size=32, per_biome=8)
+
+
+@pytest.fixture(scope="module")
+def lean_local(lean, tmp_path_factory):
+    store = tmp_path_factory.mktemp("local") / "lean.zarr"
+    assert export(lean, store, EarthConfig()).complete
+    return store
+
+
+@pytest.fixture(scope="module")
 def remote(s3, plan):
     assert export(plan, f"{s3}/some/where.zarr", EarthConfig()).complete
     return f"{s3}/some/where.zarr"
@@ -180,22 +193,22 @@ def test_it_reads_as_a_local_one_does(local, remote):
     assert not verify(remote).faults and verify(remote).bytes == verify(local).bytes
 
 
-def test_stop_and_go_on(s3, plan, local, slow):
+def test_stop_and_go_on(s3, lean, lean_local, slow):
     """What one run leaves, another finishes, by worker processes; each tile is fetched once."""
     store = f"{s3}/stopped.zarr"
-    assert export(plan, store, slow, budget=Budget(eecu_hours=0)).pending
-    assert export(plan, store, EarthConfig(), scheduler="processes").complete
-    assert content(store) == content(local)
+    assert export(lean, store, slow, budget=Budget(eecu_hours=0)).pending
+    assert export(lean, store, EarthConfig(), scheduler="processes").complete
+    assert content(store) == content(lean_local)
     lines = b"".join(body for key, body in sorted(content(f"{store}.run").items()) if key.startswith("attempts.jsonl/"))
     assert lines.count(b"\n") == summarise(store).planned
     assert "lock" not in content(f"{store}.run")
 
 
-def test_a_second_run_is_refused_and_the_killed_holds_nothing(s3, plan, local):
+def test_a_second_run_is_refused_and_the_killed_holds_nothing(s3, lean, lean_local):
     """The driver is killed with its lock in the bucket; the next run of this machine knows that it is gone."""
     store = f"{s3}/killed.zarr"
     server = serve(embedded_earth(None, latency_s=0.3)).start()
-    arguments = [sys.executable, "-m", "dwplus", "export", str(plan), store, "--no-quicklooks", "--world", server.url]
+    arguments = [sys.executable, "-m", "dwplus", "export", str(lean), store, "--no-quicklooks", "--world", server.url]
     try:
         with subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.DEVNULL) as first:
             deadline = time.monotonic() + PATIENCE
@@ -203,32 +216,32 @@ def test_a_second_run_is_refused_and_the_killed_holds_nothing(s3, plan, local):
                 assert time.monotonic() < deadline
                 time.sleep(0.1)
             with pytest.raises(InputError, match=rf"another run is writing it \(process {first.pid} on "):
-                export(plan, store, EarthConfig(world=server.url))
+                export(lean, store, EarthConfig(world=server.url))
             assert first.poll() is None
             first.send_signal(signal.SIGKILL)
         assert "lock" in content(f"{store}.run")
-        assert export(plan, store, EarthConfig(world=server.url)).complete
+        assert export(lean, store, EarthConfig(world=server.url)).complete
     finally:
         server.close()
-    assert content(store) == content(local)
+    assert content(store) == content(lean_local)
 
 
-def test_a_half_made_store_is_made_again_and_strangers_stay(s3, plan, local):
+def test_a_half_made_store_is_made_again_and_strangers_stay(s3, lean, lean_local):
     """Killed while the metadata went up: a mark says so. Without it the objects are somebody else's."""
     half = place_of(f"{s3}/half.zarr")
     half.write("biome_99/s2/zarr.json", [b"{}"])
     with pytest.raises(InputError, match="is no store, but holds other objects"):
-        export(plan, half.name, EarthConfig())
+        export(lean, half.name, EarthConfig())
     assert half.files() == {"biome_99/s2/zarr.json": 2}
     place_of(f"{half.name}.run").write("creating", [b""])
-    assert export(plan, half.name, EarthConfig()).complete
-    assert content(half.name) == content(local)
+    assert export(lean, half.name, EarthConfig()).complete
+    assert content(half.name) == content(lean_local)
 
 
-def test_damage_is_found_and_repaired(s3, local):
+def test_damage_is_found_and_repaired(s3, lean_local):
     store = f"{s3}/damaged.zarr"
     place = place_of(store)
-    upload(local, place)
+    upload(lean_local, place)
     key = next(key for key in sorted(place.files()) if "/s1/c/" in key)
     good = place.read(key)
     place.write(key, [good[:200], bytes([good[200] ^ 1]), good[201:]])
@@ -236,16 +249,16 @@ def test_damage_is_found_and_repaired(s3, local):
     assert done.returncode == 1 and f"{key} tile 0: checksum does not fit" in done.stdout, done.stdout + done.stderr
     assert f"`dwplus repair {store}` fetches 1 shards again" in done.stdout
     summary, left = repair(store, EarthConfig())
-    assert summary.complete and not left and content(store) == content(local)
+    assert summary.complete and not left and content(store) == content(lean_local)
 
 
-def test_google_cloud_storage(gs, plan, local, slow):
+def test_google_cloud_storage(gs, lean, lean_local, slow):
     """The same code, another client: the export, its lock, and damage."""
     store = f"{gs}/a/b.zarr"
-    assert export(plan, store, slow, budget=Budget(eecu_hours=0)).pending
+    assert export(lean, store, slow, budget=Budget(eecu_hours=0)).pending
     with only_run(store), pytest.raises(InputError, match="another run is writing it"):
-        export(plan, store, EarthConfig())
-    assert export(plan, store, EarthConfig()).complete and content(store) == content(local)
+        export(lean, store, EarthConfig())
+    assert export(lean, store, EarthConfig()).complete and content(store) == content(lean_local)
     key = next(key for key in sorted(place_of(store).files()) if "/label/c/" in key)
     generation, good = Generations.objects[f"a/b.zarr/{key}"]
     Generations.objects[f"a/b.zarr/{key}"] = generation, good[:-1] + bytes([good[-1] ^ 1])
