@@ -45,7 +45,10 @@ def check_bands(net: str, sensor: str, x: Tensor, bands: int) -> None:
 
 
 def init_weights(module: nn.Module) -> None:
-    """Linear: truncated normal 0.02; convolution: normal with std sqrt(2 / fan_out); biases zero."""
+    """Linear: truncated normal 0.02; convolution: normal with std sqrt(2 / fan_out); biases zero. Shapes without
+    numbers (the meta device) stay so: nothing is drawn."""
+    if isinstance(module, nn.Linear | nn.Conv2d) and module.weight.is_meta:
+        return
     if isinstance(module, nn.Linear):
         nn.init.trunc_normal_(module.weight, std=0.02)
     elif isinstance(module, nn.Conv2d):
