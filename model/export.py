@@ -11,9 +11,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import shutil
-import tempfile
 import warnings
 from pathlib import Path
 from typing import Any
@@ -22,13 +19,14 @@ import torch
 from torch import Tensor, nn
 
 from dwplus.errors import InputError
+from dwplus.runtime.paths import check_new, new_folder
 from dwplus.store.layout import S2_NODATA
 from model.checkpoint import Checkpoint, load, versions
 from model.normalise import Normalisation, Scaling, own_bands
 
 #: Files of an export.
 ONNX, PROGRAM, WEIGHTS, CONFIG, CARD = "model.onnx", "model.pt2", "model.safetensors", "config.json", "README.md"
-#: Largest difference of chances that is allowed between an export and the network.
+#: Largest difference of probabilities that is allowed between an export and the network.
 TOLERANCE = 1e-4
 #: Side of the image with which a network is traced when its sides may vary.
 TRACED = 128
@@ -84,7 +82,7 @@ def export_model(run: str | Path, out: str | Path, *, size: int | None = None, o
 
     Returns
     -------
-    dict: ``files``, ``largest_difference`` of the chances of ONNX and of ``torch.export`` to the network's.
+    dict: ``files``, ``largest_difference`` of the probabilities of ONNX and of ``torch.export`` to the network's.
 
     Raises
     ------
@@ -93,17 +91,13 @@ def export_model(run: str | Path, out: str | Path, *, size: int | None = None, o
     """
     checkpoint = load(run)
     out = Path(out)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"folder {out}: is there and not empty; choose another")
+    check_new(out)
     side = size or _side(checkpoint)
     whole = Whole(checkpoint.net, checkpoint.normalisation).eval()
     s2, s1 = example(checkpoint, batch, side)
     with torch.no_grad():
         wanted = whole(s2, s1).softmax(1)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}.new-"))
-    try:
-        os.chmod(partial, 0o755)
+    with new_folder(out) as partial:
         program = torch.export.export(whole, (s2, s1))
         torch.export.save(program, partial / PROGRAM)
         differences = {"torch.export": _apart(torch.export.load(partial / PROGRAM).module()(s2, s1).softmax(1), wanted)}
@@ -112,19 +106,11 @@ def export_model(run: str | Path, out: str | Path, *, size: int | None = None, o
             differences["onnx"] = _apart(onnx_logits(partial / ONNX, s2, s1).softmax(1), wanted)
         for kind, far in differences.items():
             if not far <= TOLERANCE:
-                raise InputError(f"run {run}: its {kind} export differs from the network by {far:.2g} in a chance, "
-                                 f"more "
-                                 f"than {TOLERANCE:g}; nothing was written")
+                raise InputError(f"run {run}: its {kind} export differs from the network by {far:.2g} in a "
+                                 f"probability, more than {TOLERANCE:g}; nothing was written")
         _write_weights(checkpoint, partial / WEIGHTS)
         (partial / CONFIG).write_text(json.dumps(config_of(checkpoint, side, batch), indent=2) + "\n")
         (partial / CARD).write_text(card_of(checkpoint, side, differences, _scores(run)))
-        if out.exists():
-            out.rmdir()
-        os.rename(partial, out)
-    except OSError as error:
-        raise InputError(f"folder {out}: cannot be written ({error.strerror or error})") from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return {"files": sorted(path.name for path in out.iterdir()), "largest_difference": differences, "size": side}
 
 
@@ -260,7 +246,7 @@ network are published and which are a reconstruction is said in the documentatio
 
 {said}
 
-Largest difference of a chance between export and network, on drawn images: {apart}.
+Largest difference of a probability between export and network, on drawn images: {apart}.
 
 ## Limits
 

@@ -27,6 +27,7 @@ from dwplus.importers import tiling
 from dwplus.importers.base import DataSet, Found, Options, Pair, Raw
 from dwplus.importers.probe import Probed, probe
 from dwplus.runtime.paths import all_below
+from dwplus.spec import differences
 from dwplus.store import layout, tables, units, writer
 from dwplus.store.imported import (
     EARTH,
@@ -37,7 +38,6 @@ from dwplus.store.imported import (
     Origin,
     Source,
     Tile,
-    spec_differences,
     spec_of,
 )
 from dwplus.store.legend import DECIBEL
@@ -97,7 +97,7 @@ def run(data: DataSet, found: Found, folder: Path, store: str | Path, options: O
     with only_run(store) as hold:
         if place_of(store).exists():
             kept = spec_of(layout.open_root(store).attrs.asdict(), f"store {store}")
-            if changed := spec_differences(kept, spec):
+            if changed := differences(kept, spec):
                 raise InputError(f"store {store}: is there and of another import ({'; '.join(changed[:3])}); choose "
                                  "another STORE, or remove it")
         else:

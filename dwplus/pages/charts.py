@@ -102,7 +102,7 @@ def histogram(title: str, counts: Sequence[float], low: float, high: float, unit
 
     Parameters
     ----------
-    marks : name and place of dashed lines. at : places of the ticks.
+    marks : name and value of dashed lines. at : values of the ticks.
     """
     width, height, base = 260.0, 96.0, 92.0
     top = max([*counts, 1e-12])
@@ -132,7 +132,7 @@ def histogram(title: str, counts: Sequence[float], low: float, high: float, unit
 
 @dataclass
 class Dot:
-    """Some tiles of a biome on the map: place in degrees, how many."""
+    """Some tiles of a biome on the map: their middle in degrees, how many."""
 
     lon: float
     lat: float

@@ -6,11 +6,12 @@ front, which spreadsheets take as "this is text". Numbers stay numbers.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+
+from dwplus.runtime.paths import whole
 
 #: First characters that make a cell a formula, or that spreadsheets strip before they look; and the apostrophe itself.
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "'")
@@ -60,12 +61,8 @@ def write_csv(table: pd.DataFrame, path: str | Path, *, index_label: str | None 
         Where it cannot be written.
     """
     path = Path(path)
-    partial = path.with_name(f".{path.name}.part")
-    try:
+    with whole(path) as partial:
         safe(table).to_csv(partial, index=index_label is not None, index_label=index_label, float_format=float_format)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
     return path
 
 

@@ -11,7 +11,6 @@ import contextlib
 import hashlib
 import io
 import json
-import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -22,6 +21,7 @@ import numpy as np
 from markupsafe import Markup
 
 from dwplus.pages import charts, colours, stretch
+from dwplus.runtime.paths import whole
 
 #: What a page may load: pictures and styles that lie in it, nothing else, no script and no form.
 POLICY = Markup("default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'")
@@ -86,12 +86,8 @@ def put(path: str | Path, text: str) -> Path:
         Where it cannot be written.
     """
     path = Path(path)
-    partial = path.with_name(f".{path.name}.part")
-    try:
+    with whole(path) as partial:
         partial.write_text(text, encoding="utf-8")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
     return path
 
 

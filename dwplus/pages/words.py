@@ -69,7 +69,7 @@ def reference_of(sources: Iterable[str]) -> Reference:
     sources : values of the attribute ``label_source``.
     """
     found = sorted({str(source) for source in sources})
-    names = {"dynamic-world-v1": "Dynamic World V1", "annotations": "labels drawn by people",
+    names = {"dynamic-world-v1": "Dynamic World V1", "annotations": "labels annotated by people",
              "truth": "the planet's truth", "asset": "the labels' map"}
     truth = bool(found) and not {"dynamic-world-v1", *MADE_BY_MODELS} & set(found)
     return Reference(" and ".join(names.get(source, f"the labels of {source}") for source in found) or "the labels",

@@ -1,10 +1,14 @@
-"""Files that others name stay below the folder they were named for; files that we make have the mode that files get."""
+"""Files that others name stay below the folder they were named for; what we make appears whole, with the mode that
+files get."""
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 import secrets
-from collections.abc import Iterable
+import shutil
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from dwplus.errors import InputError
@@ -57,3 +61,56 @@ def fresh(path: Path, mark: str = "new") -> Path:
     """A hidden name beside a path that nobody else has, to make something under and rename. What is made there by
     ordinary means has the mode that the user's umask gives; tempfile's has not."""
     return path.with_name(f".{path.name}.{mark}-{secrets.token_hex(4)}")
+
+
+@contextlib.contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A hidden name beside a file, to write under: what is written takes the file's place at the end, whole or not at
+    all. It ends as the file does, for some writers go by that.
+
+    Raises
+    ------
+    OSError
+        Where it cannot take that place.
+    """
+    partial = path.with_name(f".{path.stem}.part{path.suffix}")
+    try:
+        yield partial
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def check_new(out: Path) -> None:
+    """Refuse a folder that holds something.
+
+    Raises
+    ------
+    InputError
+        Where it is there and not empty, or is no folder.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"folder {out}: is there and not empty; choose another")
+
+
+@contextlib.contextmanager
+def new_folder(out: Path) -> Iterator[Path]:
+    """A folder to fill, which becomes ``out`` at the end, whole or not at all.
+
+    Raises
+    ------
+    InputError
+        As :func:`check_new`, and where it cannot be written.
+    """
+    check_new(out)
+    partial = fresh(out)
+    try:
+        partial.mkdir(parents=True)
+        yield partial
+        if out.exists():
+            out.rmdir()
+        os.rename(partial, out)
+    except OSError as error:
+        raise InputError(f"folder {out}: cannot be written ({error.strerror or error})") from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from dwplus.errors import InputError
 from dwplus.runtime.yaml_text import read_yaml
@@ -55,8 +55,8 @@ def make_spec(raw: dict[str, Any], where: str = "spec") -> DatasetSpec:
         raise InputError(f"{where}: {first_problem(error, DatasetSpec)}") from None
 
 
-def differences(one: DatasetSpec, other: DatasetSpec) -> list[str]:
-    """The keys in which two specs differ, as ``key: old -> new``."""
+def differences(one: BaseModel, other: BaseModel) -> list[str]:
+    """The keys in which two specs differ, or those of two imports, as ``key: old -> new``."""
     def flat(value: Any, prefix: str = "") -> dict[str, Any]:
         if isinstance(value, dict):
             return {k: v for key, item in value.items()

@@ -24,6 +24,7 @@ from dwplus.errors import InputError
 from dwplus.grid.longitude import box_of, cut
 from dwplus.pages import skeleton
 from dwplus.runtime.names import VERSION
+from dwplus.runtime.paths import whole
 from dwplus.spec.extras import GLO30, Extra, extras_of
 from dwplus.spec.radar import quantity, share_of
 from dwplus.splits import GUARD, grids_of
@@ -136,8 +137,8 @@ def _description(attrs: dict[str, Any], tiles: int) -> str:
     spec = attrs["spec"]
     windows = ", ".join(f"{w['start']} to {w['end']}" for w in spec["windows"])
     labels = (f"labels of {spec['labels']['asset']}" if attrs["label_source"] == "asset" else
-              "labels drawn by people (Dynamic World training data)" if attrs["label_source"] == "annotations" else
-              "labels predicted by the Dynamic World V1 model, not drawn by people")
+              "labels annotated by people (Dynamic World training data)" if attrs["label_source"] == "annotations" else
+              "labels predicted by the Dynamic World V1 model, not annotated by people")
     synthetic = (" The pixels come from an embedded Earth Engine: synthetic on its sample planet, and then good for no "
                  "statement about the real Earth." if attrs["earth"] == "embedded-earth" else "")
     shape, number = spec["tile"], len(legend_of(attrs).classes)
@@ -194,16 +195,12 @@ def item_table(store: str | Path, table: pd.DataFrame, attrs: dict[str, Any], hr
 def _write_items(items: gpd.GeoDataFrame, stac: dict[str, Any], path: Path) -> None:
     import pyarrow.parquet as pq
 
-    partial = path.with_name(f".{path.name}.partial")
-    try:
+    with whole(path) as partial:
         items.to_parquet(partial, write_covering_bbox=True, schema_version="1.1.0", index=False)
         found = pq.read_table(partial)
         more = {b"stac-geoparquet": json.dumps({"version": "1.0.0", "collections": {stac["id"]: stac}}).encode()}
         pq.write_table(found.replace_schema_metadata({**(found.schema.metadata or {}), **more}), partial,
                        compression="zstd")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _iso(time: pd.Timestamp) -> str:
@@ -339,7 +336,7 @@ def croissant(attrs: dict[str, Any], items: gpd.GeoDataFrame, href: str, sha256:
     synthetic = attrs["earth"] == "embedded-earth"
     limits = "Labels predicted by a model carry its errors; scores on them are no scores against people's labels."
     if attrs["label_source"] == "annotations":
-        limits = "Labels drawn by people on fixed dates; unlabelled pixels are 255 and to be left out."
+        limits = "Labels annotated by people on fixed dates; unlabelled pixels are 255 and to be left out."
     return {
         "@context": CONTEXT, "@type": "sc:Dataset", "name": attrs["spec"]["name"], "alternateName": _title(attrs),
         "description": _description(attrs, len(items)), "conformsTo": ["http://mlcommons.org/croissant/1.0",

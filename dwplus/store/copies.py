@@ -18,10 +18,10 @@ import numpy as np
 import pandas as pd
 
 from dwplus.errors import InputError
-from dwplus.spec import DatasetSpec, make_spec, radar
+from dwplus.spec import DatasetSpec, differences, make_spec, radar
 from dwplus.store import columns, digests, layout, stops, tables, writer
 from dwplus.store.columns import TROUBLE
-from dwplus.store.imported import ImportSpec, spec_differences, spec_of
+from dwplus.store.imported import ImportSpec, spec_of
 from dwplus.store.locks import Hold, only_run, sweep
 from dwplus.store.places import Folder, place_of
 from dwplus.store.shards import DamageError
@@ -152,7 +152,7 @@ def check_alike(first: Source, name: str, spec: DatasetSpec | ImportSpec,
     InputError
         With the first differences.
     """
-    changed = [words for words in spec_differences(first.spec, spec) if words.split(".")[0].split(":")[0].split("[")[0]
+    changed = [words for words in differences(first.spec, spec) if words.split(".")[0].split(":")[0].split("[")[0]
                not in FREE]
     if changed:
         raise InputError(f"{name}: is of another spec than store {first.store} ({'; '.join(changed[:3])}); tiles of "
@@ -223,7 +223,7 @@ def begin(sources: Sequence[Source], rows: pd.DataFrame, spec: DatasetSpec | Imp
     there = columns.read_columns(out, only=("tile_id", "window", "label_id", "s2_id"))
     kept = spec_of(layout.open_root(out).attrs.asdict(), f"store {out}")
     wanted = rows[KEYS].astype(str).to_numpy()
-    if spec_differences(kept, spec) or not np.array_equal(there[KEYS].astype(str).to_numpy(), wanted):
+    if differences(kept, spec) or not np.array_equal(there[KEYS].astype(str).to_numpy(), wanted):
         raise InputError(f"store {out}: is there and is another; choose a new place")
 
 

@@ -148,15 +148,3 @@ def exported_spec(attributes: Mapping[str, Any], where: str, what: str) -> Datas
 def root_attributes(spec: ImportSpec) -> dict[str, Any]:
     """What the root of an imported store says, beyond what every store says."""
     return {"band_units": dict(spec.band_units), "biomes": {}, "label_source": spec.labels.source}
-
-
-def spec_differences(one: DatasetSpec | ImportSpec, other: DatasetSpec | ImportSpec) -> list[str]:
-    """The keys in which two specs differ, as ``key: old -> new``."""
-    def flat(value: Any, prefix: str = "") -> dict[str, Any]:
-        if isinstance(value, dict):
-            return {k: v for key, item in value.items()
-                    for k, v in flat(item, f"{prefix}.{key}" if prefix else key).items()}
-        return {prefix: value}
-
-    a, b = flat(one.model_dump(mode="json")), flat(other.model_dump(mode="json"))
-    return [f"{key}: {a.get(key)} -> {b.get(key)}" for key in sorted(a.keys() | b.keys()) if a.get(key) != b.get(key)]

@@ -5,10 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
-import os
-import shutil
 import tarfile
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +14,7 @@ import numpy as np
 import zarr
 
 from dwplus.errors import InputError
+from dwplus.runtime.paths import check_new, new_folder
 from dwplus.spec.extras import NAMES
 from dwplus.store import layout
 from dwplus.store.legend import attributes_of, legend_of, units_of
@@ -45,8 +43,7 @@ def export_tar(store: str | Path, out: str | Path, *, split: str = "all", per_fi
         Where nothing is exported, or the folder is there and not empty.
     """
     out = Path(out)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"folder {out}: is there and not empty; choose another")
+    check_new(out)
     attributes = layout.open_root(store).attrs.asdict()
     table = tile_table(store)
     table = table[table["status"] == "exported"]
@@ -56,11 +53,8 @@ def export_tar(store: str | Path, out: str | Path, *, split: str = "all", per_fi
         raise InputError(f"store {store}: has no exported tile in split {split}")
     twice = table["tile_id"].duplicated(keep=False)
     reader, root = TileReader(store, exported=True), layout.open_root(store)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}.new-"))
     done = 0
-    try:
-        os.chmod(partial, 0o755)
+    with new_folder(out) as partial:
         for word, rows in table.groupby("split", observed=True, sort=True):
             for number, start in enumerate(range(0, len(rows), per_file)):
                 with tarfile.open(partial / f"{word}-{number:06d}.tar", "w", format=tarfile.USTAR_FORMAT) as tar:
@@ -79,13 +73,6 @@ def export_tar(store: str | Path, out: str | Path, *, split: str = "all", per_fi
             **_said_of_extras(root, first),
             "license": attributes.get("license"), "title": attributes.get("title"), "samples": len(table)}, indent=2)
             + "\n")
-        if out.exists():
-            out.rmdir()
-        os.rename(partial, out)
-    except OSError as error:
-        raise InputError(f"folder {out}: cannot be written ({error.strerror or error})") from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return sorted(out.glob("*.tar"))
 
 
