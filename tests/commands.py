@@ -12,9 +12,21 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import psutil
+
 #: Seconds to wait for another process, or for what it does: a few on an idle machine, minutes where twenty others run.
 #: Less than the limit of a test (``timeout`` in setup.cfg), so that what hung is said.
 PATIENCE = 600
+
+
+def workers() -> list[psutil.Process]:
+    """Worker processes that Dask started from this one."""
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):  # what is dead, other tests' children among them, is none
+            if "spawn_main" in " ".join(process.cmdline()):
+                found.append(process)
+    return found
 
 
 def stretched(seconds: float) -> float:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import signal
 import threading
 import time
 
 import dask
-import psutil
 import pytest
 import shapely
 
@@ -18,7 +16,7 @@ from dwplus.maps.blocks import Block, Frame, Scene, WindowShape
 from dwplus.maps.work import Work
 from dwplus.runtime import cluster
 from model.mapping import Job, map_blocks
-from tests.commands import PATIENCE
+from tests.commands import PATIENCE, workers
 
 SHAPE = WindowShape(8, 16)
 
@@ -27,15 +25,6 @@ def blocks_of(count=48):
     scene = Scene("scene", "scene", "", "sr", 1_625_000_000_000, 1_625_003_600_000, 0.0)
     tiles = covering_tiles(shapely.box(5.0, 50.0, 5.3, 50.3), 128, 40.0)[:count]
     return [Block(tile.id, tile.grid, (scene,)) for tile in tiles]
-
-
-def workers():
-    found = []
-    for process in psutil.Process().children(recursive=True):
-        with contextlib.suppress(psutil.Error):  # what is dead, other tests' children among them, is none
-            if "spawn_main" in " ".join(process.cmdline()):
-                found.append(process)
-    return found
 
 
 def kill_all_once(work, after, stop):
