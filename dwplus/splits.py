@@ -197,7 +197,7 @@ def dealt(weights: np.ndarray, draws: Sequence[float], shares: Mapping[str, floa
 
     Parameters
     ----------
-    weights : (blocks, strata) how much of a stratum lies in a block. draws : place of each block in the seeded order.
+    weights : (blocks, strata) how much of a stratum lies in a block. draws : number of each block in the seeded order.
     shares : of the splits, adding up to 1.
     """
     part = weights / np.maximum(weights.sum(axis=0), 1e-12)
@@ -223,7 +223,7 @@ def completed(names: Sequence[str], part: np.ndarray, tiles: np.ndarray, draws: 
     Parameters
     ----------
     names : split of each block. part : (blocks, strata), share of the stratum that lies in the block; a block holds a
-        stratum from :data:`HELD` on. tiles : (blocks,). draws : place of each block in the seeded order.
+        stratum from :data:`HELD` on. tiles : (blocks,). draws : number of each block in the seeded order.
     splits : that should hold all, the most important first.
     """
     found = np.array(names, dtype=object)

@@ -160,7 +160,7 @@ class Protocol:
     per_image : mean of the figures of each image, in place of those of all pixels together; the tiles that an image was
         cut into are one.
     absent_as_zero : see :func:`scores`. window, stride : side and step of a sliding window within each tile, px, whose
-        chances are averaged; None = whole tiles, and a step of the window's side.
+        probabilities are averaged; None = whole tiles, and a step of the window's side.
     """
 
     without: tuple[str, ...] = ()

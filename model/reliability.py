@@ -17,7 +17,7 @@ STEPS = 4096
 
 
 def auc(clear: np.ndarray, cloudy: np.ndarray) -> float:
-    """Chance that a clear pixel has a higher value than a cloudy one, ties counting half; NaN without both.
+    """Probability that a clear pixel has a higher value than a cloudy one, ties counting half; NaN without both.
 
     Parameters
     ----------

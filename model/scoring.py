@@ -182,7 +182,8 @@ def count(checkpoint: Checkpoint, sets: list[TileDataset], *, device: torch.devi
 
 def slid(net: torch.nn.Module, s2: torch.Tensor, s1: torch.Tensor, window: int | None, stride: int | None,
          temperature: float = 1.0, flips: bool = False, precision: torch.dtype | None = None) -> torch.Tensor:
-    """Chances (B, classes, H, W) of images, whole or as the mean over a sliding window, whose last step is moved in."""
+    """Probabilities (B, classes, H, W) of images, whole or as the mean over a sliding window, whose last step is moved
+    in."""
     if window is None or stride is None:
         return mean_probabilities(turned_logits(net, s2, s1, flips, precision), temperature)
     height, width = s2.shape[-2:]

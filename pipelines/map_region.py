@@ -20,7 +20,7 @@ from dwplus.maps import areas, inputs
 from dwplus.maps.blocks import Block, Frame, WindowShape
 from dwplus.maps.earth_inputs import EarthInputs
 from dwplus.maps.plan import clip_of, map_spec, plan_blocks, touching
-from dwplus.maps.product import OPTIONS, Product
+from dwplus.maps.product import OPTIONS, Product, large_rasters
 from dwplus.maps.transfer import correction
 from dwplus.maps.work import Work
 from dwplus.pages.words import synthetic
@@ -130,7 +130,7 @@ class Ground:
             groups = {scene.group for block in self.blocks for scene in block.scenes}
             return {int(group.rpartition("_")[2]) for group in groups}
         found = habitats(connect_config(self.earth), [block.grid.center for block in self.blocks if block.scenes])
-        return {place.biome for place in found if place is not None}
+        return {habitat.biome for habitat in found if habitat is not None}
 
 
 def run_with_defaults(options: Options, network: str | None = None) -> int:
@@ -178,6 +178,8 @@ def run(options: Options) -> int:
         ground = (_from_store(options, shape, checkpoint, folder) if options.store else
                   _from_earth(options, _checked(spec), shape, folder))
         reference = _reference(options, weights, ground, legend)
+        for line in large_rasters(ground.blocks, ground.clip):
+            say(line)
         frame = Frame(ground.blocks, shape)
         job = Job(ground.source, str(weights), str(folder), shape, options.device, options.batch,
                   "probabilities" in options.layers, options.flips)
@@ -351,8 +353,8 @@ def _from_store(options: Options, shape: WindowShape, checkpoint: Checkpoint, fo
             raise InputError(f"REGION {options.region}: store {store} holds no tile there")
     days = pd.to_datetime([s.s2_ms for b in blocks for s in b.scenes], unit="ms")
     words = f"{days.min():%Y-%m-%d} to {days.max():%Y-%m-%d}" if len(days) else "no dates"
-    # Tiles drawn by people are unmarked where nobody drew, and relabelled ones where a class has no counterpart: that
-    # is no cloud.
+    # Annotated tiles are unmarked where nobody marked anything, and relabelled ones where a class has no counterpart:
+    # that is no cloud.
     masked = options.clouds == "mask" and attrs["label_source"] == "dynamic-world-v1"
     lost = [name for name, new in attrs.get("relabelled", {}).get("became", {}).items() if new is None]
     if masked and lost:

@@ -55,7 +55,7 @@ def changes(old: pd.DataFrame, new: pd.DataFrame) -> list[str]:
 def spec_for(old: DatasetSpec, start: str, end: str) -> DatasetSpec:
     """The spec of a data set with another window.
 
-    Labels drawn by people have fixed dates: Dynamic World V1's take their place, on the same tiles.
+    Labels annotated by people have fixed dates: Dynamic World V1's take their place, on the same tiles.
     """
     raw = {**old.model_dump(mode="json"), "windows": [[start, end]]}
     if old.labels.source == "annotations":

@@ -133,7 +133,7 @@ def model_export(
         found = export_model(run, output, size=size, onnx=onnx, batch=batch)
         far = ", ".join(f"{kind} {value:.1e}" for kind, value in found["largest_difference"].items())
         say(f"{', '.join(found['files'])} in {output}, for images of {found['size']} px")
-        say(f"largest difference of a chance to the network: {far}")
+        say(f"largest difference of a probability to the network: {far}")
         return 0
 
     finish(action)

@@ -148,7 +148,7 @@ def functions() -> None:
 
 
 def sites() -> None:
-    """List the places of the sample planet that have ground, with their biome and a box to try."""
+    """List the sites of the sample planet, which alone have ground, with their biome and a box to try."""
     def action() -> int:
         from dwplus.earth.session import planet_sites
 

@@ -77,7 +77,7 @@ class Cores:
 
 @dataclass
 class Session:
-    """A connected Earth: its description for people, and the gates everything goes through.
+    """A connected Earth: its description for people, and the limiter and pools everything goes through.
 
     Attributes
     ----------

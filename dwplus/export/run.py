@@ -265,7 +265,7 @@ class _Run:
                        for group, own in rows.groupby("group", sort=True)}
         self.tiles: Counter[str] = Counter()
         self.done = self.total = self.lost = 0
-        self.places = 1  # threads of the workers
+        self.threads = 1  # threads of the workers
         self.restricted = False
         self.stopped = self.error = ""
         self.began = self._logged = time.monotonic()
@@ -280,7 +280,7 @@ class _Run:
         if not todo:
             self.progress(0, 0, self.tiles, "")
             return summarise(self.store)
-        # Enough shards in work that every place in flight is taken; one is being written meanwhile.
+        # Enough shards in work that every slot in flight is taken; one is being written meanwhile.
         tiles = sum(len(item[3]) for item in todo)
         slots = math.ceil(allowance.fetchers(self.config) * len(todo) / tiles) + 1
         with cluster.client_of(self.scheduler, min(slots, self.total)) as client:
@@ -325,7 +325,7 @@ class _Run:
     def _round(self, client: distributed.Client, todo: list[tuple[str, int, int, list[int]]],
                traffic: Callable[[], Traffic]) -> None:
         rest = iter(todo)
-        places, counted = 1, -math.inf
+        threads, counted = 1, -math.inf
         running: dict[Any, str] = {}
         ready: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._show(traffic())
@@ -333,9 +333,9 @@ class _Run:
             while True:
                 # One a thread of the workers: a stop leaves nothing to take back that may just have begun.
                 if time.monotonic() - counted >= TICK_SECONDS:
-                    counted, self.places = time.monotonic(), cluster.refill(client)
-                    places = self.places or 1
-                while len(running) < places and not (self.stopped or self.error) and (item := next(rest, None)):
+                    counted, self.threads = time.monotonic(), cluster.refill(client)
+                    threads = self.threads or 1
+                while len(running) < threads and not (self.stopped or self.error) and (item := next(rest, None)):
                     future = client.submit(export_shard, self._task(item), self.config, self.scheduler != "threads",
                                            pure=False)
                     running[future] = f"{item[0]} from tile {item[1]} on"
@@ -394,7 +394,7 @@ class _Run:
         if self.budget.eecu_hours is not None:
             hours, known = self.budget.used(used.seconds, used.requests)
             note += f", {hours:.2g} EECU-hours {known}"
-        if not self.places:
+        if not self.threads:
             how = f"`dask worker {self.scheduler}` adds one" if "://" in self.scheduler else "others are started"
             note += f"; no worker is left: {how}"
         if self.stopped or self.error:

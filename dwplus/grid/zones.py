@@ -1,4 +1,4 @@
-"""Which UTM zone a place belongs to: the zones of the military grid, which Sentinel-2's granules follow. Pure.
+"""Which UTM zone a point belongs to: the zones of the military grid, which Sentinel-2's granules follow. Pure.
 
 Six degrees each, but for western Norway (32V reaches west to 3 E, at the cost of 31V) and Svalbard (31X, 33X, 35X and
 37X share what six zones would; 32X, 34X and 36X do not exist). Source: NGA.STND.0037 (Universal Grids), section on MGRS

@@ -159,7 +159,7 @@ def find(folder: Path, options: Options) -> Found:
                           at=number, product={"l1c": "toa", "l2a": "sr"}[product]))
     notes = [f"{products['l1c']} tiles are L1C, {products['l2a']} L2A; column s2_product says which",
              "radar is the ascending pass where there is one, else the descending one",
-             "labels are made by models, not drawn by people"]
+             "labels are made by models, not annotated by people"]
     choice = options.splits or "official"
     if choice == "official":
         found, words = _official(pairs, folder / f"{name}_splits.json"), "published lists of rows"

@@ -38,7 +38,7 @@ class Scene:
     product : ``sr`` or ``toa``.
     s2_ms, s1_ms : times, milliseconds since 1970, UTC.
     cloud : of the Sentinel-2 scene, percent.
-    group, row : place in a store; empty and -1 where the scene comes from Earth Engine.
+    group, row : of the tile in a store; empty and -1 where the scene comes from Earth Engine.
     speckle_ids : further passes of a filter over time, as a plan names them.
     """
 

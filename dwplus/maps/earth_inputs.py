@@ -1,4 +1,4 @@
-"""Windows of a map from Earth Engine: one request each, with the gates of an export."""
+"""Windows of a map from Earth Engine: one request each, with the quality gates of an export."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dwplus.store.writer import has_data
 
 @dataclass(frozen=True)
 class EarthInputs:
-    """Windows from Earth Engine: one request each, of the block's own scenes, with the gates of an export.
+    """Windows from Earth Engine: one request each, of the block's own scenes, with the quality gates of an export.
 
     ``quality.min_label_fraction`` is none of them, for a map needs no labels.
 

@@ -41,7 +41,8 @@ class Points:
     def weights(self) -> np.ndarray:
         """Pixels that each point stands for, float (point,)."""
         if self.cluster is not None:
-            # Blocks are drawn with chances as their pixels: each draw speaks for an equal part of the ground.
+            # A block is drawn with a probability in proportion to its pixels: each draw speaks for an equal part of the
+            # ground.
             _, draw, size = np.unique(self.cluster, return_inverse=True, return_counts=True)
             return np.asarray(self.pixels.sum() / len(size) / size[draw], float)
         size = np.bincount(self.stratum, minlength=len(self.pixels))

@@ -57,7 +57,7 @@ class Inputs(Protocol):
         Raises
         ------
         RejectedError
-            Where the scene fails a gate, as it would in an export.
+            Where the scene fails a quality gate, as it would in an export.
         DwplusError
             Where it cannot be had.
         """
@@ -69,7 +69,7 @@ class StoreInputs:
 
     Attributes
     ----------
-    blocks : all blocks of the map, with their places in the store.
+    blocks : all blocks of the map, with their rows in the store.
     clouds : whether pixels without a label are taken for clouded, as Dynamic World's labels mean it.
     extras : of the store, bands behind Sentinel-2's.
     """
@@ -169,7 +169,7 @@ def blocks_of_store(table: pd.DataFrame, scale: float, size: int, dates: int | N
     for key, rows in table.groupby("tile_id", sort=False):
         exported = rows[rows["status"] == "exported"]
         scenes = {Scene(str(r.s2_id), str(r.s1_id), "", "", _ms(r.s2_time), _ms(r.s1_time), float(r.s2_cloud),
-                        str(r.group), int(r.place)) for r in exported.rename(columns={"index": "place"}).itertuples()}
+                        str(r.group), int(r.row)) for r in exported.rename(columns={"index": "row"}).itertuples()}
         first = rows.iloc[0]
         grid = PixelGrid(int(first["epsg"]), float(first["x0"]), float(first["y0"]), scale, size, size)
         reason = "" if scenes else str(first["reason"]) or str(first["status"])

@@ -44,7 +44,7 @@ def map_spec(region: DatasetSpec, trained: dict[str, Any], dates: int | None,
     if trained.get("kind") == "import":
         trained = sections_of(trained)
     if region.labels.source != "dynamic-world-v1":
-        kind = ("tiles drawn by people here and there" if region.labels.source == "annotations" else
+        kind = ("tiles annotated by people here and there" if region.labels.source == "annotations" else
                 "a map of classes without scenes of its own")
         raise InputError(f"REGION: its labels.source is {region.labels.source}, {kind}; a map needs dynamic-world-v1, "
                          "which names every Sentinel-2 scene")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from dwplus.pages import charts, colours, sheets, skeleton
 from dwplus.pages.charts import number
 from dwplus.pages.words import SYNTHETIC
 from dwplus.runtime.names import VERSION
+from dwplus.runtime.paths import whole
 from dwplus.spec.radar import GAMMA_RTC, RTC_SOURCE
 from dwplus.store.legend import DYNAMIC_WORLD, Legend, attributes_of
 from dwplus.store.sources import SOURCES
@@ -32,6 +32,8 @@ from dwplus.taxonomy import IGNORE
 
 #: Layers that are always written, and those by option.
 ALWAYS, OPTIONS = ("class", "confidence"), ("probabilities", "sources")
+#: Pixels of a raster beyond which a user is told before, where blocks fill less than this share of them.
+LARGE, SPARSE = 1_000_000_000, 0.1
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,8 @@ class Product:
         rasters = self._rasters()
         for layer in self._wanted():
             write_vrt(self.out / f"{layer.name}.vrt", layer, [p for one, p in rasters.values() if one == layer])
-        _replace(self.out / "blocks.parquet", lambda path: self._ledger().to_parquet(path, compression="zstd"))
+        with whole(self.out / "blocks.parquet") as path:
+            self._ledger().to_parquet(path, compression="zstd")
         classes = [path for layer, path in rasters.values() if layer.name == "class"]
         table, by_polygon = self._areas(classes, named)
         sheets.write_csv(table, self.out / "areas.csv", float_format="%.6f")
@@ -104,7 +107,8 @@ class Product:
                  "files": sorted(path.name for path in self.out.iterdir() if not path.name.startswith("."))}
         if self.legend != DYNAMIC_WORLD:  # a map without a word on them is of Dynamic World's classes
             facts["legend"] = attributes_of(self.legend)
-        _replace(self.out / "map.json", lambda path: path.write_text(json.dumps(facts, indent=1) + "\n"))
+        with whole(self.out / "map.json") as path:
+            path.write_text(json.dumps(facts, indent=1) + "\n")
         return table
 
     def _state(self, block: Block) -> str:
@@ -193,7 +197,8 @@ class Product:
         item = stac.item(self.out.name, mapped, rasters, others, self.created,
                          {"processing:software": {"dwplus": VERSION}},
                          RTC_SOURCE if self.facts.get("radar") == GAMMA_RTC else SOURCES["sentinel1"], self.legend)
-        _replace(self.out / "item.json", lambda path: path.write_text(json.dumps(item, indent=1) + "\n"))
+        with whole(self.out / "item.json") as path:
+            path.write_text(json.dumps(item, indent=1) + "\n")
 
     def _page(self, table: pd.DataFrame, by_polygon: pd.DataFrame | None) -> str:
         """A page that fetches nothing."""
@@ -248,12 +253,28 @@ class Product:
                 for reason, n in pd.Series(reasons, dtype=str).value_counts().items()]
 
 
+def large_rasters(blocks: Sequence[Block], clip: Mapping[int, shapely.Geometry] | None) -> list[str]:
+    """A sentence for each zone whose blocks lie so far apart that its rasters are large and nearly empty. A zone has
+    one raster a layer, whatever lies between its blocks.
+
+    Parameters
+    ----------
+    clip : what is shown of each zone, in its metres, by EPSG code; None = the blocks.
+    """
+    zones: dict[int, list[Block]] = {}
+    for block in blocks:
+        zones.setdefault(block.grid.epsg, []).append(block)
+    found = []
+    for epsg, own in sorted(zones.items()):
+        grid = extent(own, None if clip is None else clip.get(epsg))
+        pixels, filled = grid.height * grid.width, sum(block.grid.height * block.grid.width for block in own)
+        if pixels > LARGE and filled < SPARSE * pixels:
+            wide, high = (side * grid.scale / 1000 for side in (grid.width, grid.height))
+            found.append(f"zone {areas.zone_name(epsg)}: a raster of it is {wide:,.0f} x {high:,.0f} km ("
+                         f"{pixels / 1e9:,.1f} thousand million pixels, {filled / pixels:.1%} of them in blocks) and "
+                         "takes minutes to write; a map of each far-off part alone (REGION) has small ones")
+    return found
+
+
 def _day(milliseconds: int) -> int:
     return int(pd.Timestamp(milliseconds, unit="ms").strftime("%Y%m%d"))
-
-
-def _replace(path: Path, write: Any) -> None:
-    """Let something write a file beside its place, and rename it."""
-    partial = path.with_name(f".{path.stem}.part{path.suffix}")
-    write(partial)
-    os.replace(partial, path)

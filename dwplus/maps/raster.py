@@ -28,6 +28,7 @@ from dwplus.maps import edges
 from dwplus.maps.blocks import Block, overlap
 from dwplus.maps.kinds import codes_of
 from dwplus.pages.colours import rgb
+from dwplus.runtime.paths import whole
 from dwplus.store.legend import DYNAMIC_WORLD, Legend
 from dwplus.taxonomy import IGNORE
 
@@ -177,9 +178,8 @@ def _names(band: ET.Element, legend: Legend) -> None:
 
 def _write_xml(root: ET.Element, path: Path) -> None:
     ET.indent(root)
-    partial = path.with_name(f".{path.name}.part")
-    partial.write_bytes(ET.tostring(root) + b"\n")
-    os.replace(partial, path)
+    with whole(path) as partial:
+        partial.write_bytes(ET.tostring(root) + b"\n")
 
 
 def write_vrt(path: Path, layer: Layer, sources: Sequence[Path]) -> None:

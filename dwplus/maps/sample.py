@@ -1,12 +1,12 @@
 """Points to label: a probability sample of a map, drawn from its class rasters piece by piece.
 
-Every pixel with a class has a known chance of being drawn, and the table says which: ``stratum``, ``stratum_pixels``
-and ``stratum_points``, or the ``block`` of a two-stage sample, and ``weight``, the pixels that a point stands for.
+Every pixel with a class has a known probability of being drawn, and the table says which: ``stratum``,
+``stratum_pixels`` and ``stratum_points``, or the ``block`` of a two-stage sample, and ``weight``, the pixels that a
+point stands for.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,7 @@ from dwplus.grid.longitude import near
 from dwplus.maps import designs
 from dwplus.maps.legend import Shown
 from dwplus.pages import sheets
+from dwplus.runtime.paths import whole
 from dwplus.taxonomy import IGNORE
 
 #: Columns of a sample, in their order; ``reference`` is what interpreters fill in.
@@ -133,8 +134,8 @@ def _one_stage(shown: Shown, plan: Plan, counts: np.ndarray, rng: np.random.Gene
 
 
 def _two_stage(shown: Shown, plan: Plan, whole: int, rng: np.random.Generator) -> pd.DataFrame:
-    """Blocks drawn with chances as their pixels, with replacement, and in each draw as many pixels: every pixel of the
-    map has the same chance."""
+    """Blocks drawn with probabilities in proportion to their pixels, with replacement, and in each draw as many pixels:
+    every pixel of the map has the same probability."""
     blocks = [(window, int((found != IGNORE).sum())) for window, found in _blocks(shown)]
     sizes = np.array([size for _, size in blocks])
     draws = plan.count // plan.per_block
@@ -209,8 +210,7 @@ def write(frame: gpd.GeoDataFrame, table: Path, package: Path) -> None:
     try:
         table.parent.mkdir(parents=True, exist_ok=True)
         sheets.write_csv(frame.drop(columns="geometry"), table)
-        partial = package.with_name(f".part.{package.name}")
-        frame.to_file(partial, driver="GPKG", layer="sample")
-        os.replace(partial, package)
+        with whole(package) as partial:
+            frame.to_file(partial, driver="GPKG", layer="sample")
     except OSError as error:
         raise InputError(f"-o {table}: cannot be written ({error.strerror or error})") from None

@@ -1,4 +1,4 @@
-"""Tiles that may be taken: from the lattice, from label images' grids, or drawn by people; each with its place."""
+"""Tiles that may be taken: from the lattice, from label images' grids, or annotated by people; each with its place."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Gates that need a tile's pixels. Pure; the gates that need metadata only are part of the pairing."""
+"""Quality gates that need a tile's pixels. Pure; the gates that need metadata only are part of the pairing."""
 
 from __future__ import annotations
 

@@ -27,8 +27,8 @@ def _clusters(tiles: pd.DataFrame) -> list[charts.Dot]:
     dots: list[charts.Dot] = []
     for biome, rows in tiles.sort_values(["lon", "lat"]).groupby("biome"):
         found: list[tuple[float, float, list[int]]] = []
-        places = rows[["lon", "lat"]].to_numpy()
-        for i, (lon, lat) in enumerate(places):
+        points = rows[["lon", "lat"]].to_numpy()
+        for i, (lon, lat) in enumerate(points):
             for x, y, members in found:
                 if abs(lon - x) <= REACH_DEGREES and abs(lat - y) <= REACH_DEGREES:
                     members.append(i)
@@ -36,7 +36,7 @@ def _clusters(tiles: pd.DataFrame) -> list[charts.Dot]:
             else:
                 found.append((lon, lat, [i]))
         for _, _, members in found:
-            lon, lat = places[members].mean(axis=0)
+            lon, lat = points[members].mean(axis=0)
             dots.append(charts.Dot(float(lon), float(lat), int(str(biome)), len(members)))
     return dots
 
@@ -54,7 +54,7 @@ class ExportedPage(StorePage):
         return skeleton.render(
             "store.html", title=f"{self.spec['name']}: a Dynamic World+ data set", spec=self.spec,
             labels=f"labels of {self.spec['labels']['asset']}" if self.attrs["label_source"] == "asset" else
-            "labels drawn by people" if human else "predictions of the Dynamic World V1 model as labels",
+            "labels annotated by people" if human else "predictions of the Dynamic World V1 model as labels",
             windows=", ".join(f"{w['start']} to {w['end']}" for w in self.spec["windows"]), facts=self._facts(),
             synthetic=words.synthetic(str(self.attrs.get("earth", "")), str(self.attrs.get("earth_version", ""))),
             rejects=self.rejects(), provenance=self._provenance(), version=self.attrs["dwplus_version"], **parts)
@@ -101,12 +101,12 @@ class ExportedPage(StorePage):
         high = step * math.ceil(reach / step)
         edges = np.arange(-high, high + step, step)
         half = high / 2 if high % 2 == 0 else 0
-        places = [-high, -half, 0, half, high] if half else [-high, 0, high]
+        ticks = [-high, -half, 0, half, high] if half else [-high, 0, high]
 
         def draw(title: str, rows: pd.DataFrame) -> Any:
             note = f"{len(rows)} tiles, median |gap| {rows['gap_hours'].abs().median():.1f} h"
             return charts.histogram(title, np.histogram(rows["gap_hours"], edges)[0].tolist(), -high, high, "h",
-                                    note=note, marks={"no gap": 0}, at=places)
+                                    note=note, marks={"no gap": 0}, at=ticks)
 
         years, biomes = self.tiles.groupby(self.tiles["s2_time"].dt.year), self.tiles.groupby("biome")
         passes = self.tiles["orbit_pass"].value_counts().items()
@@ -149,8 +149,8 @@ class ExportedPage(StorePage):
     def _gallery(self) -> dict[str, Any]:
         reader = TileReader(self.store, exported=True)
         tiles = []
-        for row in most_varied(self.table).rename(columns={"index": "place"}).itertuples():
-            shown = zip(pictures(self.root, reader, str(row.group), int(row.place)),
+        for row in most_varied(self.table).rename(columns={"index": "row"}).itertuples():
+            shown = zip(pictures(self.root, reader, str(row.group), int(row.row)),
                         ("Sentinel-2, true colour", "Sentinel-1: VV, VH, VV − VH", "label"), strict=True)
             tiles.append({
                 "shots": [skeleton.image(picture, f"{what} of {row.tile_id}", classes=what == "label")

@@ -1,4 +1,4 @@
-"""Tiles drawn by people, as published: GeoTIFFs, their metadata sheet, their codes. Pure files: no Earth Engine.
+"""Tiles annotated by people, as published: GeoTIFFs, their metadata sheet, their codes. Pure files: no Earth Engine.
 
 Layout and codes: PANGAEA 933475 (Brown et al. 2022, Sci Data 9:251): ``Experts/<hemisphere>/<biome>/dw_*.tif``,
 ``Non_expert/...``, ``validation_set_tiles/...`` and a sheet with a row per ``dw_id``. One uint8 band, 0 unmarked,

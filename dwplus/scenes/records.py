@@ -18,7 +18,7 @@ _S2_PRODUCT = re.compile(r"S2[A-D]_MSIL\d[AC]_(\d{8}T\d{6})_.*_T(\d{2}[C-X][A-Z]
 
 @dataclass(frozen=True)
 class LabelScene:
-    """A Dynamic World image, or a tile drawn by people.
+    """A Dynamic World image, or a tile annotated by people.
 
     Attributes
     ----------

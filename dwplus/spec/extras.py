@@ -32,7 +32,7 @@ QUANTUM, NO_CODE = 127.5, -128
 WIRE_UNIT, NO_WIRE = 32767, -32768
 #: Steps of a cloud score.
 SCORE_STEP, NO_SCORE = 0.005, 255
-#: Elevation that stands for none on its way: no place on land lies there.
+#: Elevation that stands for none on its way: no ground on land lies there.
 NO_HEIGHT = -9999.0
 
 @dataclass(frozen=True)

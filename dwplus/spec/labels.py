@@ -23,7 +23,7 @@ class Labels(Model):
 
     source: Literal["dynamic-world-v1", "annotations", "asset"] = Field(
         "dynamic-world-v1", description="dynamic-world-v1: the model's own image of a Sentinel-2 scene; annotations: "
-                                        "tiles drawn by people, on fixed dates, from labels.path or labels.asset; "
+                                        "tiles annotated by people, on fixed dates, from labels.path or labels.asset; "
                                         "asset: any map of classes on Earth Engine, labels.asset")
     path: str | None = Field(None, description="annotations: folder of GeoTIFFs as published (PANGAEA 933475: codes "
                                                "0..10, names dw_<lon>_<lat>-<yyyymmdd>.tif), with the metadata sheet "
@@ -110,4 +110,4 @@ class Labels(Model):
         table = self.table
         if isinstance(self.codes, tuple):
             return {code: table.classes.index(name) for code, name in self.codes}
-        return {code: place for place, code in enumerate(table.codes)}
+        return {code: label for label, code in enumerate(table.codes)}

@@ -21,7 +21,7 @@ SOURCES = {
     "ecoregions": {"collection": "RESOLVE/ECOREGIONS/2017", "licence": "CC-BY-4.0",
                    "attribution": "Ecoregions 2017, RESOLVE, Dinerstein et al. 2017"},
 }
-#: The same for labels drawn by people.
+#: The same for labels annotated by people.
 ANNOTATIONS = {"collection": "PANGAEA 933475", "licence": "CC-BY-4.0",
                "attribution": "Dynamic World training data, Tait et al. 2021, doi.org/10.1594/PANGAEA.933475"}
 

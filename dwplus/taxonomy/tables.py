@@ -27,7 +27,7 @@ class ClassTable:
 
     Attributes
     ----------
-    name : of the table. classes : names, the place is the label in a store. codes : of each class in the set's files.
+    name : of the table. classes : names; the number of a class is its label. codes : of each class in the set's files.
     colours : ``#RRGGBB``, one per class. ignored : codes that are no class. source : where codes and names are said.
     kinds : what each class shows, of :data:`KINDS`. takes : kinds that become a class which shows another, by name.
     """
@@ -42,11 +42,11 @@ class ClassTable:
     takes: Mapping[str, str] = field(default_factory=dict)
 
     def lookup(self) -> np.ndarray:
-        """Codes 0..255 to labels, int16 (256,): the class's place, 255 = ignored, -1 = a code that is none."""
+        """Codes 0..255 to labels, int16 (256,): the class's number, 255 = ignored, -1 = a code that is none."""
         table = np.full(256, -1, "int16")
         table[list(self.ignored)] = IGNORE
-        for place, code in enumerate(self.codes):
-            table[code] = place
+        for number, code in enumerate(self.codes):
+            table[code] = number
         return table
 
     def of_kind(self, kind: str) -> str | None:
@@ -209,7 +209,7 @@ def table_of_codes(pairs: Sequence[tuple[int, str]]) -> ClassTable:
                       tuple(spare_colour(i) for i in range(len(names))), (), "the spec")
 
 
-def spare_colour(place: int) -> str:
-    """A colour for a class that has none."""
+def spare_colour(number: int) -> str:
+    """A colour for a class that has none, by the number of the class."""
     spare = tuple(_OURS.values())
-    return spare[place % len(spare)]
+    return spare[number % len(spare)]

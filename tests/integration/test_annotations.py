@@ -1,4 +1,4 @@
-"""Labels drawn by people: the published folder layout and the Earth Engine asset, from plan to pixels."""
+"""Labels annotated by people: the published folder layout and the Earth Engine asset, from plan to pixels."""
 
 from __future__ import annotations
 

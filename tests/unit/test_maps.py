@@ -29,6 +29,7 @@ from dwplus.maps.blocks import (
 )
 from dwplus.maps.look import round_length
 from dwplus.maps.plan import clip_of, map_spec
+from dwplus.maps.product import large_rasters
 from dwplus.maps.raster import LAYERS, extent, outside, write_cog, write_vrt
 from dwplus.spec import make_spec
 from dwplus.taxonomy import CLASSES, IGNORE, PALETTE
@@ -214,6 +215,18 @@ def test_bytes_do_not_depend_on_the_order_of_blocks(tmp_path):
         write_cog(tmp_path / name, LAYERS["confidence"], extent(blocks), order, lambda b: pixels[b.id], {})
     assert (tmp_path / "a.tif").read_bytes() == (tmp_path / "b.tif").read_bytes()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.tif", "b.tif"]
+
+
+def test_far_sites_of_a_zone_are_said_before():
+    """Two blocks 2,900 km apart make a raster of 2,900 km; near ones, a region at one of them, and two zones do not."""
+    north = Block("north", PixelGrid(32648, 500_000.0, 6_000_000.0, 10, 512, 512), ())
+    south = Block("south", PixelGrid(32648, 200_000.0, 3_100_000.0, 10, 512, 512), ())
+    line, = large_rasters([north, south], None)
+    assert "zone 48N" in line and "305 x 2,905 km" in line and "8.9 thousand million pixels" in line
+    assert large_rasters(blocks_of(2, 3), None) == []
+    assert large_rasters([north, south], {32648: shapely.box(500_000, 5_999_000, 501_000, 6_000_000)}) == []
+    other = Block("other", PixelGrid(32649, 200_000.0, 3_100_000.0, 10, 512, 512), ())
+    assert large_rasters([north, other], None) == []
 
 
 def test_mosaics(tmp_path):

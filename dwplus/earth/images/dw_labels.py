@@ -1,4 +1,4 @@
-"""Dynamic World annotations: tiles drawn by people, one image each, codes 0..10.
+"""Dynamic World annotations: tiles annotated by people, one image each, codes 0..10.
 
 Source: Brown et al. 2022, Sci Data 9:251; published as PANGAEA 933475 and as the asset below.
 """

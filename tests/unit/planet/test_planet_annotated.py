@@ -1,4 +1,4 @@
-"""The procedural planet: tiles drawn by people."""
+"""The procedural planet: tiles annotated by people."""
 
 from __future__ import annotations
 
