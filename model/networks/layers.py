@@ -256,8 +256,9 @@ class Attention(nn.Module):
 
     def _fits(self, x: Tensor) -> bool:
         """Whether a training step on this map may be worked as products of matrices."""
-        _, height, width, _ = x.shape
-        return not (self.plain or height % self.reduction or width % self.reduction) and _trains_on_cpu(self, x)
+        if self.plain or not _trains_on_cpu(self, x):  # first, for an export of any size asks no size
+            return False
+        return not (x.shape[1] % self.reduction or x.shape[2] % self.reduction)
 
     def _first(self) -> tuple[Tensor, Tensor]:
         """Weight and bias of the first layer on the way to the keys, on windows: the reduction where there is one."""
