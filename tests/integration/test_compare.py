@@ -26,7 +26,8 @@ def tool(*arguments):
     return here("pipelines.compare", *arguments)
 
 
-def test_the_command(store, tmp_path):
+def test_the_command(store, tmp_path, monkeypatch):
+    monkeypatch.setattr("model.evaluate.write_page", lambda *_: None)  # its figures are looked at, not its pictures
     out = tmp_path / "table"
     arguments = ["--store", store, "--out", out, "--config", "small", "--set", "data.crop=32", "--set",
                  "optim.epochs=2", "--set", "run.tensorboard=false", "--speed-seconds", 0, "--seeds", 0, 1, "--models",

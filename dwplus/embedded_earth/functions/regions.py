@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from dwplus.embedded_earth.errors import ComputeError
 from dwplus.embedded_earth.footprints import footprint
 from dwplus.embedded_earth.functions.projections import target_projection
 from dwplus.embedded_earth.functions.registry import function
-from dwplus.embedded_earth.grid import WGS84, Grid, Projection, centres_in
+from dwplus.embedded_earth.grid import WGS84, Grid, Pixels, Projection, centres_in, invert
 from dwplus.embedded_earth.shapes import Geometry, lattice_bounds, polygon_of
 from dwplus.embedded_earth.values import Collection, Feature, Image, Reducer
 
@@ -127,19 +128,63 @@ def sample_regions(context: Context, image: Image, regions: Collection, names: l
 
     def load(_: Any) -> list[Feature]:
         out: list[Feature] = []
-        for position, region in enumerate(regions):
+        listed = list(regions)
+        known = {} if geometries else at_places(image, listed, target)
+        for position, region in enumerate(listed):
             context.check_time()
             if region.geometry is None:
                 continue
             kept = {k: v for k, v in region.properties.items()
                     if (k in names if names else not k.startswith("system:"))}
             label = region.properties.get("system:index", region.id if region.id is not None else position)
-            for number, (values, point) in enumerate(sample_pixels(image, region.geometry, target)):
+            found = known.get(position) or sample_pixels(image, region.geometry, target)
+            for number, (values, point) in enumerate(found):
                 properties = {**kept, **values, "system:index": f"{label}_{number}"}
                 out.append(Feature(point if geometries else None, properties, str(properties["system:index"])))
         return out
 
     return Collection("FeatureCollection", load)
+
+
+class PlaceReader:
+    """Reads a band on any grid, and at any number of places at once.
+
+    ``at(x, y)``: longitudes and latitudes (n,) to values of the band's type, and which of them are known there without
+    reading a grid.
+    """
+
+    def __init__(self, read: Callable[[Grid], Pixels],
+                 at: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]) -> None:
+        self.read, self.at = read, at
+
+    def __call__(self, grid: Grid) -> Pixels:
+        """As every reader of a band."""
+        return self.read(grid)
+
+
+def at_places(image: Image, regions: Sequence[Any], target: Projection) -> dict[int, list[tuple[dict[str, Any], None]]]:
+    """Samples of regions that are points, by position, where all bands know them: thousands cost as much as one alone.
+
+    As :func:`sample_pixels` of each, without the pixels' centres.
+    """
+    readers = {band.id: band.read for band in image.bands}
+    if target.crs != WGS84.crs or not all(isinstance(read, PlaceReader) for read in readers.values()):
+        return {}
+    drawn = {position: polygon_of(region.geometry.drawn(target.crs)) for position, region in enumerate(regions)
+             if region.geometry is not None}
+    points = {position: (shape.x, shape.y) for position, shape in drawn.items()
+              if shape.geom_type == "Point" and not shape.is_empty and math.isfinite(shape.x + shape.y)}
+    if not points:
+        return {}
+    x, y = np.array(list(points.values())).T
+    ia, ib, ic, id_, ie, if_ = invert(target.transform)
+    col, row = np.floor(ia * x + ib * y + ic + 1e-9), np.floor(id_ * x + ie * y + if_ + 1e-9)
+    a, b, c, d, e, f = target.transform
+    x, y = c + col * a + row * b + 0.5 * a + 0.5 * b, f + col * d + row * e + 0.5 * d + 0.5 * e
+    found = {name: read.at(x, y) for name, read in readers.items() if isinstance(read, PlaceReader)}
+    known = np.logical_and.reduce([seen for _, seen in found.values()])
+    return {position: [({name: values[i].item() for name, (values, _) in found.items()}, None)]
+            for i, position in enumerate(points) if known[i]}
 
 
 def sample_pixels(image: Image, region: Geometry, target: Projection) -> list[tuple[dict[str, Any], Geometry]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +19,7 @@ from dwplus.embedded_earth.errors import ComputeError
 from dwplus.embedded_earth.footprints import footprint
 from dwplus.embedded_earth.functions.projections import target_projection
 from dwplus.embedded_earth.functions.reducers import reduce_rows
-from dwplus.embedded_earth.functions.regions import region_grid
+from dwplus.embedded_earth.functions.regions import PlaceReader, region_grid
 from dwplus.embedded_earth.functions.registry import call, function
 from dwplus.embedded_earth.grid import SNAP, WGS84, Grid, Pixels, Projection, centres_in, lattice_window
 from dwplus.embedded_earth.pixel_types import cast
@@ -169,28 +169,29 @@ def paint(context: Context, image: Image, features: Collection, color: Any, widt
                                        for band, original in zip(result.bands, image.bands, strict=True)))
 
 
-def _with_points(band: Band, burnt: list[tuple[Geometry, float]], original: Band) -> Callable[[Grid], Pixels]:
+def _with_points(band: Band, burnt: list[tuple[Geometry, float]], original: Band) -> PlaceReader:
     """Reader that answers single pixels by point in polygon: rasterising a table for one pixel costs too much."""
     tree: list[tuple[shapely.STRtree, np.ndarray]] = []
+
+    def at(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        if not tree:
+            shapes = [shape.drawn(WGS84.crs) for shape, _ in burnt]
+            tree.append((shapely.STRtree(shapes), np.array([v for _, v in burnt])))
+        index, colors = tree[0]
+        which, hits = index.query(shapely.points(x, y), predicate="within")
+        last = np.full(len(x), -1)  # the last feature painted lies on top
+        np.maximum.at(last, which, hits)
+        seen = last >= 0
+        out = np.zeros(len(x), band.type.dtype)
+        out[seen] = cast(colors[last[seen]], band.type)
+        return out, seen
 
     def read(grid: Grid) -> Pixels:
         if grid.width * grid.height > 4:
             return band.read(grid)
-        if not tree:
-            shapes = [shape.drawn(WGS84.crs) for shape, _ in burnt]
-            tree.append((shapely.STRtree(shapes), np.array([v for _, v in burnt])))
         x, y = centres_in(grid, WGS84.crs)
-        index, colors = tree[0]
         values, valid = original.read(grid)
-        out = np.array(values)
-        seen = np.zeros(grid.shape, bool)
-        points = shapely.points(x.ravel(), y.ravel())
-        which, hits = index.query(points, predicate="within")
-        for point in np.unique(which):
-            row, col = divmod(int(point), grid.width)
-            # The last feature painted lies on top.
-            out[row, col] = cast(np.array(colors[hits[which == point].max()]), band.type)
-            seen[row, col] = True
-        return out, masks.either(valid, seen)
+        colours, seen = (part.reshape(grid.shape) for part in at(x.ravel(), y.ravel()))
+        return np.where(seen, colours, values), masks.either(valid, seen)
 
-    return read
+    return PlaceReader(read, at)

@@ -234,6 +234,26 @@ def test_reduce_region_and_sample_regions(catalog):
     assert rows["list"] == [[i, int(scene.arrays["B2"][rc])] for i, rc in enumerate(places)]
 
 
+@pytest.mark.parametrize("base", ["empty", "seven"])
+def test_many_painted_places_are_as_each_alone(catalog, base):
+    """At once where the answer has no geometries, pixel by pixel where it has; also off the polygons, beside areas."""
+    start = ee.Image().toInt16() if base == "empty" else ee.Image(7).toInt16()
+    twice = ee.FeatureCollection("T/REGIONS").merge(ee.FeatureCollection([
+        ee.Feature(ee.Geometry.Rectangle([14.7, 49.2, 15.6, 49.6], None, False), {"code": 9})]))
+    painted = start.paint(twice, "code").rename(["code"])
+    lon, lat = np.random.default_rng(3).uniform([[13.7], [48.8]], [[17.5], [50.2]], (2, 60))
+    places = [ee.Geometry.Point([x, y]) for x, y in zip(lon.tolist(), lat.tolist(), strict=True)]
+    places.insert(5, ee.Geometry.Rectangle([14.9, 49.3, 14.904, 49.303], None, False))
+    regions = ee.FeatureCollection([ee.Feature(place, {"i": i}) for i, place in enumerate(places)])
+
+    def told(geometries):
+        sampled = painted.sampleRegions(regions, scale=100, geometries=geometries)
+        return sampled.reduceColumns(ee.Reducer.toList(3), ["i", "code", "system:index"]).getInfo()["list"]
+
+    assert told(False) == told(True)
+    assert {code for _, code, _ in told(False)} == {1, 2, 3, 9} | ({7} if base == "seven" else set())
+
+
 def test_paint_and_sample(catalog):
     painted = ee.Image().toInt16().paint(ee.FeatureCollection("T/REGIONS"), "code").rename(["code"])
     points = ee.FeatureCollection([ee.Feature(ee.Geometry.Point([14.5 + i, 49.5]), {"i": i}) for i in range(4)])
