@@ -28,12 +28,16 @@ pytestmark = pytest.mark.timeout(3600)
 ROOT = Path(__file__).parents[2]
 PAGES = ["README.md", "CONTRIBUTING.md", *sorted(str(p.relative_to(ROOT)) for p in (ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r'^```(\w+)(?: title="([^"]*)")?[^\n]*\n(.*?)^```$', re.MULTILINE | re.DOTALL)
-#: The sample in small: what `make export-region` means where REGION is not given.
+#: The sample in small, sites of biomes that pages speak of: what `make export-region` means where REGION is not given.
 SAMPLE = """name: sample
-region: sample
+region:
+- bbox: [-63.67, -9.87, -63.13, -9.33]
+- bbox: [8.77, 50.93, 9.63, 51.47]
+- bbox: [-57.48, -17.87, -56.92, -17.33]
+- bbox: [88.91, 21.63, 89.49, 22.17]
 windows: [[2021-06-01, 2021-09-01]]
 tile: {size: 64}
-sampling: {per_biome: 4}
+sampling: {per_biome: 8}
 """
 #: About two tiles of 510 px in Hesse: the region that readers bring along.
 CORNERS = [[9.16, 51.17], [9.27, 51.17], [9.27, 51.24], [9.16, 51.24], [9.16, 51.17]]
