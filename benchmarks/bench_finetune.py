@@ -30,7 +30,7 @@ from pipelines.truth import truth_of
 TRAINING = Path(__file__).parent / "sky_training.yaml"
 TILES = (8, 32, 128)
 #: Steps of a run that was pre-trained, and of one that was not, which has more to learn.
-STEPS = {True: 232, False: 928}
+STEPS = {True: 256, False: 640}
 EARTH_RADIUS = 6_371_000.0
 DRAWS = 1000
 
