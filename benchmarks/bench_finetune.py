@@ -54,13 +54,13 @@ def leave_out(store: str, annotated: str, file: Path) -> int:
     return int(((every["split"] == "train") & ~every["tile_id"].isin(out["tile_id"])).sum())
 
 
-def config_of(seed: int, tiles: int, start: str | None, exclude: Path) -> TrainConfig:
+def config_of(seed: int, tiles: int, start: str | None, exclude: Path, rate: float | None = None) -> TrainConfig:
     """So many tiles for the steps of :data:`STEPS`; a step is of four windows, and a tile has four an epoch."""
     epochs = STEPS[start is not None] // tiles
     return load_config(str(TRAINING), {
         "model": {"name": "specsar_former", "options": {"variant": "small"}},
         "data": {"max_tiles": tiles, "exclude": str(exclude)},
-        "optim": {"epochs": epochs, "warmup_epochs": 58 / tiles},
+        "optim": {"epochs": epochs, "warmup_epochs": 58 / tiles, **({} if rate is None else {"lr": rate})},
         "init": {} if start is None else {"from": start},
         "run": {"seed": seed, "validate_every": epochs}})
 
@@ -96,6 +96,8 @@ def main() -> None:
         parser.add_argument(name, help=words)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--tiles", type=int, nargs="+", default=list(TILES))
+    parser.add_argument("--rate", type=float, help="of what was pre-trained, alone; default: the config's, beside new "
+                                                   "weights")
     said = parser.parse_args()
     out, truth = Path(said.out), truth_of([said.store])
     if truth is None:
@@ -109,16 +111,18 @@ def main() -> None:
     print(row("none, pre-trained", base, table), flush=True)
     for tiles in said.tiles:
         kinds = {}
-        for start in (False, True):
+        for start in (False, True) if said.rate is None else (True,):
             found = []
             for seed in said.seeds:
-                run = out / f"{'from' if start else 'anew'}_{tiles}" / f"seed_{seed}"
+                kind = f"{'from' if start else 'anew'}_{tiles}" + ("" if said.rate is None else f"_{said.rate:g}")
+                run = out / kind / f"seed_{seed}"
                 train(said.annotated, run, config_of(seed, tiles, starts[seed] if start else None,
-                                                     out / "left_out.csv"), device="cpu")
+                                                     out / "left_out.csv", said.rate), device="cpu")
                 found.append(scored(said.store, run, truth)[0])
             kinds[start] = np.stack(found)
-            print(row(f"{tiles}, {'pre-trained' if start else 'from new weights'}", kinds[start], table,
-                      kinds[False] if start else None), flush=True)
+            beside = base if said.rate is not None else kinds[False] if start else None
+            print(row(f"{tiles}, {'pre-trained' if start else 'from new weights'}", kinds[start], table, beside),
+                  flush=True)
 
 
 if __name__ == "__main__":
