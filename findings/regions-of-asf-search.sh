@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Regions with a hole, of two islands, and of three points: what does asf_search ask for when it is given them?
 #
-# Guess before running: the hole stays, islands stay two polygons, and what has to be simplified is said in its list of
-# repairs.
+# Guess before running: islands become the hull around them, and the list of repairs says so, as it did. The hole was put
+# beside them without a guess.
 #
-# Seen: the hole is filled without a repair being listed. Two islands become the hull around both, here six times their
+# Seen: the hole is filled without a repair being listed. Two islands become the hull around both, here five and a half times their
 # area, and points the triangle between them: both are listed as repairs.
 set -euo pipefail
 work=$(mktemp -d)
