@@ -4,8 +4,8 @@
 # Guess before running: islands become the hull around them, and the list of repairs says so, as it did. The hole was put
 # beside them without a guess.
 #
-# Seen: the hole is filled without a repair being listed. Two islands become the hull around both, here five and a half times their
-# area, and points the triangle between them: both are listed as repairs.
+# Seen: the hole is filled without a repair being listed. Two islands become the hull around both, here five and a half
+# times their area, and points the triangle between them: both are listed as repairs.
 set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

@@ -109,8 +109,8 @@ def _several() -> bool:
 
 
 class _Total(torch.autograd.Function):
-    """Sum over all processes, there and back: torch's own in torch.distributed.nn warns since 2.13 that it is going, and
-    names a private module in its stead."""
+    """Sum over all processes, there and back: torch's own, in torch.distributed.nn, warns since 2.13 that it is going
+    and names a private module in its stead."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
